@@ -1,0 +1,36 @@
+"""The errors a caller can meet, one leaf per remedy.
+
+Every error is a `BitdexError` and also the built-in a reader would expect, so
+``except KeyError`` and ``except BitdexError`` both work.
+"""
+
+
+class BitdexError(Exception):
+    """Base of every error raised on purpose by BitDex."""
+
+    def __str__(self) -> str:  # KeyError would quote its message
+        return " ".join(str(argument) for argument in self.args)
+
+
+class NotFoundError(BitdexError, KeyError):
+    """The named index, document, field, phase or file does not exist."""
+
+
+class InvalidError(BitdexError, ValueError):
+    """An argument, configuration or input row cannot be used; the message says what is accepted."""
+
+
+class CorruptError(BitdexError, OSError):
+    """Bytes on disk are not what was written; the message names file, offset, expected and found."""
+
+
+class VersionError(BitdexError, NotImplementedError):
+    """The file was written by a format version that this package does not read."""
+
+
+class LockedError(BitdexError, PermissionError):
+    """The store is read-only here, or another writer holds it."""
+
+
+class ClosedError(BitdexError, RuntimeError):
+    """The object was closed and can no longer be used."""

@@ -1,0 +1,121 @@
+"""The operating system: every file call of a store goes through this module.
+
+Bytes are appended with write calls and read through read-only maps. A writable map is
+handed out only over space that has been allocated before, so that a full disk is an
+`OSError` here and never a signal. Files are replaced by rename and never truncated,
+because somebody may have them mapped. Tests put a recorder or a fault injector in the
+place of these functions.
+"""
+
+import mmap
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents; an existing one is left as it is."""
+    os.makedirs(path, exist_ok=True)
+
+
+def exists(path: Path) -> bool:
+    """Tell whether a file or directory is there."""
+    return os.path.exists(path)
+
+
+def list_directory(path: Path) -> list[str]:
+    """Return the sorted names in a directory."""
+    return sorted(os.listdir(path))
+
+
+def size(path: Path) -> int:
+    """Return a file's length in bytes."""
+    return os.stat(path).st_size
+
+
+def read(path: Path) -> bytes:
+    """Return the whole content of a file."""
+    with open(path, "rb") as handle:
+        return handle.read()
+
+
+def open_write(path: Path) -> int:
+    """Open or create a file for reading and writing; return its descriptor."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor."""
+    os.close(descriptor)
+
+
+def write_at(descriptor: int, data: np.ndarray | bytes, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    view = memoryview(data).cast("B")
+    while len(view):
+        written = os.pwrite(descriptor, view[: 1 << 30], offset)
+        view = view[written:]
+        offset += written
+
+
+def allocate(descriptor: int, offset: int, length: int) -> None:
+    """Reserve space on disk, so that later stores through a map cannot run out of it."""
+    if length > 0:
+        os.posix_fallocate(descriptor, offset, length)
+
+
+def sync(descriptor: int) -> None:
+    """Force a file's bytes and length to the device."""
+    os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Force a directory's entries (creations, renames) to the device."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename `source` over `target`."""
+    os.replace(source, target)
+
+
+def remove(path: Path) -> None:
+    """Unlink a file if it is there."""
+    if os.path.exists(path):
+        os.unlink(path)
+
+
+def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
+    """Replace a small file at once: temporary name, write, sync, rename, sync the directory."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    descriptor = open_write(temporary)
+    try:
+        write_at(descriptor, data, 0)
+        if durable:
+            sync(descriptor)
+    finally:
+        close(descriptor)
+    replace(temporary, path)
+    if durable:
+        sync_directory(path.parent)
+
+
+def map_read(path: Path) -> np.ndarray:
+    """Map a file; return its bytes as a read-only uint8 array, which keeps the map alive."""
+    with open(path, "rb") as handle:
+        length = os.fstat(handle.fileno()).st_size
+        if length == 0:
+            return np.empty(0, np.uint8)
+        mapped = mmap.mmap(handle.fileno(), length, access=mmap.ACCESS_READ)
+    return np.frombuffer(mapped, np.uint8)
+
+
+def map_write(descriptor: int, length: int) -> np.ndarray:
+    """Map allocated space for writing; return a uint8 array over the first `length` bytes."""
+    return np.frombuffer(mmap.mmap(descriptor, length), np.uint8)

@@ -1,0 +1,1 @@
+"""Compiled functions on arrays: no I/O, no Python objects, no strings, one topic per module."""

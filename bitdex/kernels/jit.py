@@ -1,0 +1,218 @@
+"""The compiler: the decorator of every kernel, its options, types and disk cache.
+
+No other module decides how a kernel is compiled. A kernel declares one signature; it
+is compiled (or read from the cache) when it is first called, never at import. Array
+inputs are declared read-only, which accepts read-only and writable arrays alike, so
+that memory maps, Arrow buffers and pandas columns pass without a copy.
+
+The cache holds machine code in pickles and has to be trusted like the package itself:
+it lives in a directory of the user's own (mode 0700), its name binds the versions and
+a digest of the kernel sources, and every entry carries a SHA-256 so that a damaged one
+is compiled again and never executed.
+"""
+
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import caching, config
+
+JIT_ENABLED = not config.DISABLE_JIT
+
+i64, u64, u32, u8, f64, boolean, void = (
+    types.int64,
+    types.uint64,
+    types.uint32,
+    types.uint8,
+    types.float64,
+    types.boolean,
+    types.void,
+)
+
+
+def _array(item: Any, readonly: bool) -> Any:
+    return types.Array(item, 1, "C", readonly=readonly)
+
+
+r_u8, r_u16, r_u32, r_u64 = (_array(t, True) for t in (types.uint8, types.uint16, u32, u64))
+r_i32, r_i64, r_f64, r_bool = (_array(t, True) for t in (types.int32, i64, f64, boolean))
+w_u8, w_u16, w_u32, w_u64 = (_array(t, False) for t in (types.uint8, types.uint16, u32, u64))
+w_i32, w_i64, w_f64, w_bool = (_array(t, False) for t in (types.int32, i64, f64, boolean))
+
+THREADS = max(1, min(os.cpu_count() or 1, config.NUMBA_NUM_THREADS))
+
+registry: list["Kernel"] = []
+_compile_lock = threading.RLock()
+_parallel_lock = threading.RLock()
+_announced = False
+
+
+@functools.cache
+def cache_directory() -> Path:
+    """Return the directory of compiled kernels for this user, these versions and these sources."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    flags = f"{config.BOUNDSCHECK}|{sys.implementation.cache_tag}"
+    name = f"numba-{numba.__version__}-numpy-{np.__version__}-{digest.hexdigest()[:16]}"
+    root = os.environ.get("BITDEX_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitdex"
+    )
+    return Path(root) / f"{name}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+
+
+class _SealedFile(caching.IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's cache file, each pickle behind its SHA-256."""
+
+    def _dump(self, obj: Any) -> bytes:
+        body = super()._dump(obj)
+        return hashlib.sha256(body).digest() + body
+
+    def _unseal(self, path: str) -> Any:
+        sealed = Path(path).read_bytes()
+        if hashlib.sha256(sealed[32:]).digest() != sealed[:32]:
+            raise ValueError("damaged cache entry")
+        return pickle.loads(sealed[32:])
+
+    def _load_index(self) -> dict:
+        try:
+            stamp, overloads = self._unseal(self._index_path)
+        except (OSError, ValueError):
+            return {}
+        return overloads if stamp == self._source_stamp else {}
+
+    def _save_index(self, overloads: dict) -> None:
+        with self._open_for_write(self._index_path) as handle:
+            handle.write(self._dump((self._source_stamp, overloads)))
+
+    def _load_data(self, name: str) -> Any:
+        try:
+            return self._unseal(self._data_path(name))
+        except ValueError:
+            return None
+
+
+class _Locator(caching._CacheLocator):  # type: ignore[misc]
+    def __init__(self, function: Callable):
+        self._function = function
+
+    def get_cache_path(self) -> str:
+        return str(cache_directory())
+
+    def get_source_stamp(self) -> str:
+        return cache_directory().name
+
+    def get_disambiguator(self) -> str:
+        return str(self._function.__code__.co_firstlineno)
+
+    def ensure_cache_path(self) -> None:
+        os.makedirs(self.get_cache_path(), mode=0o700, exist_ok=True)
+
+
+class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    def __init__(self, function: Callable):
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Locator(function)
+        qualified = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self._filename_base = self.get_filename_base(qualified, sys.abiflags)
+
+
+class _Cache(caching.FunctionCache):  # type: ignore[misc]
+    """A function cache that treats every failure as a miss."""
+
+    _impl_class = _Implementation
+
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        self._cache_file = _SealedFile(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # a cache must never be worse than no cache
+            found = None
+        if found is None:
+            _announce()
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            print(f"bitdex: kernels are not cached: {error}", file=sys.stderr)
+
+
+def _announce() -> None:
+    global _announced
+    if not _announced:
+        _announced = True
+        print(
+            "bitdex: compiling kernels, once per machine (`bitdex warmup` compiles all)",
+            file=sys.stderr,
+        )
+
+
+class Kernel:
+    """A function on arrays with one signature, compiled at its first call.
+
+    Kernels release the GIL. A kernel marked parallel starts a team of threads; teams
+    take turns, because not every Numba threading layer allows two at once.
+    """
+
+    def __init__(self, function: Callable, signature: Any, parallel: bool):
+        functools.update_wrapper(self, function)
+        self.python = function
+        self.signature = signature
+        self.parallel = parallel
+        self._compiled: Callable | None = None
+        registry.append(self)
+
+    def compile(self) -> Callable:
+        """Compile this kernel, or read it from the cache, and return the compiled function."""
+        with _compile_lock:
+            if self._compiled is None:
+                options = dict(nogil=True, error_model="numpy", parallel=self.parallel)
+                dispatcher = numba.njit(**options)(self.python)
+                dispatcher._cache = _Cache(self.python)
+                dispatcher.compile(self.signature)
+                dispatcher.disable_compile()
+                self._compiled = dispatcher
+        return self._compiled
+
+    def __call__(self, *arguments: Any) -> Any:
+        if not JIT_ENABLED:
+            with np.errstate(all="ignore"):
+                return self.python(*arguments)
+        compiled = self._compiled or self.compile()
+        if self.parallel:
+            with _parallel_lock:
+                return compiled(*arguments)
+        return compiled(*arguments)
+
+
+def kernel(*arguments: Any, returns: Any = void, parallel: bool = False) -> Callable:
+    """Declare the signature of a kernel."""
+
+    def decorate(function: Callable) -> Kernel:
+        return Kernel(function, returns(*arguments), parallel)
+
+    return decorate
+
+
+def device(function: Callable) -> Callable:
+    """Declare a function that only kernels call; it is compiled into them."""
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+prange = numba.prange

@@ -1,0 +1,114 @@
+"""Unaligned little-endian loads, stores, copies and prefetches on byte arrays.
+
+These are single machine instructions without a bounds check: a caller that parses
+bytes from outside checks lengths against the array first. With the JIT off the same
+names are plain Python.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from bitdex.kernels.jit import JIT_ENABLED
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    as_bytes = builder.bitcast(data, ir.IntType(8).as_pointer())
+    step = builder.mul(index, ir.Constant(index.type, array_type.dtype.bitwidth // 8))
+    return builder.gep(as_bytes, [step])
+
+
+def _loader(bits: int, result: Any) -> Any:
+    def typer(typingctx: Any, array: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+            where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
+            where = builder.bitcast(where, ir.IntType(bits).as_pointer())
+            return builder.load(where, align=1)
+
+        return result(array, types.int64), codegen
+
+    return intrinsic(typer)
+
+
+def _storer(bits: int, value_type: Any) -> Any:
+    def typer(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+            where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
+            where = builder.bitcast(where, ir.IntType(bits).as_pointer())
+            builder.store(arguments[2], where, align=1)
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, value_type), codegen
+
+    return intrinsic(typer)
+
+
+def _copy_typer(typingctx: Any, out: Any, at: Any, source: Any, start: Any, size: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        target = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
+        origin = _pointer(context, builder, sig.args[2], arguments[2], arguments[3])
+        cgutils.raw_memcpy(builder, target, origin, arguments[4], 1)
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, source, types.int64, types.int64), codegen
+
+
+def _prefetch_typer(typingctx: Any, array: Any, index: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
+        word, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        signature = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
+        function = cgutils.get_or_insert_function(
+            builder.module, signature, "llvm.prefetch.p0i8" if pointer else "llvm.prefetch"
+        )
+        flags = [ir.Constant(word, flag) for flag in (0, 3, 1)]  # read, keep, data
+        builder.call(function, [where, *flags])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+if JIT_ENABLED:
+    load16 = _loader(16, types.uint16)
+    load32 = _loader(32, types.uint32)
+    load64 = _loader(64, types.uint64)
+    store16 = _storer(16, types.uint16)
+    store32 = _storer(32, types.uint32)
+    store64 = _storer(64, types.uint64)
+    copy = intrinsic(_copy_typer)
+    prefetch = intrinsic(_prefetch_typer)
+else:
+
+    def _bytes(array: np.ndarray, index: int, size: int) -> np.ndarray:
+        start = int(index) * array.itemsize
+        return array.view(np.uint8)[start : start + size]
+
+    def load16(array: np.ndarray, index: int) -> np.uint16:
+        return np.frombuffer(_bytes(array, index, 2).tobytes(), "<u2")[0]
+
+    def load32(array: np.ndarray, index: int) -> np.uint32:
+        return np.frombuffer(_bytes(array, index, 4).tobytes(), "<u4")[0]
+
+    def load64(array: np.ndarray, index: int) -> np.uint64:
+        return np.frombuffer(_bytes(array, index, 8).tobytes(), "<u8")[0]
+
+    def store16(array: np.ndarray, index: int, value: int) -> None:
+        _bytes(array, index, 2)[:] = np.array([int(value) & 0xFFFF], "<u2").view(np.uint8)
+
+    def store32(array: np.ndarray, index: int, value: int) -> None:
+        _bytes(array, index, 4)[:] = np.array([int(value) & 0xFFFFFFFF], "<u4").view(np.uint8)
+
+    def store64(array: np.ndarray, index: int, value: int) -> None:
+        word = int(value) & 0xFFFFFFFFFFFFFFFF
+        _bytes(array, index, 8)[:] = np.array([word], "<u8").view(np.uint8)
+
+    def copy(out: np.ndarray, at: int, source: np.ndarray, start: int, size: int) -> None:
+        _bytes(out, at, size)[:] = _bytes(source, start, size)
+
+    def prefetch(array: np.ndarray, index: int) -> None:
+        pass
