@@ -1,0 +1,63 @@
+"""The frame: one operation on one key, the same bytes in a log and in ``data.bin``.
+
+::
+
+    0      4        8     16      24             24+length
+    | crc  | length | key | order | payload ...  | zero padding to 8 |
+
+`order` is ``sequence << 8 | flags | kind``. The sequence numbers the batch that wrote
+the frame; all frames of a batch carry the same one, and the last of them in a log the
+COMMIT flag, without which the batch does not count. `crc` is the CRC-32C of the bytes
+from `length` to the end of the payload, continued from the store's identity.
+
+A record is the frames of one key in order. PUT starts it anew, MERGE adds to it,
+DELETE ends it. Because a frame is copied from log to data and never re-encoded, its
+checksum covers the value from the call that wrote it to the call that reads it.
+
+Limits: payload below 2^32 - 64 bytes, sequence below 2^56.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bitdex.kernels.checksum import crc32c
+
+FRAME = np.dtype(
+    [
+        ("crc", "<u4"),  # 0   CRC-32C of bytes 4 .. 24 + length
+        ("length", "<u4"),  # 4   payload bytes
+        ("key", "<u8"),  # 8
+        ("order", "<u8"),  # 16  sequence << 8 | flags | kind
+    ]
+)
+SIZE = 24
+assert FRAME.itemsize == SIZE
+
+PUT, MERGE, DELETE = 1, 2, 3
+KIND_MASK = 0x0F
+COMMIT = 0x10  # flag: last frame of its batch
+MAX_PAYLOAD = (1 << 32) - 64
+
+
+def order(sequence: int, kind: int, commit: bool = False) -> int:
+    """Return the order word of a frame."""
+    return sequence << 8 | (COMMIT if commit else 0) | kind
+
+
+def padded(length: Any) -> Any:
+    """Return the bytes that a frame with `length` bytes of payload takes (scalar or array)."""
+    return (SIZE + length + 7) & ~7
+
+
+def seed(identity: int) -> int:
+    """Return the checksum state from which the frames of a store continue."""
+    return crc32c(int(identity).to_bytes(8, "little"))
+
+
+def encode(key: int, payload: bytes, order_word: int, identity: int) -> bytes:
+    """Return one frame, padding included; the plain definition of the kernels in `kernels.frames`."""
+    head = np.zeros(1, FRAME)
+    head["length"], head["key"], head["order"] = len(payload), key, order_word
+    head["crc"] = crc32c(head.tobytes()[4:] + payload, seed(identity))
+    return (head.tobytes() + payload).ljust(int(padded(len(payload))), b"\0")

@@ -1,0 +1,71 @@
+"""``index.bin``: a hash table from key to the place of its record in ``data.bin``.
+
+::
+
+    | header 64 | entry 24 | entry 24 | ... `capacity` entries | 256 more |
+
+Open addressing with linear probing, upwards, without wrap-around: runs that pass the
+last home spill into the 256 entries behind it, of which the last four stay empty. The
+home of a key is ``(mix(key) >> 32) * capacity >> 32``, where ``mix`` is the
+two-multiplication finaliser in `kernels.hash_index`; neighbouring keys land far apart.
+An entry whose third word is 0 is empty, so every u64 is a usable key. There are no
+tombstones: a commit writes a new table.
+
+`allocated` is a multiple of 8; its low bits are flags. SINGLE says that the record is
+one PUT frame, so that its payload is ``length - 24`` bytes at ``offset + 24``.
+`length` ends at the last payload byte, before the padding.
+
+The header's `count` is the number of keys, `body_crc` the CRC-32C of the table.
+"""
+
+import numpy as np
+
+from bitdex.errors import CorruptError
+from bitdex.formats import header
+from bitdex.kernels.checksum import crc32c
+
+MAGIC = b"BDXINDEX"
+VERSION = 1
+ENTRY = np.dtype(
+    [
+        ("key", "<u8"),  # 0
+        ("offset", "<u8"),  # 8   of the record's first frame in data.bin
+        ("length", "<u4"),  # 16  committed bytes, first frame to last payload byte
+        ("allocated", "<u4"),  # 20  bytes of the region from `offset`, and flags in bits 0-2
+    ]
+)
+assert ENTRY.itemsize == 24
+
+SINGLE = 1
+SPILL = 256
+FLAGS = 7
+
+
+def encode(table: np.ndarray, count: int, identity: int, generation: int) -> list[np.ndarray | bytes]:
+    """Return the pieces of an index file: header, table (shape (3 * (capacity + SPILL),), uint64)."""
+    body = table.view(np.uint8)
+    head = header.encode(
+        MAGIC,
+        VERSION,
+        identity,
+        generation,
+        count=count,
+        capacity=len(table) // 3 - SPILL,
+        body_crc=crc32c(body),
+    )
+    return [head, body]
+
+
+def decode(data: np.ndarray, name: str = "index.bin") -> tuple[np.void, np.ndarray]:
+    """Return header and table (shape (3 * (capacity + SPILL),), uint64), or refuse the file."""
+    head = header.decode(data, MAGIC, VERSION, name)
+    size = (int(head["capacity"]) + SPILL) * ENTRY.itemsize
+    if len(data) != header.SIZE + size:
+        raise CorruptError(f"{name}: expected {header.SIZE + size} bytes, found {len(data)}")
+    body = data[header.SIZE :]
+    found, expected = crc32c(body), int(head["body_crc"])
+    if found != expected:
+        raise CorruptError(
+            f"{name}: offset {header.SIZE}: expected checksum {expected:#010x}, found {found:#010x}"
+        )
+    return head, body.view(np.uint64)

@@ -1,0 +1,65 @@
+"""The 64-byte header that begins every file of a store.
+
+::
+
+    0        8        12       16       24         32      40         48        60   64
+    | magic  | version| bodycrc| identity| generation| count | capacity| reserved | crc |
+
+`identity` is a random number given to the store when it is made; it seeds the checksum
+of every frame, so that a file or block of another store is seen. `generation` tells
+which of several files of one name a commit means. `count`, `capacity` and `body_crc`
+belong to the format; where it has no use for them they are zero. `crc` is the CRC-32C
+of the 60 bytes before it.
+
+A reader refuses a wrong magic, a version it does not know and a wrong checksum.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bitdex.errors import CorruptError, VersionError
+from bitdex.kernels.checksum import crc32c
+
+HEADER = np.dtype(
+    [
+        ("magic", "S8"),  # 0   names the format
+        ("version", "<u4"),  # 8   of the format, not of the package
+        ("body_crc", "<u4"),  # 12  CRC-32C of what follows, where the format says so
+        ("identity", "<u8"),  # 16  of the store
+        ("generation", "<u8"),  # 24
+        ("count", "<u8"),  # 32
+        ("capacity", "<u8"),  # 40
+        ("reserved", "V12"),  # 48  zero
+        ("crc", "<u4"),  # 60  of bytes 0..59
+    ]
+)
+SIZE = 64
+assert HEADER.itemsize == SIZE
+
+
+def encode(magic: bytes, version: int, identity: int, generation: int, **fields: int) -> bytes:
+    """Return the 64 bytes of a header."""
+    header = np.zeros(1, HEADER)
+    header["magic"], header["version"] = magic, version
+    header["identity"], header["generation"] = identity, generation
+    for name, value in fields.items():
+        header[name] = value
+    header["crc"] = crc32c(header.view(np.uint8)[:60])
+    return header.tobytes()
+
+
+def decode(data: Any, magic: bytes, version: int, name: str) -> np.void:
+    """Return the header record at the start of `data`, or refuse it."""
+    if len(data) < SIZE:
+        raise CorruptError(f"{name}: offset 0: expected a {SIZE}-byte header, found {len(data)} bytes")
+    raw = np.frombuffer(data, np.uint8, SIZE)
+    header = raw.view(HEADER)[0]
+    if raw[:8].tobytes() != magic.ljust(8, b"\0"):
+        raise CorruptError(f"{name}: offset 0: expected magic {magic!r}, found {raw[:8].tobytes()!r}")
+    found, expected = int(header["crc"]), crc32c(raw[:60])
+    if found != expected:
+        raise CorruptError(f"{name}: offset 60: expected checksum {expected:#010x}, found {found:#010x}")
+    if header["version"] != version:
+        raise VersionError(f"{name}: format version {header['version']}; this package reads {version}")
+    return header

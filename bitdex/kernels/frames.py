@@ -1,0 +1,113 @@
+"""Writing, verifying and scanning frames (layout: `formats.frame`)."""
+
+from typing import Any
+
+import numpy as np
+
+from bitdex.kernels.checksum import crc_update
+from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
+from bitdex.kernels.memory import copy, load32, load64, store32, store64
+
+HEAD = 24
+COMMIT = np.uint64(0x10)
+PREFETCH = 16
+
+
+@device
+def put_frame(key: Any, order: Any, values: Any, start: Any, size: Any, seed: Any, out: Any, at: Any) -> Any:
+    """Write one frame at ``out[at:]``; return the bytes taken, padding included."""
+    store32(out, at + 4, np.uint32(size))
+    store64(out, at + 8, key)
+    store64(out, at + 16, order)
+    tail = size & 7
+    if tail:  # zero the padding first, the payload then covers the rest of the word
+        store64(out, at + HEAD + size - tail, np.uint64(0))
+    copy(out, at + HEAD, values, start, size)
+    store32(out, at, ~crc_update(~seed, out, at + 4, 20 + size))
+    return (HEAD + size + 7) & ~7
+
+
+@device
+def frame_holds(data: Any, at: Any, end: Any, seed: Any) -> Any:
+    """Tell whether a whole frame with a right checksum lies at `at`, before `end`."""
+    if at < 0 or at + HEAD > end:
+        return False
+    size = np.int64(load32(data, at + 4))
+    if size > end - at - HEAD:
+        return False
+    return np.uint32(~crc_update(~seed, data, at + 4, 20 + size)) == load32(data, at)
+
+
+@kernel(r_i64, i64, w_i64)
+def place_frames(offsets: Any, start: Any, out: Any) -> None:
+    """Fill `out` (n + 1) with the places of frames whose payloads have these offsets (n + 1)."""
+    at = start
+    for i in range(len(offsets) - 1):
+        out[i] = at
+        at += (HEAD + offsets[i + 1] - offsets[i] + 7) & ~7
+    out[len(offsets) - 1] = at
+
+
+@kernel(r_u64, r_u8, r_i64, r_u64, u32, r_i64, i64, i64, i64, w_u8)
+def write_frames(
+    keys: Any, values: Any, offsets: Any, order: Any, seed: Any, places: Any, lo: Any, hi: Any, base: Any, out: Any
+) -> None:
+    """Write the frames ``lo..hi`` at ``places - base`` in `out`; `order` has one word a frame, or one for all."""
+    each = len(order) > 1
+    for i in range(lo, hi):
+        word = order[i] if each else order[0]
+        size = offsets[i + 1] - offsets[i]
+        put_frame(keys[i], word, values, offsets[i], size, seed, out, places[i] - base)
+
+
+@kernel(w_u8, i64, u32)
+def mark_commit(out: Any, at: Any, seed: Any) -> None:
+    """Set the COMMIT flag of the frame at `at` and renew its checksum."""
+    store64(out, at + 16, load64(out, at + 16) | COMMIT)
+    size = np.int64(load32(out, at + 4))
+    store32(out, at, ~crc_update(~seed, out, at + 4, 20 + size))
+
+
+@kernel(r_u8, i64, i64, u32, w_u64, w_i64, w_i64, w_u64, returns=i64)
+def scan_frames(
+    data: Any, start: Any, end: Any, seed: Any, keys: Any, places: Any, sizes: Any, orders: Any
+) -> Any:
+    """Walk frames from `start`; return how many hold one after the other (at most ``len(keys)``)."""
+    at = start
+    count = 0
+    while count < len(keys) and frame_holds(data, at, end, seed):
+        sizes[count] = np.int64(load32(data, at + 4))
+        keys[count] = load64(data, at + 8)
+        orders[count] = load64(data, at + 16)
+        places[count] = at
+        at += (HEAD + sizes[count] + 7) & ~7
+        count += 1
+    return count
+
+
+@kernel(r_u8, i64, i64, u64, u32, returns=i64)
+def find_later_frame(data: Any, start: Any, end: Any, sequence: Any, seed: Any) -> Any:
+    """Return the place of the first frame that holds, with a sequence above `sequence`; or -1."""
+    at = start
+    while at + HEAD <= end:
+        order = load64(data, at + 16)
+        if (order >> np.uint64(8)) > sequence and frame_holds(data, at, end, seed):
+            return at
+        at += 8
+    return -1
+
+
+@device
+def _verify_range(data: Any, places: Any, seed: Any, lo: Any, hi: Any) -> Any:
+    for i in range(lo, hi):
+        if not frame_holds(data, places[i], len(data), seed):
+            return i
+    return -1
+
+
+@kernel(r_u8, r_i64, u32, i64, w_i64, parallel=True)
+def verify_frames(data: Any, places: Any, seed: Any, blocks: Any, out: Any) -> None:
+    """Fill ``out[block]`` with the first frame of the block that does not hold, or -1."""
+    n = len(places)
+    for block in prange(blocks):
+        out[block] = _verify_range(data, places, seed, block * n // blocks, (block + 1) * n // blocks)

@@ -1,0 +1,104 @@
+"""The committed part of a silo: ``data.bin`` and its index, as one immutable snapshot."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitdex import filesystem
+from bitdex.errors import CorruptError
+from bitdex.formats import data, frame, hash_index
+from bitdex.kernels import hash_index as index_kernels
+from bitdex.kernels import records
+from bitdex.silo.files import SiloFiles
+
+WALK = 1 << 20  # regions walked at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """One committed state; readers that hold it keep reading it.
+
+    Attributes
+    ----------
+    data : ndarray of uint8
+        The data file up to its committed end, read-only.
+    table : ndarray of uint64, shape (3 * entries,)
+        The hash index.
+    meta : ndarray of formats.meta.META, shape (1,)
+    count : int
+        Number of keys.
+    """
+
+    data: np.ndarray
+    table: np.ndarray
+    meta: np.ndarray
+    count: int
+
+    @property
+    def seed(self) -> np.uint32:
+        """The checksum state from which this store's frames continue."""
+        return np.uint32(frame.seed(int(self.meta["identity"][0])))
+
+    def entries(self) -> np.ndarray:
+        """Return the entries in use, in table order, as a structured array (formats.hash_index.ENTRY)."""
+        used = np.empty(self.count, np.int64)
+        index_kernels.occupied_entries(self.table, used)
+        return self.table.view(hash_index.ENTRY)[used]
+
+    @classmethod
+    def empty(cls, meta: np.ndarray) -> "Base":
+        """Return the state of a silo that has no data file yet."""
+        return cls(np.empty(0, np.uint8), index_kernels.new_table(0), meta, 0)
+
+    @classmethod
+    def open(cls, files: SiloFiles, meta: np.ndarray) -> "Base":
+        """Map the files that a commit record names; rebuild the index when it is missing or damaged."""
+        if int(meta["data_generation"][0]) == 0:
+            return cls.empty(meta)
+        mapped = files.map_data(
+            int(meta["data_generation"][0]), int(meta["identity"][0]), int(meta["data_end"][0])
+        )
+        try:
+            table, count = _read_index(files, meta)
+        except CorruptError:
+            table, count = rebuild_table(mapped, meta)
+        return cls(mapped, table, meta, count)
+
+
+def _read_index(files: SiloFiles, meta: np.ndarray) -> tuple[np.ndarray, int]:
+    generation = int(meta["index_generation"][0])
+    path = files.of_generation(files.index, hash_index.MAGIC, generation)
+    if path is None:
+        raise CorruptError(f"{files.index}: expected generation {generation}, found none")
+    head, table = hash_index.decode(filesystem.map_read(path), str(path))
+    if int(head["identity"]) != int(meta["identity"][0]):
+        raise CorruptError(f"{path}: offset 16: another store's file")
+    return table, int(head["count"])
+
+
+def rebuild_table(mapped: np.ndarray, meta: np.ndarray) -> tuple[np.ndarray, int]:
+    """Build the index from the regions of ``data.bin`` (rules: `formats.data`); return it and its count."""
+    parts = list(_walk(mapped, meta))
+    keys, offsets, lengths, allocated = (np.concatenate(column) for column in zip(*parts))
+    latest = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
+    latest = latest[lengths[latest] > 0]
+    table = index_kernels.build_index(keys[latest], offsets[latest], lengths[latest], allocated[latest])
+    return table, len(latest)
+
+
+def _walk(mapped: np.ndarray, meta: np.ndarray) -> "list[tuple[np.ndarray, ...]]":
+    seed = np.uint32(frame.seed(int(meta["identity"][0])))
+    aborted = meta["aborted"][0][: int(meta["aborted_count"][0])].copy()
+    at, parts = data.FIRST_REGION, []
+    stop = np.zeros(2, np.int64)
+    while True:
+        columns = [np.empty(WALK, np.uint64) for _ in range(4)]
+        count = records.walk_regions(
+            mapped, at, len(mapped), seed, meta["sequence"].copy(), aborted, *columns, stop
+        )
+        parts.append(tuple(column[:count] for column in columns))
+        if stop[1]:
+            raise CorruptError(f"data.bin: offset {stop[0]}: expected a region header, found damaged bytes")
+        if stop[0] >= len(mapped):
+            return parts
+        at = int(stop[0])

@@ -1,0 +1,80 @@
+"""The files of one silo: their names, and which of two generations a commit means."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bitdex import filesystem
+from bitdex.errors import CorruptError
+from bitdex.formats import data, header, meta
+
+
+class SiloFiles:
+    """Names and generations of the files in a silo's directory."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.data = directory / "data.bin"
+        self.index = directory / "index.bin"
+        self.meta = directory / "meta.bin"
+        self.logs = (directory / "ops_a.log", directory / "ops_b.log")
+
+    @staticmethod
+    def unfinished(path: Path) -> Path:
+        """Return the name a file has until its commit is finished."""
+        return path.with_name(path.name + ".new")
+
+    def of_generation(self, path: Path, magic: bytes, generation: int) -> Path | None:
+        """Return the file, finished or not, whose header has this generation, or None."""
+        for candidate in (path, self.unfinished(path), path):  # again, for a rename in between
+            found = _generation(candidate, magic)
+            if found == generation:
+                return candidate
+        return None
+
+    def finish(self, path: Path, magic: bytes, generation: int, durable: bool) -> None:
+        """Give the file of this generation its final name."""
+        if self.of_generation(path, magic, generation) == self.unfinished(path):
+            filesystem.replace(self.unfinished(path), path)
+            if durable:
+                filesystem.sync_directory(self.directory)
+
+    def read_meta(self, at: int | None) -> np.ndarray:
+        """Return the commit record to open at."""
+        return meta.decode(filesystem.read(self.meta), at, str(self.meta))
+
+    def write_meta(self, record: np.ndarray, durable: bool) -> None:
+        """Write a commit record into the place that does not hold the newest."""
+        descriptor = filesystem.open_write(self.meta)
+        try:
+            if filesystem.size(self.meta) < meta.FILE_SIZE:
+                filesystem.write_at(descriptor, bytes(meta.FILE_SIZE), 0)
+            filesystem.write_at(descriptor, meta.encode(record), meta.place_of(record))
+            if durable:
+                filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
+
+    def map_data(self, generation: int, identity: int, end: int) -> np.ndarray:
+        """Map the data file of a generation and check that it belongs here and is long enough."""
+        path = self.of_generation(self.data, data.MAGIC, generation)
+        if path is None:
+            raise CorruptError(f"{self.data}: expected generation {generation}, found none")
+        mapped = filesystem.map_read(path)
+        head = data.decode_header(mapped, str(path))
+        if int(head["identity"]) != identity:
+            raise CorruptError(
+                f"{path}: offset 16: expected identity {identity}, found {head['identity']} (another store's file)"
+            )
+        if len(mapped) < end:
+            raise CorruptError(f"{path}: expected at least {end} bytes, found {len(mapped)}")
+        return mapped[:end]
+
+
+def _generation(path: Path, magic: bytes) -> int | None:
+    """Return the generation in a file's header, or None where no header holds."""
+    try:
+        mapped = filesystem.map_read(path)
+        return int(header.decode(mapped, magic, 1, str(path))["generation"])
+    except OSError:
+        return None

@@ -1,0 +1,294 @@
+"""The merge writer (DumpMergeWriter): merging straight into ``data.bin``, without a log.
+
+The order of steps, and what a crash leaves behind::
+
+    1  meta: pending = S, synced        nothing else happened: S is listed as aborted
+    2  frames into headroom and arenas  bytes that no committed length covers
+    3  data synced
+    4  index.bin.new written, synced    a file that no commit names
+    5  meta: sequence = S, synced       committed
+    6  index.bin.new renamed            the next opener does it otherwise
+
+Readers keep the old index and see old lengths; committed bytes are not touched. An arena
+is space behind the committed end that `posix_fallocate` has reserved before anything is
+stored through the map. Running a phase again after a crash starts from the committed
+state and therefore gives the same result.
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from bitdex import filesystem
+from bitdex.errors import ClosedError, CorruptError, InvalidError
+from bitdex.formats import data, frame
+from bitdex.kernels import frames as frame_kernels
+from bitdex.kernels import hash_index as index_kernels
+from bitdex.kernels import merge
+from bitdex.kernels.jit import THREADS
+from bitdex.silo.base import Base
+from bitdex.silo.compaction import Geometry, NewData
+from bitdex.silo.files import SiloFiles
+from bitdex.silo.values import as_keys, as_packed
+
+ARENA = 16 << 20  # bytes reserved at a time for a thread
+BLOCK = 1 << 17  # keys encoded at a time
+
+
+class MergeWriter:
+    """Merges into a silo's data file; made by `Silo.merge_writer`, used by one thread at a time.
+
+    Attributes
+    ----------
+    counts : dict
+        Frames by outcome: in_place, relocated, inserted, deleted, ignored (deletes of absent keys).
+    """
+
+    def __init__(self, files: SiloFiles, base: Base, sequence: int, pool: ThreadPoolExecutor):
+        self.counts = dict.fromkeys(("in_place", "relocated", "inserted", "deleted", "ignored"), 0)
+        self.sequence = sequence
+        self._base = base
+        self._pool = pool
+        self._geometry = Geometry.of(base.meta)
+        self._table = base.table.copy()
+        self._count = base.count
+        self._dead = int(base.meta["dead_bytes"][0])
+        self._end = int(base.meta["data_end"][0])
+        path = files.of_generation(files.data, data.MAGIC, int(base.meta["data_generation"][0]))
+        assert path is not None
+        self._descriptor = filesystem.open_write(path)
+        self._data = filesystem.map_write(self._descriptor, self._end)
+        self._arenas = [(0, 0)] * THREADS
+        self._lock = threading.Lock()
+
+    def merge_many(self, keys: Any, values: Any, offsets: Any = None) -> None:
+        """Merge values (packed uint8 and int64 offsets (n + 1), or a sequence of bytes) into their records."""
+        self._apply(keys, values, offsets, frame.MERGE)
+
+    def put_many(self, keys: Any, values: Any, offsets: Any = None) -> None:
+        """Replace the records of these keys."""
+        self._apply(keys, values, offsets, frame.PUT)
+
+    def delete_many(self, keys: Any) -> None:
+        """Delete the records of these keys."""
+        self._apply(keys, np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64), frame.DELETE)
+
+    def apply_frames(self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray) -> None:
+        """Apply ready frames (bytes and the place of each), in order."""
+        if len(keys) == 0:
+            return
+        while True:
+            outcome = np.zeros(len(keys), np.uint8)
+            self._run(keys, frames, places, outcome)
+            self._refuse(keys, outcome)
+            missing = np.flatnonzero(outcome == merge.MISSING)
+            if not len(missing):
+                break
+            keys, places = self._insert(keys, frames, places, outcome, missing)
+            if not len(keys):
+                return
+        self._remove(keys, outcome)
+
+    def finish(self, durable: bool) -> NewData:
+        """Sync what was written and return the new index; the caller commits it."""
+        self._close_arenas()
+        if durable:
+            filesystem.sync(self._descriptor)
+        self.close()
+        return NewData(self._table, self._count, self._end)
+
+    @property
+    def dead_bytes(self) -> int:
+        """Bytes of regions and frames that nothing points at any more."""
+        return self._dead
+
+    def close(self) -> None:
+        """Give up the file; without `finish` nothing of the merge is ever visible."""
+        if self._descriptor >= 0:
+            filesystem.close(self._descriptor)
+            self._descriptor = -1
+
+    def _apply(self, keys: Any, values: Any, offsets: Any, kind: int) -> None:
+        if self._descriptor < 0:
+            raise ClosedError("the merge writer was closed")
+        keys = as_keys(keys)
+        values, offsets = as_packed(values, offsets, len(keys))
+        word = np.array([frame.order(self.sequence, kind)], np.uint64)
+        for lo in range(0, len(keys), BLOCK):
+            hi = min(lo + BLOCK, len(keys))
+            places = np.empty(hi - lo + 1, np.int64)
+            frame_kernels.place_frames(offsets[lo : hi + 1], 0, places)
+            frames = np.empty(places[-1], np.uint8)
+            self._encode(keys[lo:hi], values, offsets[lo : hi + 1], word, places, frames)
+            self.apply_frames(keys[lo:hi], frames, places[:-1])
+
+    def _encode(self, keys: Any, values: Any, offsets: Any, word: Any, places: Any, frames: Any) -> None:
+        def encode(part: int) -> None:
+            lo, hi = part * len(keys) // THREADS, (part + 1) * len(keys) // THREADS
+            frame_kernels.write_frames(
+                keys, values, offsets, word, self._base.seed, places, lo, hi, 0, frames
+            )
+
+        list(self._pool.map(encode, range(THREADS)))
+
+    def _run(self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray, outcome: np.ndarray) -> None:
+        def work(part: int) -> None:
+            state, at = np.zeros(3, np.int64), 0
+            while True:
+                at = self._merge(keys, frames, places, at, part, state, outcome)
+                if at == len(keys):
+                    break
+                self._arenas[part] = self._reserve(part, int(state[2]))
+            with self._lock:
+                self._dead += int(state[1])
+
+        list(self._pool.map(work, range(THREADS)))
+
+    def _merge(
+        self, keys: Any, frames: Any, places: Any, at: int, part: int, state: Any, outcome: Any
+    ) -> int:
+        geometry = self._geometry
+        start, end = self._arenas[part]
+        at = merge.merge_frames(
+            keys,
+            frames,
+            places,
+            at,
+            part,
+            THREADS,
+            geometry.headroom << 16 | geometry.alignment,
+            geometry.minimum,
+            start,
+            end,
+            self._base.seed,
+            self._table,
+            self._data,
+            state,
+            outcome,
+        )
+        self._arenas[part] = (int(state[0]), end)
+        return at
+
+    def _reserve(self, part: int, needed: int) -> tuple[int, int]:
+        """Close a thread's arena and give it a new one with room for `needed` bytes."""
+        with self._lock:
+            self._close_arena(*self._arenas[part])
+            size = max(ARENA, needed)
+            start = self._end
+            filesystem.allocate(self._descriptor, start, size)
+            self._end = start + size
+            self._data = filesystem.map_write(self._descriptor, self._end)
+            return start, self._end
+
+    def _close_arena(self, start: int, end: int) -> None:
+        if end == start:
+            return
+        if end == self._end:
+            self._end = start  # the last arena: give the space back
+        else:
+            merge.fill_region(start, end, self._base.seed, self._data)
+            self._dead += end - start
+
+    def _close_arenas(self) -> None:
+        for start, end in sorted(self._arenas, reverse=True):
+            self._close_arena(start, end)
+        self._arenas = [(0, 0)] * THREADS
+
+    def _insert(
+        self, keys: Any, frames: Any, places: Any, outcome: Any, missing: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give the first frame of every new key a region; return the frames still to be merged."""
+        deletes = self._kinds(frames, places[missing]) == frame.DELETE
+        rows = missing[~deletes]
+        first = np.sort(rows[np.unique(keys[rows], return_index=True)[1]]) if len(rows) else rows
+        parts = np.empty(len(first), np.int64)
+        merge.part_of_keys(keys[first], THREADS, parts)
+        for part in np.unique(parts):
+            self._place(keys, frames, places, first[parts == part], int(part))
+        early = missing[deletes]
+        if len(first):  # a delete behind the first frame of its key still has to be applied
+            order = np.searchsorted(np.sort(keys[first]), keys[early])
+            at_first = first[np.argsort(keys[first], kind="stable")]
+            order = np.minimum(order, len(first) - 1)
+            behind = (keys[at_first[order]] == keys[early]) & (at_first[order] < early)
+            early = early[~behind]
+        self.counts["ignored"] += len(early)
+        left = np.setdiff1d(missing, np.concatenate((first, early)))
+        self._remove(keys, outcome)
+        return keys[left], places[left]
+
+    @staticmethod
+    def _kinds(frames: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return frames[places + 16] & frame.KIND_MASK
+
+    def _place(self, keys: Any, frames: Any, places: Any, rows: np.ndarray, part: int) -> None:
+        geometry = self._geometry
+        sizes = frames.view(np.uint32)[places[rows] // 4 + 1].astype(np.int64)
+        bound = int((np.maximum(sizes + 32, geometry.minimum) * (1000 + geometry.headroom) // 1000).sum())
+        bound += len(rows) * (frame.SIZE + 2 * geometry.alignment)
+        if self._arenas[part][1] - self._arenas[part][0] < bound:
+            self._arenas[part] = self._reserve(part, bound)
+        state = np.zeros(1, np.int64)
+        offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
+        merge.place_new(
+            keys,
+            frames,
+            places,
+            rows,
+            geometry.headroom,
+            geometry.minimum,
+            geometry.alignment,
+            self._arenas[part][0],
+            self._base.seed,
+            self._data,
+            state,
+            offsets,
+            extents,
+        )
+        self._arenas[part] = (int(state[0]), self._arenas[part][1])
+        self._grow(len(rows))
+        added = index_kernels.insert_entries(keys[rows], offsets, extents, self._table)
+        if added < 0:
+            self._grow(self._count)
+            added = index_kernels.insert_entries(keys[rows], offsets, extents, self._table)
+        self._count += len(rows)
+        self.counts["inserted"] += len(rows)
+
+    def _grow(self, more: int) -> None:
+        """Give the table room for `more` keys; rebuild it larger when it would be too full."""
+        homes = len(self._table) // 3 - index_kernels.SPILL
+        if self._count + more <= homes * index_kernels.MAX_LOAD:
+            return
+        used = np.empty(self._count, np.int64)
+        index_kernels.occupied_entries(self._table, used)
+        old = self._table.reshape(-1, 3)[used]
+        table = index_kernels.new_table(self._count + max(more, self._count // 2))
+        columns = (np.ascontiguousarray(old[:, i]) for i in range(3))
+        index_kernels.insert_entries(*columns, table)
+        self._table = table
+
+    def _remove(self, keys: np.ndarray, outcome: np.ndarray) -> None:
+        """Count outcomes, and take keys out of the index whose last frame was a DELETE."""
+        for code, name in enumerate(merge.OUTCOMES):
+            if name in self.counts:
+                self.counts[name] += int(np.count_nonzero(outcome == code))
+        if not (outcome == merge.DELETED).any():
+            return
+        applied = np.flatnonzero(outcome != merge.MISSING)
+        last = len(applied) - 1 - np.unique(keys[applied][::-1], return_index=True)[1]
+        gone = applied[last][outcome[applied[last]] == merge.DELETED]
+        entries = index_kernels.lookup(self._table, keys[gone])
+        extents = self._table.reshape(-1, 3)[entries, 2] >> np.uint64(32)
+        self._dead += int((extents & ~np.uint64(7)).sum()) + data.REGION_SIZE * len(gone)
+        self._count -= int(index_kernels.delete_entries(keys[gone], self._table))
+
+    def _refuse(self, keys: np.ndarray, outcome: np.ndarray) -> None:
+        for code, error, text in (
+            (merge.DAMAGED, CorruptError, "expected a frame with a right checksum"),
+            (merge.TOO_LONG, InvalidError, "the record would pass 2^32 - 4096 bytes"),
+        ):
+            rows = np.flatnonzero(outcome == code)
+            if len(rows):
+                raise error(f"merge into key {keys[rows[0]]}: {text}")

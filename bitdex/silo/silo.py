@@ -1,0 +1,461 @@
+"""Silo: a durable map from u64 keys to byte values, made for millions of keys a call.
+
+::
+
+    put, merge, delete --> ops log --compact--> data.bin + index.bin
+    merge_writer ------------------------------^
+    get = what data.bin holds, and what the logs add to it, folded by the merge rule
+
+One process writes. A silo object may be read from any number of threads while one of
+them writes; every read sees the state before or after a commit.
+"""
+
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitdex import filesystem
+from bitdex.errors import ClosedError, InvalidError, LockedError, NotFoundError
+from bitdex.formats import data, frame, hash_index
+from bitdex.formats import meta as meta_format
+from bitdex.kernels import hash_index as index_kernels
+from bitdex.kernels.jit import THREADS
+from bitdex.silo.base import Base
+from bitdex.silo.compaction import NewData, write_cold, write_folded
+from bitdex.silo.files import SiloFiles
+from bitdex.silo.log import OpsLog
+from bitdex.silo.merge_writer import MergeWriter
+from bitdex.silo.pending import Pending
+from bitdex.silo.read import read_values
+from bitdex.silo.rules import rule
+from bitdex.silo.values import Values, as_keys, as_packed
+
+SYNC_MODES = ("always", "batch", "none")
+
+
+class Silo:
+    """A key-value store in one directory: uint64 keys, byte values, merges by a named rule.
+
+    Use `Silo.open`; close it, or use it as a context manager.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, bitdex
+    >>> silo = bitdex.Silo.open(tempfile.mkdtemp(), mode="w", rule="concatenate")
+    >>> silo.put_many([7, 8], [b"seven", b"eight"])
+    1
+    >>> silo.merge(7, b", and more")
+    2
+    >>> silo.get(7)
+    b'seven, and more'
+    >>> list(silo.get_many(np.array([8, 9])))
+    [b'eight', None]
+    >>> silo.close()
+    """
+
+    def __init__(self, files: SiloFiles, mode: str, sync: str, at: int | None):
+        self.files = files
+        self.mode = mode
+        self._sync = sync
+        self._pool = ThreadPoolExecutor(THREADS, "bitdex")
+        self._pending = Pending()
+        self._prepared: list[tuple[Path, bytes, int]] = []
+        self._closed = False
+        self._load(at)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        mode: str = "r",
+        rule: str | None = None,
+        headroom: float = 1.25,
+        minimum: int = 0,
+        alignment: int = 8,
+        sync: str = "batch",
+        at: int | None = None,
+    ) -> "Silo":
+        """Open a silo, or make it with mode ``"w"``.
+
+        Parameters
+        ----------
+        path : directory
+        mode : {"r", "w"}
+            Read, or read and write; ``"w"`` makes the silo where there is none.
+        rule : {"replace", "concatenate", "documents", "bitmap"}, optional
+            How merges fold. Stored with the silo; later openers need not name it.
+        headroom : float
+            Space a new region gets, as a multiple of its record (1.0 to 60.0).
+        minimum : int
+            Smallest region in bytes.
+        alignment : {8, 16, 32, 64}
+            Of payloads in the data file.
+        sync : {"always", "batch", "none"}
+            When a write returns: after its own fsync, after the fsync of its batch, or
+            when the bytes are with the operating system.
+        at : int, optional
+            Open at the newest commit not above this sequence.
+
+        Raises
+        ------
+        NotFoundError, InvalidError, CorruptError, VersionError
+        """
+        files = SiloFiles(Path(path))
+        if mode not in ("r", "w"):
+            raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
+        if sync not in SYNC_MODES:
+            raise InvalidError(f"sync: {sync!r} is unknown; use one of {', '.join(SYNC_MODES)}")
+        if not filesystem.exists(files.meta):
+            if mode == "r":
+                raise NotFoundError(f"{path}: there is no silo here (no meta.bin)")
+            _create(files, rule or "replace", headroom, minimum, alignment, sync != "none")
+        silo = cls(files, mode, sync, at)
+        if rule is not None and rule != silo.rule:
+            silo.close()
+            raise InvalidError(f"rule: {path} was made with {silo.rule!r}, not {rule!r}")
+        return silo
+
+    def _load(self, at: int | None) -> None:
+        meta = self.files.read_meta(at)
+        self.identity = int(meta["identity"][0])
+        self.rule = meta["rule"][0].decode()
+        self._fold = rule(self.rule)
+        self._base = Base.open(self.files, meta)
+        writable = self.mode == "w"
+        if writable:
+            self._finish_renames(meta)
+            if int(meta["pending"][0]):
+                meta = self._give_up(meta)
+                self._base = Base(self._base.data, self._base.table, meta, self._base.count)
+        applied = int(meta["applied"][0])
+        self._logs = tuple(self._open_log(path, applied, at, writable) for path in self.files.logs)
+        self._active = max(range(2), key=lambda i: self._logs[i].last_sequence)
+
+    def _open_log(self, path: Path, applied: int, at: int | None, writable: bool) -> OpsLog:
+        if filesystem.exists(path):
+            return OpsLog.read(path, self.identity, applied, at, writable)
+        if writable:
+            return OpsLog.create(path, self.identity, applied, self._durable)
+        return OpsLog(path, self.identity)
+
+    def _finish_renames(self, meta: np.ndarray) -> None:
+        for path, magic, name in (
+            (self.files.data, data.MAGIC, "data_generation"),
+            (self.files.index, hash_index.MAGIC, "index_generation"),
+        ):
+            self.files.finish(path, magic, int(meta[name][0]), self._durable)
+
+    def _give_up(self, meta: np.ndarray) -> np.ndarray:
+        """List the sequence of a merge that was not committed, so that its frames never count."""
+        record = meta.copy()
+        count = int(record["aborted_count"][0])
+        if count < meta_format.MAX_ABORTED:
+            record["aborted"][0][count] = record["pending"][0]
+            record["aborted_count"], record["pending"] = count + 1, 0
+        record["commit"] += 1
+        self.files.write_meta(record, self._durable)
+        return record
+
+    # -- reading -------------------------------------------------------------------------
+
+    @property
+    def sequence(self) -> int:
+        """The newest sequence that this silo holds."""
+        return max(int(self._base.meta["sequence"][0]), *(log.last_sequence for log in self._logs))
+
+    @property
+    def next_sequence(self) -> int:
+        """The lowest sequence that no batch, committed or given up, has used."""
+        meta = self._base.meta
+        return max(self.sequence, int(meta["pending"][0]), int(meta["aborted"][0].max())) + 1
+
+    @property
+    def data(self) -> np.ndarray:
+        """The bytes of the data file up to its committed end, read-only uint8."""
+        return self._base.data
+
+    @property
+    def pending(self) -> int:
+        """Number of operations in the logs."""
+        return sum(map(len, self._logs))
+
+    def get_many(self, keys: Any) -> Values:
+        """Return the values of `keys` (integers, shape (n,)) in their order, verified."""
+        self._check_open()
+        keys = as_keys(keys)
+        pending = self._pending.refresh(self._logs)
+        logs = self._maps() if len(pending) else _NO_LOGS
+        return read_values(self._base, pending, logs, self._fold, keys)
+
+    def get(self, key: int) -> bytes | None:
+        """Return the value of one key, or None."""
+        return self.get_many(np.array([key], np.uint64) if key >= 0 else [key])[0]
+
+    def find_many(self, keys: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return where records lie in `data`: offsets and lengths of their frames, int64; -1 if absent.
+
+        Pending operations are not looked at. The payload of a record of one frame
+        begins 24 bytes behind its offset.
+        """
+        keys = as_keys(keys)
+        entries = index_kernels.lookup(self._base.table, keys)
+        places, lengths = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+        index_kernels.read_places(self._base.table, entries, places, lengths)
+        return places, lengths
+
+    def keys(self) -> np.ndarray:
+        """Return all keys that have a value, ascending, uint64."""
+        self._check_open()
+        base = np.sort(self._base.entries()["key"])
+        pending = self._pending.refresh(self._logs)
+        if not len(pending):
+            return base
+        touched = np.unique(pending.operations.keys)
+        counts, based = pending.chains(pending.newest(touched))
+        alive = (counts > 0) | (based & np.isin(touched, base, assume_unique=True))
+        kept = base[~np.isin(base, touched, assume_unique=True)]
+        return np.sort(np.concatenate((kept, touched[alive])))
+
+    def __len__(self) -> int:
+        return len(self.keys()) if self.pending else self._base.count
+
+    # -- writing -------------------------------------------------------------------------
+
+    def put_many(self, keys: Any, values: Any, offsets: Any = None, sequence: int | None = None) -> int:
+        """Set the values of `keys` in one batch; return its sequence.
+
+        Parameters
+        ----------
+        keys : integers, shape (n,)
+        values : uint8, shape (bytes,), with `offsets` int64 of shape (n + 1,); or n bytes objects
+        """
+        return self._append(keys, values, offsets, frame.PUT, sequence)
+
+    def merge_many(self, keys: Any, values: Any, offsets: Any = None, sequence: int | None = None) -> int:
+        """Merge values into the records of `keys` by the silo's rule; return the batch's sequence."""
+        return self._append(keys, values, offsets, frame.MERGE, sequence)
+
+    def delete_many(self, keys: Any, sequence: int | None = None) -> int:
+        """Delete `keys`; those that are not there are no error. Returns the batch's sequence."""
+        keys = as_keys(keys)
+        nothing = np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64)
+        return self._append(keys, *nothing, frame.DELETE, sequence)
+
+    def put(self, key: int, value: bytes) -> int:
+        """Set the value of one key."""
+        return self.put_many([key], [value])
+
+    def merge(self, key: int, value: bytes) -> int:
+        """Merge into the record of one key."""
+        return self.merge_many([key], [value])
+
+    def delete(self, key: int) -> int:
+        """Delete one key."""
+        return self.delete_many([key])
+
+    def _append(self, keys: Any, values: Any, offsets: Any, kind: int, sequence: int | None) -> int:
+        self._check_writable()
+        keys = as_keys(keys)
+        values, offsets = as_packed(values, offsets, len(keys))
+        sequence = self.next_sequence if sequence is None else sequence
+        if sequence < self.sequence:
+            raise InvalidError(f"sequence: {sequence} is below {self.sequence}, which this silo holds already")
+        if len(keys):
+            log = self._logs[self._active]
+            log.append(keys, values, offsets, frame.order(sequence, kind), self._pool)
+            if self._durable:
+                log.sync()
+        return sequence
+
+    @contextmanager
+    def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
+        """Merge straight into the data file: visible as a whole when the block ends, or not at all.
+
+        Pending operations are compacted first. With ``commit=False`` the result is only
+        prepared: it is durable, and `finish` makes it the silo's state.
+        """
+        self._check_writable()
+        if self.pending:
+            self.compact()
+        if not int(self._base.meta["data_generation"][0]):
+            self._commit(self._write_empty(), "data_generation", {})
+        sequence = self.next_sequence if sequence is None else sequence
+        self._begin(sequence)
+        writer = MergeWriter(self.files, self._base, sequence, self._pool)
+        try:
+            yield writer
+            new = writer.finish(self._durable)
+            fields = {"sequence": sequence, "pending": 0, "dead_bytes": writer.dead_bytes}
+            self._commit(new, None, fields, commit)
+        except BaseException:
+            writer.close()
+            self._load(None)
+            raise
+
+    def compact(self, commit: bool = True) -> int:
+        """Move the operations of the logs into the data file; return how many there were."""
+        self._check_writable()
+        done = 0
+        for i in sorted(range(2), key=lambda i: self._logs[i].last_sequence):
+            if len(self._logs[i]):
+                done += self._compact_log(i, commit)
+        return done
+
+    def rewrite(self) -> None:
+        """Write the data file anew: one frame a record, dead space reclaimed, headroom restored."""
+        self._check_writable()
+        self.compact()
+        generation = int(self._base.meta["data_generation"][0]) + 1
+        new = write_folded(self.files, self._base, self._fold, generation, self._pool, self._durable)
+        self._commit(new, "data_generation", {"dead_bytes": 0, "aborted_count": 0, "aborted": 0})
+
+    def finish(self) -> None:
+        """Make a prepared compaction or merge final: give the files their names, empty the logs."""
+        for path, magic, generation in self._prepared:
+            self.files.finish(path, magic, generation, self._durable)
+        self._prepared = []
+        applied = int(self._base.meta["applied"][0])
+        for i, log in enumerate(self._logs):
+            if log.last_sequence and log.last_sequence <= applied:
+                self._replace_log(i)
+
+    def close(self) -> None:
+        """Release files and threads. Closing twice is allowed."""
+        if not self._closed:
+            self._closed = True
+            self._pool.shutdown()
+            for log in self._logs:
+                log.close()
+
+    def __enter__(self) -> "Silo":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- committing ----------------------------------------------------------------------
+
+    @property
+    def _durable(self) -> bool:
+        return self._sync != "none"
+
+    def _compact_log(self, i: int, commit: bool) -> int:
+        log = self._logs[i]
+        self._active = 1 - i
+        operations, applied = log.operations, log.last_sequence
+        if self._base.count == 0:
+            generation = int(self._base.meta["data_generation"][0]) + 1
+            new = write_cold(
+                self.files, operations, log.map(), self._base.meta, generation, self._pool, self._durable
+            )
+            fields = {"sequence": applied, "applied": applied, "dead_bytes": 0}
+            self._commit(new, "data_generation", fields, commit)
+            return len(operations)
+        self._begin(applied)
+        writer = MergeWriter(self.files, self._base, applied, self._pool)
+        try:
+            writer.apply_frames(operations.keys, log.map(), operations.places)
+            new = writer.finish(self._durable)
+        except BaseException:
+            writer.close()
+            self._load(None)
+            raise
+        fields = {
+            "sequence": applied,
+            "applied": applied,
+            "pending": 0,
+            "dead_bytes": writer.dead_bytes,
+        }
+        self._commit(new, None, fields, commit)
+        return len(operations)
+
+    def _begin(self, sequence: int) -> None:
+        record = self._base.meta.copy()
+        record["pending"] = sequence
+        record["commit"] += 1
+        self.files.write_meta(record, self._durable)
+        self._base = Base(self._base.data, self._base.table, record, self._base.count)
+
+    def _write_empty(self) -> NewData:
+        return write_folded(self.files, self._base, self._fold, 1, self._pool, self._durable)
+
+    def _commit(self, new: NewData, generation: str | None, fields: dict, commit: bool = True) -> None:
+        """Write the index and the commit record of a new state, and take it over."""
+        record = self._base.meta.copy()
+        record["commit"] += 1
+        record["index_generation"] += 1
+        record["data_end"] = new.end
+        for name, value in fields.items():
+            record[name] = value
+        if generation:
+            record[generation] += 1
+            self._prepared.append((self.files.data, data.MAGIC, int(record["data_generation"][0])))
+        self._write_index(new, int(record["index_generation"][0]))
+        if self._durable:
+            filesystem.sync_directory(self.files.directory)
+        self.files.write_meta(record, self._durable)
+        mapped = self.files.map_data(int(record["data_generation"][0]), self.identity, new.end)
+        self._base = Base(mapped, new.table, record, new.count)
+        self._pending = Pending()
+        if commit:
+            self.finish()
+
+    def _write_index(self, new: NewData, generation: int) -> None:
+        path = self.files.unfinished(self.files.index)
+        filesystem.remove(path)
+        descriptor = filesystem.open_write(path)
+        try:
+            at = 0
+            for piece in hash_index.encode(new.table, new.count, self.identity, generation):
+                filesystem.write_at(descriptor, piece, at)
+                at += len(piece)
+            if self._durable:
+                filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
+        self._prepared.append((self.files.index, hash_index.MAGIC, generation))
+
+    def _replace_log(self, i: int) -> None:
+        log = self._logs[i]
+        log.close()
+        empty = OpsLog.create(log.path, self.identity, log.last_sequence, self._durable)
+        self._logs = tuple(empty if j == i else other for j, other in enumerate(self._logs))
+        self._pending = Pending()
+
+    def _maps(self) -> tuple[np.ndarray, np.ndarray]:
+        first, second = (log.map() if len(log) else _NOTHING for log in self._logs)
+        return first, second
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self.files.directory}: the silo was closed")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self.mode != "w":
+            raise LockedError(f'{self.files.directory}: opened for reading; open it with mode="w"')
+
+
+_NOTHING = np.empty(0, np.uint8)
+_NO_LOGS = (_NOTHING, _NOTHING)
+
+
+def _create(files: SiloFiles, name: str, headroom: float, minimum: int, alignment: int, durable: bool) -> None:
+    rule(name)
+    if not 1.0 <= headroom <= 60.0:
+        raise InvalidError(f"headroom: {headroom} is outside 1.0 to 60.0")
+    if not 0 <= minimum < 1 << 24:
+        raise InvalidError(f"minimum: {minimum} is outside 0 to {(1 << 24) - 1}")
+    if alignment not in (8, 16, 32, 64):
+        raise InvalidError(f"alignment: {alignment} is none of 8, 16, 32, 64")
+    filesystem.make_directory(files.directory)
+    identity = secrets.randbits(63) + 1
+    record = meta_format.blank(identity, name, round((headroom - 1.0) * 1000), minimum, alignment)
+    filesystem.write_whole(
+        files.meta, meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0"), durable
+    )

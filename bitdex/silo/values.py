@@ -1,0 +1,86 @@
+"""Packed values: many byte strings in one array, and the keys they belong to."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitdex.errors import InvalidError
+from bitdex.formats.frame import MAX_PAYLOAD
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values read for a batch of keys.
+
+    Attributes
+    ----------
+    data : ndarray of uint8, shape (bytes,)
+    offsets : ndarray of int64, shape (n + 1,)
+        Value i is ``data[offsets[i]:offsets[i + 1]]``.
+    found : ndarray of bool, shape (n,)
+        False where the key is not there; its value is then empty.
+    """
+
+    data: np.ndarray
+    offsets: np.ndarray
+    found: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, i: int) -> bytes | None:
+        """Return value i as bytes, or None where the key is not there."""
+        if not self.found[i]:
+            return None
+        i = range(len(self.found))[i]
+        return self.data[self.offsets[i] : self.offsets[i + 1]].tobytes()
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        return (self[i] for i in range(len(self)))
+
+
+def as_keys(keys: Any) -> np.ndarray:
+    """Return keys as uint64, shape (n,); refuse what does not fit."""
+    array = np.asarray(keys)
+    if array.ndim != 1:
+        raise InvalidError(f"keys: expected one dimension, found shape {array.shape}")
+    if array.dtype == np.uint64:
+        return np.ascontiguousarray(array)
+    if array.size == 0:
+        return np.empty(0, np.uint64)
+    if array.dtype.kind not in "iu":
+        raise InvalidError(f"keys: expected integers from 0 to 2^64-1, found dtype {array.dtype}")
+    if array.dtype.kind == "i" and array.min() < 0:
+        raise InvalidError(f"keys: {array.min()} is negative; keys are 0 to 2^64-1")
+    return array.astype(np.uint64)
+
+
+def as_packed(values: Any, offsets: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return values as packed bytes and int64 offsets (count + 1), from either form a caller may use."""
+    if offsets is None:
+        return _pack(values, count)
+    data = np.ascontiguousarray(np.asarray(values)).view(np.uint8)
+    places = np.ascontiguousarray(np.asarray(offsets), dtype=np.int64)
+    if len(places) != count + 1:
+        raise InvalidError(f"offsets: expected {count + 1} for {count} keys, found {len(places)}")
+    sizes = np.diff(places)
+    if places[0] < 0 or places[-1] > len(data) or (count and sizes.min() < 0):
+        raise InvalidError(f"offsets: expected an ascending sequence from 0 to {len(data)}")
+    _check_sizes(sizes)
+    return data, places
+
+
+def _pack(values: Sequence[bytes], count: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(values) != count:
+        raise InvalidError(f"values: expected {count} for {count} keys, found {len(values)}")
+    sizes = np.fromiter(map(len, values), np.int64, count)
+    _check_sizes(sizes)
+    return np.frombuffer(b"".join(values), np.uint8), np.concatenate(([0], np.cumsum(sizes)))
+
+
+def _check_sizes(sizes: np.ndarray) -> None:
+    if len(sizes) and sizes.max() > MAX_PAYLOAD:
+        row = int(sizes.argmax())
+        raise InvalidError(f"values: value {row} has {sizes[row]} bytes; at most {MAX_PAYLOAD} are possible")
