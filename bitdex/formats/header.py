@@ -63,3 +63,22 @@ def decode(data: Any, magic: bytes, version: int, name: str) -> np.void:
     if header["version"] != version:
         raise VersionError(f"{name}: format version {header['version']}; this package reads {version}")
     return header
+
+
+def check_body(data: bytes, head: np.void, name: str, identity: int | None) -> None:
+    """Refuse a file whose body has another checksum, or which belongs to another store."""
+    found, expected = crc32c(data[SIZE:]), int(head["body_crc"])
+    if found != expected:
+        raise CorruptError(f"{name}: offset {SIZE}: expected checksum {expected:#010x}, found {found:#010x}")
+    if identity is not None and int(head["identity"]) != identity:
+        raise CorruptError(f"{name}: offset 16: expected identity {identity}, found {head['identity']}")
+
+
+def text(raw: bytes, size: int, name: str, at: int) -> str:
+    """Return UTF-8 text of `size` bytes, or refuse it."""
+    try:
+        if len(raw) == size:
+            return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    raise CorruptError(f"{name}: offset {at}: expected {size} bytes of UTF-8, found {raw[:20]!r}")

@@ -1,0 +1,72 @@
+"""The dictionaries of an index: label <-> number for every low-cardinality field.
+
+Matching ignores case unless the field says otherwise; the spelling seen first is shown.
+Numbers are given in order of first appearance, so the same files give the same numbers.
+"""
+
+from pathlib import Path
+
+from bitdex import filesystem
+from bitdex.formats import dictionary as format_
+
+
+class Dictionaries:
+    """Labels of all fields; saved before the commit that first uses them."""
+
+    def __init__(self, path: Path, identity: int):
+        self._path = path
+        self._identity = identity
+        self._texts: dict[int, dict[int, str]] = {}
+        self._numbers: dict[int, dict[str, int]] = {}
+        self._dirty = False
+        if filesystem.exists(path):
+            for label in format_.decode(filesystem.read(path), identity, str(path)):
+                self._texts.setdefault(label.field, {})[label.label] = label.text
+                self._forget_numbers(label.field)
+
+    def find(self, field: int, text: str, case_sensitive: bool = False) -> int | None:
+        """Return the number of a label, or None."""
+        return self._numbers_of(field, case_sensitive).get(text if case_sensitive else text.lower())
+
+    def ensure(self, field: int, texts: list[str], case_sensitive: bool = False) -> list[int]:
+        """Return the numbers of labels, giving new ones to those not seen before."""
+        numbers = self._numbers_of(field, case_sensitive)
+        shown = self._texts.setdefault(field, {})
+        out = []
+        for text in texts:
+            key = text if case_sensitive else text.lower()
+            number = numbers.get(key)
+            if number is None:
+                number = numbers[key] = len(shown) + 1
+                shown[number] = text
+                self._dirty = True
+            out.append(number)
+        return out
+
+    def text(self, field: int, number: int) -> str | None:
+        """Return the label of a number, or None."""
+        return self._texts.get(field, {}).get(number)
+
+    def labels(self, field: int) -> dict[int, str]:
+        """Return the labels of a field by number."""
+        return dict(self._texts.get(field, {}))
+
+    def save(self, durable: bool = True) -> None:
+        """Write the file if labels were added since it was last written."""
+        if self._dirty:
+            labels = [
+                format_.Label(field, number, text)
+                for field, texts in sorted(self._texts.items())
+                for number, text in texts.items()
+            ]
+            filesystem.write_whole(self._path, format_.encode(labels, self._identity), durable)
+            self._dirty = False
+
+    def _numbers_of(self, field: int, case_sensitive: bool) -> dict[str, int]:
+        if field not in self._numbers:
+            texts = self._texts.get(field, {})
+            self._numbers[field] = {t if case_sensitive else t.lower(): n for n, t in texts.items()}
+        return self._numbers[field]
+
+    def _forget_numbers(self, field: int) -> None:
+        self._numbers.pop(field, None)

@@ -1,0 +1,49 @@
+"""The field registry of an index: name -> number, durable before its first use."""
+
+from pathlib import Path
+
+from bitdex import filesystem
+from bitdex.errors import InvalidError, NotFoundError
+from bitdex.formats import registry as format_
+
+
+class FieldRegistry:
+    """Numbers of field names; written by the index's writer, read by anyone."""
+
+    def __init__(self, path: Path, identity: int):
+        self._path = path
+        self._identity = identity
+        self._entries: list[format_.Entry] = []
+        if filesystem.exists(path):
+            self._entries = format_.decode(filesystem.read(path), identity, str(path))
+        self._numbers = {e.name: e.field for e in self._entries if not e.dropped}
+        self._names = {e.field: e.name for e in self._entries if not e.dropped}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._numbers
+
+    def number(self, name: str) -> int:
+        """Return the number of a field."""
+        try:
+            return self._numbers[name]
+        except KeyError:
+            raise NotFoundError(f"field {name!r} is not in the registry {self._path}") from None
+
+    def name(self, number: int) -> str | None:
+        """Return the name of a number, or None where the field was dropped or never known."""
+        return self._names.get(number)
+
+    def ensure(self, names: list[str], durable: bool = True) -> None:
+        """Give every name a number; the file is on disk when this returns."""
+        new = [name for name in dict.fromkeys(names) if name not in self._numbers]
+        if not new:
+            return
+        first = max((e.field for e in self._entries), default=0) + 1
+        if first + len(new) - 1 > format_.MAX_FIELD:
+            raise InvalidError(f"field {new[0]!r}: at most {format_.MAX_FIELD} fields in the life of an index")
+        entries = [format_.Entry(first + i, name) for i, name in enumerate(new)]
+        content = format_.encode([*self._entries, *entries], self._identity)
+        filesystem.write_whole(self._path, content, durable)
+        self._entries += entries
+        self._numbers |= {e.name: e.field for e in entries}
+        self._names |= {e.field: e.name for e in entries}
