@@ -1,0 +1,1 @@
+"""Measurements: `benchmarks` is the history kept by asv, `peers` and `store` print tables."""
