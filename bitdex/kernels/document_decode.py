@@ -2,8 +2,9 @@
 
 The walk checks every entry against the end of its payload and notes, per column and
 row, the tag and the position of the value (`tags`, `positions`: column-major, rows of
-the block). What the passes read afterwards lies inside the payloads. Strings and lists
-are measured first and copied when the offsets of all blocks are known.
+the block). What the passes read afterwards lies inside the payloads. The walk does not
+look into strings and mixed lists. Strings and lists are measured first and copied when
+the offsets of all blocks are known.
 
 `bitdex.formats.document` specifies the entries.
 """
@@ -213,6 +214,7 @@ def read_floats(data: Any, tags: Any, positions: Any, values: Any, valid: Any) -
             stored = _stored(data, positions[i] + 3, tag & 15)
             value = stored if tag < NEGATIVE else ~stored
             values[i] = np.float64(value)
+            # 2.0**63 is no int64: what the cast gives differs between machines
             if values[i] == 2.0**63 or np.int64(values[i]) != value:
                 return np.int64(i)
         elif tag != CLEAR:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.jit import i64, kernel, r_u32, r_u64, u64, w_i64, w_u32, w_u64
+from bitdex.kernels.jit import boolean, i64, kernel, r_i64, r_u32, r_u64, u64, w_i64, w_u32, w_u64
 
 DIGIT_BITS = 8
 
@@ -150,6 +150,27 @@ def split_wide(values: Any, slots: Any, out_values: Any, offsets: Any, out_slots
     offsets[group] = pair
 
 
+@kernel(r_u32, r_i64, r_i64, r_u32, w_u32)
+def copy_groups(slots: Any, starts: Any, counts: Any, turn: Any, out: Any) -> None:
+    """Copy groups of slots one after the other, in the order of `turn`."""
+    filled = 0
+    for i in range(len(turn)):
+        start = starts[turn[i]]
+        for step in range(counts[turn[i]]):
+            out[filled + step] = slots[start + step]
+        filled += counts[turn[i]]
+
+
+@kernel(r_u32, r_i64, returns=boolean)
+def groups_ascend(slots: Any, offsets: Any) -> Any:
+    """Tell whether the slots of every group ascend without a repetition."""
+    descents = 0
+    for group in range(len(offsets) - 1):
+        for i in range(offsets[group] + 1, offsets[group + 1]):
+            descents += slots[i] <= slots[i - 1]
+    return descents == 0
+
+
 def _digits(varying: int) -> list[tuple[int, int]]:
     """Cut the bits that vary into (shift, width), as evenly as their span allows."""
     digits, at = [], 0
@@ -266,3 +287,29 @@ def group_pairs(values: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.n
     else:
         split_wide(done.words, done.slots, *out)
     return out
+
+
+def merge_groups(
+    values: list[np.ndarray], offsets: list[np.ndarray], slots: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join several results of `group_pairs` into one.
+
+    Groups of equal value are appended in the order of the lists; only where their slots do
+    not ascend then are the pairs sorted again.
+
+    >>> first, second = group_pairs(np.array([7], "u8"), np.array([1], "u4")), group_pairs(
+    ...     np.array([7, 5], "u8"), np.array([2, 2], "u4"))
+    >>> [part.tolist() for part in merge_groups(*map(list, zip(first, second)))]
+    [[5, 7], [0, 1, 3], [2, 1, 2]]
+    """
+    counts = np.concatenate([np.diff(part) for part in offsets])
+    starts = np.cumsum(counts) - counts
+    keys, turn = sort_pairs(np.concatenate(values), np.arange(len(counts), dtype=np.uint32))
+    joined = np.empty(counts.sum(), np.uint32)
+    copy_groups(np.concatenate(slots), starts, counts, turn, joined)
+    ends = np.concatenate([[0], np.cumsum(counts[turn])])
+    heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    merged = np.append(ends[heads], ends[-1])
+    if groups_ascend(joined, merged):
+        return keys[heads], merged, joined
+    return group_pairs(np.repeat(keys[heads], np.diff(merged)), joined)

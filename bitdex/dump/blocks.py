@@ -1,0 +1,371 @@
+"""Reading a table in blocks of typed columns: CSV, TSV, Parquet, Arrow files, DataFrames, Arrow tables.
+
+Text files are cut into blocks at line ends outside quotes, so that a quoted line break
+never splits a row, and parsed by `pyarrow.csv` with explicit types. A block that does not
+fit its types is parsed again as text, and each row that cannot be used is rejected with
+its line number and the reason; the others stay. Rows in = rows out + rejects.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+
+from bitdex import filesystem
+from bitdex.errors import InvalidError, NotFoundError
+
+BLOCK = 24 << 20  # bytes of text parsed at a time
+ROWS = 1 << 19  # rows of a frame taken at a time
+TRUE = ["t", "true", "True", "TRUE", "T", "1"]
+FALSE = ["f", "false", "False", "FALSE", "F", "0"]
+TYPES = {
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "float": pa.float64(),
+    "any": pa.string(),
+}
+EXAMPLES = 3
+QUOTE, NEWLINE = 34, 10
+
+
+class Rejects:
+    """Rows that could not be used: how many for each reason, and the first few of them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
+
+    def add(self, reason: str, examples: Sequence[str], count: int | None = None) -> None:
+        """Count rejected rows for one reason."""
+        self.counts[reason] += len(examples) if count is None else count
+        shown = self.examples.setdefault(reason, [])
+        shown.extend(examples[: EXAMPLES - len(shown)])
+
+    @property
+    def total(self) -> int:
+        """Number of rejected rows."""
+        return sum(self.counts.values())
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return counts and examples by reason."""
+        return {reason: {"rows": n, "examples": self.examples[reason]} for reason, n in self.counts.items()}
+
+
+@dataclass
+class Block:
+    """Some rows of a table.
+
+    Attributes
+    ----------
+    columns : mapping of name to Arrow array
+    rows : int
+    size : int
+        Bytes read for this block.
+    first : int
+        Number of the first row in the table, from 1; rejected rows count.
+    """
+
+    columns: dict[str, pa.Array]
+    rows: int
+    size: int
+    first: int
+    rejects: Rejects = field(default_factory=Rejects)
+
+
+class Source(Protocol):
+    """A table that can be read in blocks."""
+
+    size: int  # bytes, for progress
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the table block by block."""
+
+
+def open_source(
+    table: Any, kinds: Mapping[str, str], names: Sequence[str], delimiter: str, what: str
+) -> "TextSource | ArrowSource":
+    """Return a source for a path, a DataFrame, an Arrow table or anything that exports an Arrow stream.
+
+    Parameters
+    ----------
+    table : path or table
+    kinds : mapping
+        The columns wanted, each with "integer", "boolean", "string", "float" or "any".
+    names : sequence of str
+        Column names of a text file without header; empty if the header tells them.
+    delimiter : str
+    what : str
+        Names the table in errors.
+    """
+    if isinstance(table, str | Path):
+        path = Path(table)
+        if not filesystem.exists(path):
+            raise NotFoundError(f"{what}: there is no file {path}")
+        if path.suffix in (".parquet", ".arrow", ".feather"):
+            return ArrowSource(_open_arrow(path), kinds, what, filesystem.size(path))
+        return TextSource(path, kinds, names, delimiter, what)
+    return ArrowSource(_as_batches(table, what), kinds, what, _bytes_of(table))
+
+
+class TextSource:
+    """A delimited text file as RFC 4180 has it: quotes, doubled quotes, line breaks in quotes, CR LF."""
+
+    def __init__(self, path: Path, kinds: Mapping[str, str], names: Sequence[str], delimiter: str, what: str):
+        self.path, self.kinds, self.what = path, dict(kinds), what
+        self.delimiter = delimiter
+        self.size = filesystem.size(path)
+        self._data = filesystem.map_read(path)
+        self._start = 3 if self._data[:3].tobytes() == b"\xef\xbb\xbf" else 0
+        self.names = self._header(names)
+        missing = [name for name in kinds if name not in self.names]
+        if missing:
+            raise InvalidError(
+                f"{what}: column {missing[0]!r} is not in {path.name}; it has {', '.join(self.names)}"
+            )
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the file block by block; the last line needs no line break."""
+        at, row = self._start, 1
+        while at < len(self._data):
+            end = cut_rows(self._data, at, BLOCK)
+            block = self._parse(self._data[at:end], row)
+            row += block.rows + block.rejects.total
+            yield block
+            at = end
+
+    def _header(self, names: Sequence[str]) -> list[str]:
+        end = cut_rows(self._data, self._start, 1)
+        first = self._data[self._start : end]
+        parsed = self._read(first, None, {}).to_pydict() if len(first) else {}
+        found = [str(cells[0]).strip() if cells and cells[0] is not None else "" for cells in parsed.values()]
+        if not names or found == list(names):
+            self._start = end
+            names = found
+        if len(set(names)) != len(names):
+            raise InvalidError(f"{self.what}: {self.path.name} has a column name twice: {', '.join(names)}")
+        return list(names)
+
+    def _parse(self, text: np.ndarray, first: int) -> Block:
+        rejects = Rejects()
+        types = {name: TYPES[kind] for name, kind in self.kinds.items()}
+        try:
+            table = self._read(text, rejects, types)
+        except pa.ArrowInvalid:
+            rejects = Rejects()
+            table = self._read(text, rejects, dict.fromkeys(self.kinds, pa.string()))
+            return self._convert(table, first, len(text), rejects)
+        columns = {name: _one_chunk(table.column(name)) for name in self.kinds}
+        return Block(columns, table.num_rows, len(text), first, rejects)
+
+    def _read(self, text: np.ndarray, rejects: Rejects | None, types: Mapping[str, pa.DataType]) -> pa.Table:
+        quoted = bool((text == QUOTE).any())
+
+        def on_bad_row(row: Any) -> str:
+            if rejects is None:
+                return "error"
+            rejects.add(
+                f"{row.expected_columns} columns expected, {row.actual_columns} found",
+                [f"{row.text[:200]!r}"],
+            )
+            return "skip"
+
+        return csv.read_csv(
+            pa.BufferReader(pa.py_buffer(text)),
+            csv.ReadOptions(
+                column_names=self.names if types else None,
+                autogenerate_column_names=not types,
+                block_size=max(1 << 20, len(text) // 4 + 1),
+            ),
+            csv.ParseOptions(
+                delimiter=self.delimiter,
+                quote_char='"' if quoted else False,
+                newlines_in_values=quoted,
+                invalid_row_handler=on_bad_row,
+            ),
+            csv.ConvertOptions(
+                column_types=types,
+                include_columns=list(types) or None,
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+                true_values=TRUE,
+                false_values=FALSE,
+                check_utf8=True,
+            ),
+        )
+
+    def _convert(self, table: pa.Table, first: int, size: int, rejects: Rejects) -> Block:
+        """Convert text columns one by one; reject the rows whose cells do not fit."""
+        usable = np.ones(table.num_rows, bool)
+        columns = {}
+        for name, kind in self.kinds.items():
+            cells = _one_chunk(table.column(name))
+            columns[name], good = convert_text(cells, kind)
+            bad = np.flatnonzero(~good & usable)
+            if len(bad):
+                shown = [f"row {first + i}: {name} = {cells[int(i)].as_py()!r}" for i in bad[:EXAMPLES]]
+                rejects.add(f"{name}: not {_ARTICLES[kind]}", shown, len(bad))
+            usable &= good
+        keep = pa.array(usable)
+        columns = {name: array.filter(keep) for name, array in columns.items()}
+        return Block(columns, int(usable.sum()), size, first, rejects)
+
+
+_ARTICLES = {"integer": "an integer", "boolean": "a boolean (t, f, true, false, 0, 1)", "float": "a number"}
+
+
+def convert_text(cells: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
+    """Convert a text column; return it and which rows fit (a cell that does not fit becomes null)."""
+    if kind in ("string", "any"):
+        return cells, np.ones(len(cells), bool)
+    trimmed = pc.utf8_trim_whitespace(cells)
+    if kind == "boolean":
+        truths = pc.is_in(trimmed, pa.array(TRUE))
+        good = pc.or_(pc.or_(truths, pc.is_in(trimmed, pa.array(FALSE))), pc.is_null(cells))
+        return pc.if_else(pc.and_(good, pc.is_valid(cells)), truths, None), np.asarray(good)
+    pattern = r"^[+-]?\d{1,18}$" if kind == "integer" else r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+    fits = pc.fill_null(pc.match_substring_regex(trimmed, pattern), False)
+    good = pc.or_(fits, pc.is_null(cells))
+    text = pc.replace_substring_regex(pc.if_else(fits, trimmed, None), r"^\+", "")
+    return text.cast(TYPES[kind]), np.asarray(good)
+
+
+def cut_rows(data: np.ndarray, start: int, wanted: int) -> int:
+    """Return the end of the rows that begin at `start` and have about `wanted` bytes.
+
+    A line break inside double quotes does not end a row.
+    """
+    end = min(start + wanted, len(data))
+    if not (data[start:end] == QUOTE).any():
+        at = _find_newline(data, end)
+        if not (data[end:at] == QUOTE).any():
+            return at
+    return _cut_quoted(data, start, end)
+
+
+def _find_newline(data: np.ndarray, at: int) -> int:
+    while at < len(data):
+        found = np.flatnonzero(data[at - 1 : at + 65536] == NEWLINE) if at else np.flatnonzero(data[:65536] == NEWLINE)
+        if len(found):
+            return max(at - 1, 0) + int(found[0]) + 1
+        at += 65536
+    return len(data)
+
+
+def _cut_quoted(data: np.ndarray, start: int, end: int) -> int:
+    """Walk on from `end` until a line break with an even number of quotes before it."""
+    odd = int(np.count_nonzero(data[start:end] == QUOTE)) & 1
+    if end > start and not odd and data[end - 1] == NEWLINE:
+        return end
+    while end < len(data):
+        piece = data[end : end + 65536]
+        inside = (np.cumsum(piece == QUOTE) + odd) & 1
+        breaks = np.flatnonzero((piece == NEWLINE) & (inside == 0))
+        if len(breaks):
+            return end + int(breaks[0]) + 1
+        odd = int(inside[-1])
+        end += len(piece)
+    return len(data)
+
+
+class ArrowSource:
+    """A table that already has columns: Arrow batches, cast to the kinds that are wanted."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], kinds: Mapping[str, str], what: str, size: int):
+        self.kinds, self.what, self.size = dict(kinds), what, size
+        self._batches = batches
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the table batch by batch."""
+        row = 1
+        for batch in self._batches:
+            for start in range(0, batch.num_rows, ROWS):
+                part = batch.slice(start, ROWS)
+                block = self._block(part, row)
+                row += part.num_rows
+                yield block
+
+    def _block(self, batch: pa.RecordBatch, first: int) -> Block:
+        usable, rejects, columns = np.ones(batch.num_rows, bool), Rejects(), {}
+        for name, kind in self.kinds.items():
+            if name not in batch.schema.names:
+                raise InvalidError(
+                    f"{self.what}: column {name!r} is not there; it has {', '.join(batch.schema.names)}"
+                )
+            columns[name], good = _cast(batch.column(name), kind)
+            bad = np.flatnonzero(~good & usable)
+            if len(bad):
+                cells = batch.column(name)
+                shown = [f"row {first + i}: {name} = {cells[int(i)].as_py()!r}" for i in bad[:EXAMPLES]]
+                rejects.add(f"{name}: not {_ARTICLES[kind]}", shown, len(bad))
+            usable &= good
+        if rejects.total:
+            columns = {name: array.filter(pa.array(usable)) for name, array in columns.items()}
+        return Block(columns, int(usable.sum()), batch.nbytes, first, rejects)
+
+
+def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
+    """Return a column in the wanted kind, and which rows fit it."""
+    everything = np.ones(len(array), bool)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or array.type == TYPES[kind]:
+        return array, everything
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or array.type == pa.string_view():
+        return convert_text(array.cast(pa.string()), kind)
+    if kind == "boolean" and pa.types.is_integer(array.type):
+        return array.cast(pa.bool_()), np.asarray(pc.fill_null(pc.is_in(array, pa.array([0, 1], array.type)), True))
+    if kind == "any":
+        return array, everything
+    if pa.types.is_floating(array.type) and kind == "integer":
+        return _whole_numbers(array)
+    if pa.types.is_timestamp(array.type) and kind == "integer":
+        return array.cast(pa.timestamp("s"), safe=False).cast(pa.int64()), everything
+    try:
+        return array.cast(TYPES[kind]), everything
+    except pa.ArrowInvalid:
+        return convert_text(array.cast(pa.string()), kind)
+
+
+def _whole_numbers(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Take floats that are whole as integers: pandas keeps integers with gaps as floats, and gaps as NaN."""
+    empty = pc.or_(pc.is_null(array), pc.fill_null(pc.is_nan(array), False))
+    whole = pc.fill_null(pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), 2.0**63)), False)
+    good = pc.or_(empty, whole)
+    return pc.if_else(whole, array, None).cast(pa.int64()), np.asarray(good)
+
+
+def _open_arrow(path: Path) -> Iterator[pa.RecordBatch]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as parquet
+
+        return parquet.ParquetFile(path).iter_batches(batch_size=ROWS)
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    return (reader.get_batch(i) for i in range(reader.num_record_batches))
+
+
+def _as_batches(table: Any, what: str) -> Iterator[pa.RecordBatch]:
+    if isinstance(table, pa.Table):
+        return iter(table.to_batches(max_chunksize=ROWS))
+    if hasattr(table, "__arrow_c_stream__"):
+        return iter(pa.RecordBatchReader.from_stream(table))
+    if hasattr(table, "columns") and hasattr(table, "iloc"):
+        return iter(pa.Table.from_pandas(table, preserve_index=False).to_batches(max_chunksize=ROWS))
+    if isinstance(table, Mapping):
+        return iter(pa.table(dict(table)).to_batches(max_chunksize=ROWS))
+    raise InvalidError(f"{what}: {type(table).__name__} is no path, DataFrame or Arrow table")
+
+
+def _bytes_of(table: Any) -> int:
+    return int(getattr(table, "nbytes", 0) or 0)
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -1,0 +1,222 @@
+"""Queries written in Python: ``f = bitdex.field``, then ``(f.nsfwLevel == 1) & f.tagIds.has(304) & ~f.poi``.
+
+A field reference builds clauses straight away; there is no tree beside the clause tree. A bare
+reference in ``&``, ``|`` stands for "is true", ``~`` before it for "is false".
+"""
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+from bitdex.errors import InvalidError
+from bitdex.query.clauses import (
+    EVERYTHING,
+    Between,
+    Clause,
+    Eq,
+    Gt,
+    Gte,
+    In,
+    IsNotNull,
+    IsNull,
+    Lt,
+    Lte,
+    NotEq,
+    NotIn,
+    Value,
+    all_of,
+)
+
+_VALUES = frozenset({int, str, float, bool, type(None)})
+
+
+def as_value(value: Any, where: str = "query") -> Value:
+    """Return a plain value: NumPy and pandas scalars unwrapped, dates as ISO text."""
+    if type(value) in _VALUES:
+        return value
+    if isinstance(value, datetime.date):  # datetimes and pandas timestamps too
+        return value.isoformat()
+    if type(value).__name__ == "datetime64":
+        return str(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    raise InvalidError(f"{where}: a value is a number, string, boolean, date or None, not {value!r}")
+
+
+def as_values(values: Any) -> tuple[Value, ...]:
+    """Return a tuple of plain values from any iterable: list, set, range, array, Series, Arrow array."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidError(f"Expected a list of values, not {values!r}; for one value use == or .has(value)")
+    for name in ("to_pylist", "tolist"):  # Arrow; NumPy and pandas
+        if hasattr(values, name):
+            values = getattr(values, name)()
+            break
+    return (
+        tuple(values)
+        if _VALUES.issuperset(map(type, values := list(values)))
+        else tuple(map(as_value, values))
+    )
+
+
+class FieldRef:
+    """A field of an index, to be compared; made by ``field.name`` or ``field["name"]``.
+
+    Examples
+    --------
+    >>> print(field.width.between(512, 1024) & ~field.poi & field.type.isin(["image"]))
+    width between 512 and 1024 and poi == false and type in ['image']
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __eq__(self, value: Any) -> Eq:  # type: ignore[override]
+        return Eq(self._name, value if type(value) in _VALUES else as_value(value))
+
+    def __ne__(self, value: Any) -> NotEq:  # type: ignore[override]
+        return NotEq(self._name, value if type(value) in _VALUES else as_value(value))
+
+    def __gt__(self, value: Any) -> Gt:
+        return Gt(self._name, as_value(value))
+
+    def __ge__(self, value: Any) -> Gte:
+        return Gte(self._name, as_value(value))
+
+    def __lt__(self, value: Any) -> Lt:
+        return Lt(self._name, as_value(value))
+
+    def __le__(self, value: Any) -> Lte:
+        return Lte(self._name, as_value(value))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def isin(self, values: Any) -> In:
+        """Match documents whose value is one of `values`."""
+        return In(self._name, as_values(values))
+
+    def notin(self, values: Any) -> NotIn:
+        """Match documents whose value is none of `values`."""
+        return NotIn(self._name, as_values(values))
+
+    def has(self, value: Any) -> Eq:
+        """Match documents whose list contains `value`."""
+        return Eq(self._name, value if type(value) in _VALUES else as_value(value))
+
+    def has_any(self, values: Any) -> In:
+        """Match documents whose list contains at least one of `values`."""
+        return In(self._name, as_values(values))
+
+    def has_all(self, values: Any) -> Clause:
+        """Match documents whose list contains every one of `values`."""
+        return all_of([Eq(self._name, value) for value in as_values(values)])
+
+    def between(self, low: Any, high: Any) -> Between:
+        """Match documents with low <= value <= high."""
+        return Between(self._name, as_value(low), as_value(high))
+
+    def isnull(self) -> IsNull:
+        """Match documents without a value, or with an empty list."""
+        return IsNull(self._name)
+
+    def notnull(self) -> IsNotNull:
+        """Match documents with a value."""
+        return IsNotNull(self._name)
+
+    def __clause__(self) -> Clause:
+        return Eq(self._name, True)
+
+    def __invert__(self) -> Clause:
+        return Eq(self._name, False)
+
+    def __and__(self, other: Any) -> Clause:
+        return Eq(self._name, True) & other
+
+    def __or__(self, other: Any) -> Clause:
+        return Eq(self._name, True) | other
+
+    def __rand__(self, other: Any) -> Clause:
+        return Eq(self._name, True).__rand__(other)
+
+    def __ror__(self, other: Any) -> Clause:
+        return Eq(self._name, True).__ror__(other)
+
+    def __contains__(self, value: Any) -> NoReturn:
+        raise InvalidError(
+            f"Write field.{self._name}.has({value!r}) instead of `{value!r} in field.{self._name}`"
+        )
+
+    def __bool__(self) -> NoReturn:
+        raise InvalidError(
+            f"field.{self._name} is neither true nor false: combine clauses with & | ~, not with and, or, not"
+        )
+
+    def __repr__(self) -> str:
+        return f"field[{self._name!r}]"
+
+
+class FieldMaker:
+    """Makes field references: ``field.width``; ``field["any name"]`` for names that are not words."""
+
+    def __getattr__(self, name: str) -> FieldRef:
+        if name[0] == "_":  # notebooks and copiers ask for many of these
+            raise AttributeError(f"{name}: write field[{name!r}] for a name that begins with an underscore")
+        reference = self.__dict__[name] = FieldRef(name)  # the next time it is an attribute
+        return reference
+
+    def __getitem__(self, name: str) -> FieldRef:
+        if not isinstance(name, str):
+            raise InvalidError(f"A field's name is a string, not {name!r}")
+        return FieldRef(name)
+
+    def __repr__(self) -> str:
+        return "field"
+
+
+field = FieldMaker()
+
+
+def to_clause(query: Any) -> Clause:
+    """Return the clause tree of a query in any of its forms.
+
+    Parameters
+    ----------
+    query : Clause, FieldRef, str, Mapping, list or None
+        Python expression, bare boolean field, text, JSON filter, or None for everything.
+
+    Raises
+    ------
+    InvalidError
+        If it is none of these, or does not parse.
+
+    Examples
+    --------
+    >>> to_clause("nsfwLevel == 1") == to_clause({"nsfwLevel": 1}) == (field.nsfwLevel == 1)
+    True
+    """
+    if isinstance(query, Clause):
+        return query
+    if query is None:
+        return EVERYTHING
+    if isinstance(query, FieldRef):
+        return query.__clause__()
+    if isinstance(query, str):
+        from bitdex.query.text import parse
+
+        return parse(query)
+    if isinstance(query, Mapping | list):
+        from bitdex.query.json import parse_filter
+
+        return parse_filter(query)
+    raise InvalidError(
+        f"A query is an expression of bitdex.field, text, a JSON filter or None, not {query!r}"
+        + (
+            "; put each comparison in parentheses, as in (f.a == 1) & (f.b == 2)"
+            if isinstance(query, bool)
+            else ""
+        )
+    )
