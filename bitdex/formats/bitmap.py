@@ -167,7 +167,9 @@ def decode_ops(payload: bytes | np.ndarray) -> list[tuple[int, BitMap]]:
     data, at, ops = memoryview(payload), 0, []
     while at < len(data):
         if at + OP.size > len(data):
-            raise CorruptError(f"bitmap ops: expected an op at byte {at} of {len(data)}, found its beginning only")
+            raise CorruptError(
+                f"bitmap ops: expected an op at byte {at} of {len(data)}, found its beginning only"
+            )
         op, length = OP.unpack_from(data, at)
         at += OP.size
         if op not in (SET, CLEAR) or length > len(data) - at:

@@ -44,9 +44,7 @@ LAYER_FAULTS = FAULTS | {STRAY: "a layer holds slots that have no value"}
 
 
 @kernel(r_u32, r_u64, r_i64, i64, i64, r_i64, w_i64)
-def shape_layers(
-    slots: Any, values: Any, chunks: Any, lo: Any, hi: Any, bits: Any, shapes: Any
-) -> None:
+def shape_layers(slots: Any, values: Any, chunks: Any, lo: Any, hi: Any, bits: Any, shapes: Any) -> None:
     """For chunks [lo, hi) and each bit, write the slots that have it: count << 32 | runs."""
     for chunk in range(lo, hi):
         first, stop = chunks[chunk], chunks[chunk + 1]
@@ -120,9 +118,7 @@ def write_layers(
             kind = smallest_kind(count, runs)
             containers, any_run = forms[layer] >> 1, forms[layer] & 1
             key, at = slots[first] >> 16, places[layer]
-            describe_container(
-                key, kind, count, indexes[layer], containers, any_run, starts[layer], at, out
-            )
+            describe_container(key, kind, count, indexes[layer], containers, any_run, starts[layer], at, out)
             write_container(chosen, 0, count, kind, runs, at, out)
             indexes[layer] += 1
             places[layer] += container_bytes(kind, count, runs)
@@ -203,9 +199,7 @@ def read_layers(
             if index == cursors[5 * layer]:
                 continue
             run_bits, descriptors = cursors[5 * layer + 1], cursors[5 * layer + 2]
-            key, kind, count, end = container(
-                data, run_bits, descriptors, index, at, offsets[layer + 1]
-            )
+            key, kind, count, end = container(data, run_bits, descriptors, index, at, offsets[layer + 1])
             if end < 0:
                 return end
             if key < wanted:
@@ -284,9 +278,7 @@ def decode_layers(
     fault = open_layers(payloads, offsets, cursors)
     for lo in range(0, len(chunks) - 1, BLOCK):
         hi = min(lo + BLOCK, len(chunks) - 1)
-        fault = fault or read_layers(
-            payloads, offsets, bits, slots, chunks, lo, hi, cursors, words, values
-        )
+        fault = fault or read_layers(payloads, offsets, bits, slots, chunks, lo, hi, cursors, words, values)
     fault = fault or close_layers(offsets, cursors)
     if fault:
         raise ValueError(LAYER_FAULTS[fault])

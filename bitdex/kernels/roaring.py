@@ -200,9 +200,7 @@ def measure(slots: Any, offsets: Any, lo: Any, hi: Any, sizes: Any, shapes: Any)
 
 
 @kernel(r_u32, r_i64, r_i64, i64, i64, r_i64, w_u8)
-def write_payloads(
-    slots: Any, offsets: Any, shapes: Any, lo: Any, hi: Any, starts: Any, out: Any
-) -> None:
+def write_payloads(slots: Any, offsets: Any, shapes: Any, lo: Any, hi: Any, starts: Any, out: Any) -> None:
     """Write the payloads of runs [lo, hi) where `starts` says."""
     for run in range(lo, hi):
         at, stop = offsets[run], offsets[run + 1]

@@ -82,7 +82,9 @@ class SortColumn:
     def values_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the values (u64, 0 where there is none) of slots (u32), and whether each has one."""
         values, present = np.empty(len(slots), np.uint64), np.empty(len(slots), np.bool_)
-        self._look_up(np.ascontiguousarray(slots, np.uint32), *self._table, np.empty(65536, np.int64), values, present)
+        self._look_up(
+            np.ascontiguousarray(slots, np.uint32), *self._table, np.empty(65536, np.int64), values, present
+        )
         return values, present
 
     def top(
@@ -188,9 +190,7 @@ class SortColumn:
         count = _checked(kernels.walk(payload, self.order, at, step, steps, table, found))
         return found[:count] if count == limit or steps == stop - first else None
 
-    def _bands(
-        self, candidates: BitMap, limit: int, descending: bool, first: int, stop: int
-    ) -> _Bands:
+    def _bands(self, candidates: BitMap, limit: int, descending: bool, first: int, stop: int) -> _Bands:
         """Return (low, high, begin, end): bands low..high and begin..end hold the next `limit` candidates.
 
         begin..end is the band that the cursor cuts, none without a cursor; between the two there

@@ -59,7 +59,18 @@ def test_walk_stops_after_its_steps() -> None:
 def test_candidates_that_are_no_bitmap_are_refused(data: bytes, fault: int) -> None:
     payload, none = np.frombuffer(data, np.uint8), np.empty(0, np.uint32)
     assert order.walk(payload, none, 0, 1, 0, np.empty(3, np.int64), np.empty(1, np.uint32)) == fault
-    column = np.zeros(1, np.int64), np.empty(0, np.int64), none, np.empty(0, np.uint64), np.empty(0, np.uint16)
-    room = np.empty(65536, np.uint32), np.empty(65536, np.int64), np.empty(9, np.uint64), np.empty(9, np.uint32)
+    column = (
+        np.zeros(1, np.int64),
+        np.empty(0, np.int64),
+        none,
+        np.empty(0, np.uint64),
+        np.empty(0, np.uint16),
+    )
+    room = (
+        np.empty(65536, np.uint32),
+        np.empty(65536, np.int64),
+        np.empty(9, np.uint64),
+        np.empty(9, np.uint32),
+    )
     cursor = np.uint64(0), False, np.uint64(0), np.uint32(0)
     assert order.gather32(payload, *column, none, *cursor, 2, *room) == fault

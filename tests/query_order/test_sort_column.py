@@ -63,7 +63,9 @@ def test_top_is_the_sorted_candidates_after_the_cursor(
     sort = SortColumn(slots, values)
     share = data.draw(st.sampled_from([0.0, 0.01, 0.3, 1.0]))
     picked = np.random.default_rng(1).random(len(slots)) < share
-    candidates = BitMap(slots[picked].tolist()) | BitMap(data.draw(st.lists(st.integers(0, MAX_SLOT), max_size=3)))
+    candidates = BitMap(slots[picked].tolist()) | BitMap(
+        data.draw(st.lists(st.integers(0, MAX_SLOT), max_size=3))
+    )
     limit, descending = data.draw(st.sampled_from([0, 1, 3, 300])), data.draw(st.booleans())
     rows = rows_in_order(slots, values, False) + [(0, 0), (TOP, MAX_SLOT), (4, 7)]
     after = data.draw(st.one_of(st.none(), st.sampled_from(rows)))

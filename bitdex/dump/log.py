@@ -1,0 +1,85 @@
+"""``dumps.json``: which phases an index has loaded, with counts, times and rejects.
+
+An entry carries the sequence of the commit it belongs to. The file is written before
+that commit; entries above the committed sequence belong to a phase that was given up,
+and are not taken.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bitdex import filesystem
+from bitdex.errors import CorruptError
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """What loading a phase did. Rows in = rows applied + filtered + rejected."""
+
+    name: str
+    number: int
+    sequence: int
+    hash: str
+    targets: list[str]
+    sets_alive: bool
+    rows: int
+    applied: int
+    filtered: int
+    rejected: int
+    documents: int
+    deferred: int
+    bytes: int
+    seconds: float
+    started: str
+    rejects: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.name}: {self.rows:,} rows = {self.applied:,} applied + {self.filtered:,} filtered + "
+            f"{self.rejected:,} rejected; {self.documents:,} documents in {self.seconds:.1f} s"
+        )
+        if self.deferred:
+            text += f"; {self.deferred:,} deferred"
+        for reason, found in self.rejects.items():
+            text += f"\n  rejected {found['rows']:,}: {reason}; for example {'; '.join(found['examples'])}"
+        return text
+
+
+class PhaseLog:
+    """The phases of an index by name, newest run of each."""
+
+    def __init__(self, path: Path, committed: int):
+        self._path = path
+        self._runs: dict[str, PhaseResult] = {}
+        if filesystem.exists(path):
+            self._runs = {r.name: r for r in _read(path) if r.sequence <= committed}
+
+    def __iter__(self) -> Any:
+        return iter(self._runs.values())
+
+    def get(self, name: str) -> PhaseResult | None:
+        """Return the last run of a phase, or None."""
+        return self._runs.get(name)
+
+    def next_number(self) -> int:
+        """Return a number that no phase has had."""
+        return max((run.number for run in self._runs.values()), default=0) + 1
+
+    def record(self, result: PhaseResult, durable: bool) -> None:
+        """Add a run; it counts once its sequence is committed."""
+        runs = [*(asdict(run) for run in self._runs.values() if run.name != result.name)]
+        older = self._runs.get(result.name)
+        if older is not None:
+            runs.append(asdict(older))  # the run that counts if this one is not committed
+        content = {"format": 1, "phases": [*runs, asdict(result)]}
+        filesystem.write_whole(self._path, (json.dumps(content, indent=1) + "\n").encode(), durable)
+        self._runs[result.name] = result
+
+
+def _read(path: Path) -> list[PhaseResult]:
+    try:
+        return [PhaseResult(**entry) for entry in json.loads(filesystem.read(path))["phases"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{path}: expected the record of loaded phases, found {error!r}") from None

@@ -1,0 +1,220 @@
+"""What a phase writes: documents while it reads, bitmaps when it has read everything."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyroaring import BitMap
+
+from bitdex.bitmaps import BitmapChanges, BitmapSilo
+from bitdex.columns import Column, encode_columns
+from bitdex.documents import DocSilo, column_kind
+from bitdex.dump.grouping import Grouping, last_of_each
+from bitdex.dump.postings import Postings
+from bitdex.formats import bitmap as format_
+from bitdex.formats.document import encode_document
+from bitdex.query.order import bitmap_of
+from bitdex.schema import Field, Schema
+
+
+class DocumentSink:
+    """Writes the documents of a phase: through the log into an empty silo, else merged in place."""
+
+    def __init__(self, documents: DocSilo, sequence: int):
+        self._documents = documents
+        self._sequence = sequence
+        self._stack = ExitStack()
+        self._writer: Any = None
+        self._last = -1
+        silo = documents.silo
+        if len(silo) or silo.pending:
+            self._writer = self._stack.enter_context(silo.merge_writer(sequence, commit=False))
+
+    def clear(self, slots: np.ndarray, fields: list[int]) -> None:
+        """Remove fields from documents that an earlier run of the phase has written."""
+        if len(slots) and fields and self._writer is not None:
+            payload = np.frombuffer(encode_document(dict.fromkeys(fields)), np.uint8)
+            offsets = np.arange(len(slots) + 1, dtype=np.int64) * len(payload)
+            self._writer.merge_many(slots.astype(np.uint64), np.tile(payload, len(slots)), offsets)
+
+    def add(self, slots: np.ndarray, columns: list[Column]) -> None:
+        """Write fields of documents (slots uint32, ascending)."""
+        data, offsets = encode_columns(columns, len(slots))
+        keys = slots.astype(np.uint64)
+        if self._writer is not None:
+            self._writer.merge_many(keys, data, offsets)
+        elif int(slots[0]) > self._last:
+            self._documents.silo.put_many(keys, data, offsets, sequence=self._sequence)
+        else:
+            self._documents.silo.merge_many(keys, data, offsets, sequence=self._sequence)
+        self._last = max(self._last, int(slots[-1]))
+
+    def prepare(self) -> None:
+        """Make what was written durable, to be committed with the rest."""
+        self._stack.close()
+        if self._writer is None:
+            self._documents.silo.compact(commit=False)
+
+    def abort(self, error: BaseException) -> None:
+        """Give up a merge that was begun."""
+        self._stack.__exit__(type(error), error, error.__traceback__)
+
+
+class FieldSink:
+    """Collects the filter and sort values of a phase; turns them into bitmap changes at its end.
+
+    In a phase whose rows come one a slot in ascending order, values go to the postings as
+    they come. Otherwise single values wait in memory, because the last row of a slot counts.
+    """
+
+    def __init__(self, schema: Schema, numbers: dict[str, int], bitmaps: BitmapSilo, postings: Postings):
+        self._schema, self._numbers, self._bitmaps, self._postings = schema, numbers, bitmaps, postings
+        self._single: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._present: dict[str, list[np.ndarray]] = {}
+
+    def add(self, grouping: Grouping, columns: dict[str, pa.Array], ordered: bool) -> None:
+        """Take the values of a block, one a slot (lists as Arrow lists)."""
+        for name, array in columns.items():
+            field = self._schema.fields.get(name)
+            if field is None or (field.filter is None and field.sort is None):
+                continue
+            if field.is_list:
+                self._add_lists(field, grouping.slots, array)
+            else:
+                self._add_single(field, grouping.slots, array, ordered)
+
+    def _add_lists(self, field: Field, slots: np.ndarray, array: pa.LargeListArray) -> None:
+        counts = np.diff(np.asarray(array.offsets))
+        values = np.asarray(array.flatten())
+        self._post(field, np.repeat(slots, counts), values)
+        self._present.setdefault(field.name, []).append(slots[counts > 0])
+
+    def _add_single(self, field: Field, slots: np.ndarray, array: pa.Array, ordered: bool) -> None:
+        if array.null_count:
+            slots = slots[np.asarray(pc.is_valid(array))]
+            array = array.drop_null()
+        values = np.asarray(array)
+        if field.sort is None and ordered:
+            self._post(field, slots, values)
+            self._present.setdefault(field.name, []).append(slots)
+        else:
+            self._single.setdefault(field.name, []).append((slots, values))
+
+    def _post(self, field: Field, slots: np.ndarray, values: np.ndarray) -> None:
+        number = self._numbers[field.name]
+        stored = self._bitmaps.encode_values(number, values.astype(np.int64))
+        self._postings.add(number, stored, slots)
+
+    def singles(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the collected values of a single-valued field, the last of each slot, by slot."""
+        parts = self._single.get(name, [])
+        if not parts:
+            return np.empty(0, np.uint32), np.empty(0, np.int64)
+        slots, values = (np.concatenate(column) for column in zip(*parts))
+        return last_of_each(slots, values)  # type: ignore[return-value]
+
+    def write(self, changes: BitmapChanges, targets: list[str], cleared: BitMap) -> None:
+        """Turn everything into changes; `cleared` are the slots whose earlier values are withdrawn."""
+        for name in targets:
+            field = self._schema.fields.get(name)
+            if field is not None and field.sort is not None:
+                self.write_sort(changes, field, *self.singles(name), cleared)
+            if field is not None and field.filter is not None and name in self._single:
+                slots, values = self.singles(name)
+                self._post(field, slots, values)
+                self._present[name] = [slots]
+        written = {name: _union(parts) for name, parts in self._present.items()}
+        fields = {self._numbers[name]: name for name in targets if self._is_filter(name)}
+        self._write_filters(changes, fields, written, cleared)
+
+    def write_sort(
+        self, changes: BitmapChanges, field: Field, slots: np.ndarray, values: np.ndarray, cleared: BitMap
+    ) -> None:
+        """Write the layers of a sort field: the new values, and the old ones of other slots."""
+        number = self._numbers[field.name]
+        words = format_.to_ordered(_as_sort(field, values))
+        old_slots, old_words = self._bitmaps.layers(number)
+        if len(old_slots) and cleared:
+            kept = ~_mask(old_slots, cleared)
+            old_slots, old_words = old_slots[kept], old_words[kept]
+        if len(old_slots):
+            slots, words = last_of_each(np.concatenate((old_slots, slots)), np.concatenate((old_words, words)))  # type: ignore[assignment]
+        changes.put_layers(number, slots, words)
+        changes.put(format_.present_key(number), bitmap_of(slots))
+
+    def _is_filter(self, name: str) -> bool:
+        return self._schema.has(name) and self._schema.field(name).filter is not None
+
+    def _write_filters(
+        self, changes: BitmapChanges, fields: dict[int, str], written: dict[str, BitMap], cleared: BitMap
+    ) -> None:
+        """Write the values that the phase gives, and take withdrawn or replaced slots out of the others."""
+        left = {number: set(self._bitmaps.stored_values(number).tolist()) for number in fields}
+        gone = {
+            number: cleared if self._schema.field(name).is_list else cleared | written.get(name, BitMap())
+            for number, name in fields.items()
+        }
+        for batch in self._postings.bitmaps():
+            number = batch.field_id
+            keys = format_.filter_keys(number, batch.values)
+            if not left[number]:
+                changes.put_packed(keys, batch.payloads, batch.offsets)
+                continue
+            for i, value in enumerate(batch.values.tolist()):
+                bitmap = format_.decode(batch.payloads[batch.offsets[i] : batch.offsets[i + 1]])
+                if value in left[number]:
+                    left[number].discard(value)
+                    bitmap |= self._bitmaps.get(int(keys[i])) - gone[number]
+                changes.put(int(keys[i]), bitmap)
+        for number, values in left.items():
+            if values and gone[number]:
+                self._withdraw(changes, number, sorted(values), gone[number])
+        for number, name in fields.items():
+            before = self._bitmaps.present(number) - cleared
+            changes.put(format_.present_key(number), before | written.get(name, BitMap()))
+
+    def _withdraw(self, changes: BitmapChanges, number: int, values: list[int], slots: BitMap) -> None:
+        keys = [format_.filter_key(number, value) for value in values]
+        for key, bitmap in zip(keys, self._bitmaps.get_many(keys)):
+            if bitmap.intersect(slots):
+                changes.put(key, bitmap - slots)
+
+
+def document_columns(
+    schema: Schema, numbers: dict[str, int], columns: dict[str, pa.Array]
+) -> list[Column]:
+    """Return the columns that documents store, lists to be appended."""
+    out = []
+    for name, array in columns.items():
+        field = schema.fields.get(name)
+        if field is not None and not field.stored:
+            continue
+        kind = column_kind(field) if field is not None else _kind_of(array)
+        out.append(Column(numbers[name], kind, array, append=kind == "list"))
+    return out
+
+
+def _kind_of(array: pa.Array) -> str:
+    if pa.types.is_boolean(array.type):
+        return "boolean"
+    if pa.types.is_integer(array.type):
+        return "integer"
+    return "float" if pa.types.is_floating(array.type) else "string"
+
+
+def _as_sort(field: Field, values: np.ndarray) -> np.ndarray:
+    """Return values in the dtype whose order-preserving form the layers hold."""
+    assert field.sort is not None
+    if field.kind == "float":
+        return values.astype(np.float64)
+    return values.astype(np.int64 if field.sort.signed else np.uint64)
+
+
+def _union(parts: list[np.ndarray]) -> BitMap:
+    return bitmap_of(np.unique(np.concatenate(parts)))
+
+
+def _mask(slots: np.ndarray, members: BitMap) -> np.ndarray:
+    return np.isin(slots, np.frombuffer(members.to_array(), np.uint32), assume_unique=True)
