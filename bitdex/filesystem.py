@@ -53,7 +53,7 @@ def close(descriptor: int) -> None:
 
 def write_at(descriptor: int, data: np.ndarray | bytes, offset: int) -> None:
     """Write all of `data` at `offset`."""
-    view = memoryview(data).cast("B")
+    view = memoryview(data).cast("B")  # type: ignore[arg-type]
     while len(view):
         written = os.pwrite(descriptor, view[: 1 << 30], offset)
         view = view[written:]

@@ -64,7 +64,7 @@ def _prefetch_typer(typingctx: Any, array: Any, index: Any) -> Any:
         word, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
         signature = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
         function = cgutils.get_or_insert_function(
-            builder.module, signature, "llvm.prefetch.p0i8" if pointer else "llvm.prefetch"
+            builder.module, signature, "llvm.prefetch.p0"
         )
         flags = [ir.Constant(word, flag) for flag in (0, 3, 1)]  # read, keep, data
         builder.call(function, [where, *flags])
@@ -80,7 +80,7 @@ if JIT_ENABLED:
     store16 = _storer(16, types.uint16)
     store32 = _storer(32, types.uint32)
     store64 = _storer(64, types.uint64)
-    copy = intrinsic(_copy_typer)
+    copy: Any = intrinsic(_copy_typer)
     prefetch = intrinsic(_prefetch_typer)
 else:
 
