@@ -6,16 +6,29 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Cursor": "bitdex.query.cursor",
+    "Index": "bitdex.index",
+    "Page": "bitdex.page",
+    "Schema": "bitdex.schema",
     "Silo": "bitdex.silo.silo",
     "Values": "bitdex.silo.values",
 }
 
-__all__ = sorted(_HOMES)
+_RENAMED = {
+    "create": ("bitdex.index", "create"),
+    "open": ("bitdex.index", "open_index"),
+    "field": ("bitdex.query.expression", "field"),
+}
+
+__all__ = sorted([*_HOMES, *_RENAMED])
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _RENAMED:
+        module, attribute = _RENAMED[name]
+        return getattr(import_module(module), attribute)
     raise AttributeError(f"module 'bitdex' has no attribute {name!r}")
 
 

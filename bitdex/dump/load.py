@@ -158,7 +158,7 @@ class PhaseLoad:
         """Return the computed sort fields of which this phase writes a source."""
         targets = set(self.phase.targets)
         return [
-            f for f in self.schema.sort_fields.values()
+            f for f in self.schema.sort_fields
             if f.sort and f.sort.computed and targets.intersection(f.sort.computed.sources)
         ]
 

@@ -29,6 +29,7 @@ negative, else only the sign (-0.0 is stored as 0.0; NaN has no place and is not
 
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,8 @@ LAYERS, PHASES = 0b10 << 62, 0b11 << 62
 
 SET, CLEAR = 1, 2
 OP = struct.Struct("<BI")
+
+Payload = bytes | memoryview | np.ndarray
 
 _SIGN = np.uint64(1 << 63)
 _COOKIES = (0x3A, 0x3B)
@@ -132,14 +135,14 @@ def encode(bitmap: BitMap) -> bytes:
     return smallest.serialize()
 
 
-def decode(payload: bytes | np.ndarray) -> BitMap:
+def decode(payload: Payload) -> BitMap:
     """Return the bitmap of a Put payload; CorruptError if the bytes are not exactly one sound bitmap."""
     data = np.frombuffer(payload, np.uint8)
     count = cardinality(data, 0, len(data))
     if count < 0:
         raise CorruptError(f"bitmap of {len(data)} bytes: {FAULTS[count]}")
     try:
-        bitmap = BitMap.deserialize(memoryview(data))
+        bitmap = BitMap.deserialize(data.data)  # type: ignore[arg-type]  # any buffer will do
     except (ValueError, IndexError) as error:
         raise CorruptError(f"bitmap of {len(data)} bytes: {error}") from None
     if len(bitmap) != count:
@@ -162,9 +165,9 @@ def encode_ops(ops: Iterable[tuple[int, BitMap]]) -> bytes:
     return b"".join(parts)
 
 
-def decode_ops(payload: bytes | np.ndarray) -> list[tuple[int, BitMap]]:
+def decode_ops(payload: Payload) -> list[tuple[int, BitMap]]:
     """Return the ops of a Merge payload; CorruptError if they are damaged."""
-    data, at, ops = memoryview(payload), 0, []
+    data, at, ops = np.frombuffer(payload, np.uint8).data, 0, []
     while at < len(data):
         if at + OP.size > len(data):
             raise CorruptError(
@@ -182,7 +185,7 @@ def decode_ops(payload: bytes | np.ndarray) -> list[tuple[int, BitMap]]:
     return ops
 
 
-def fold(payloads: Sequence[bytes | np.ndarray], first_is_put: bool) -> BitMap:
+def fold(payloads: Sequence[Payload], first_is_put: bool) -> BitMap:
     """Apply payloads, oldest first, to each other; without a Put before them they begin with no slots."""
     bitmap = decode(payloads[0]) if first_is_put else BitMap()
     for payload in payloads[1 if first_is_put else 0 :]:
@@ -213,7 +216,7 @@ def fold_records(
     offsets : ndarray of int64, shape (records + 1,)
     """
     folded = []
-    for first, stop in zip(starts[:-1], starts[1:]):
+    for first, stop in pairwise(starts):
         record = [payloads[offsets[i] : offsets[i + 1]] for i in range(first, stop)]
         put = len(record) > 0 and len(record[0]) > 0 and record[0][0] in _COOKIES
         folded.append(record[0] if put and len(record) == 1 else _packed(fold(record, put)))

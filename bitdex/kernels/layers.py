@@ -111,7 +111,7 @@ def write_layers(
             if count == 0:
                 continue
             bit = np.uint64(bits[layer])
-            filled = np.uint64(0)
+            filled: Any = np.uint64(0)
             for i in range(first, stop):
                 chosen[filled] = slots[i]
                 filled += (values[i] >> bit) & np.uint64(1)
@@ -232,8 +232,7 @@ def chunk_starts(slots: np.ndarray) -> np.ndarray:
     """Return where the chunks of ascending slots begin, and their number of slots at the end."""
     chunks = slots >> 16
     inner = np.flatnonzero(chunks[1:] != chunks[:-1]) + 1
-    edges = [[0], inner, [len(slots)]] if len(slots) else [[0]]
-    return np.concatenate(edges).astype(np.int64)
+    return np.array([0, *inner, len(slots)] if len(slots) else [0], np.int64)
 
 
 def encode_layers(slots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -196,7 +196,7 @@ def _gather(
     best_values: Any,
     best_slots: Any,
 ) -> Any:
-    """Keep the `limit` least pairs, (value, slot) XOR `flip`, that come after the cursor; return how many, or a fault.
+    """Keep the `limit` least pairs, (value, slot) XOR `flip`, after the cursor; return how many, or a fault.
 
     `flip` is 0 to ascend, all ones to descend. The outputs, longer than `limit`, hold the pairs
     as flipped, in no order; `found` and `places` have room for a chunk.
@@ -277,8 +277,8 @@ def holds(data: Any, at: Any, kind: Any, count: Any, low: Any) -> Any:
 def walk(data: Any, order: Any, at: Any, step: Any, steps: Any, table: Any, found: Any) -> Any:
     """Take candidates in order from position `at`, at most `steps` positions, until `found` is full.
 
-    Returns how many were found, or a fault. `table` has three entries per chunk of the column (-1, or the place, kind and count of the
-    candidates' container) and its first entry returns the positions that were looked at.
+    Returns how many were found, or a fault. `table` has three entries per chunk of the column: -1,
+    or place, kind and count of the candidates' container.
     """
     table[:] = -1
     stop = np.int64(len(data))
@@ -304,5 +304,4 @@ def walk(data: Any, order: Any, at: Any, step: Any, steps: Any, table: Any, foun
             filled += 1
         at += step
         seen += 1
-    table[0] = seen
     return filled

@@ -18,6 +18,8 @@ from bitdex.kernels.jit import boolean, i64, kernel, r_i64, r_u32, r_u64, u64, w
 
 DIGIT_BITS = 8
 
+_Digits = list[tuple[int, int]]
+
 
 def _survey(values: Any, slots: Any, varying: Any) -> None:
     """Write the bits in which values differ, those in which slots differ, and whether slots ever descend."""
@@ -171,14 +173,18 @@ def groups_ascend(slots: Any, offsets: Any) -> Any:
     return descents == 0
 
 
-def _digits(varying: int) -> list[tuple[int, int]]:
-    """Cut the bits that vary into (shift, width), as evenly as their span allows."""
+def _digits(value_bits: int, slot_bits: int) -> _Digits:
+    """Cut the bits that vary into (shift, width), slots first; no digit holds bits of both."""
+    return _cut(slot_bits, 0) + _cut(value_bits, 32)
+
+
+def _cut(varying: int, base: int) -> _Digits:
     digits, at = [], 0
     while varying >> at:
         at += ((varying >> at) & -(varying >> at)).bit_length() - 1
         span = varying.bit_length() - at
         width = -(-span // -(-span // DIGIT_BITS))
-        digits.append((at, width))
+        digits.append((base + at, width))
         at += width
     return digits
 
@@ -196,26 +202,26 @@ class _Sorted:
             slot_bits = 0
         self.slots: np.ndarray | None = None
         if span <= 32:
-            self._sort_packed(values, slots, span, (value_bits >> int(self.low)) << 32 | slot_bits)
+            self._sort_packed(values, slots, span, _digits(value_bits >> int(self.low), slot_bits))
         else:
-            self._sort_wide(values, slots, value_bits << 32 | slot_bits)
+            self._sort_wide(values, slots, _digits(value_bits, slot_bits))
 
-    def _sort_packed(self, values: np.ndarray, slots: np.ndarray, span: int, varying: int) -> None:
+    def _sort_packed(self, values: np.ndarray, slots: np.ndarray, span: int, digits: _Digits) -> None:
         mask = np.uint64(((1 << span) - 1) << int(self.low))
         self.constant = np.uint64(values[0]) & ~mask
         packed = np.empty(len(values), np.uint64)
         (pack32 if values.dtype == np.uint32 else pack64)(values, slots, self.low, mask, packed)
-        spare = np.empty(len(values) if varying else 0, np.uint64)
-        for shift, width in _digits(varying):
+        spare = np.empty(len(values) if digits else 0, np.uint64)
+        for shift, width in digits:
             counts = np.empty(1 << width, np.int64)
             scatter_packed(packed, np.uint64(shift), np.uint64((1 << width) - 1), counts, spare)
             packed, spare = spare, packed
         self.words = packed
 
-    def _sort_wide(self, values: np.ndarray, slots: np.ndarray, varying: int) -> None:
+    def _sort_wide(self, values: np.ndarray, slots: np.ndarray, digits: _Digits) -> None:
         words, spare_words = values, np.empty_like(values)
         low_words, spare_slots = slots, np.empty_like(slots)
-        for step, (shift, width) in enumerate(_digits(varying)):
+        for step, (shift, width) in enumerate(digits):
             counts, mask = np.empty(1 << width, np.int64), np.uint64((1 << width) - 1)
             scatter_wide(words, low_words, shift, mask, counts, spare_words, spare_slots)
             if step == 0:

@@ -42,8 +42,8 @@ def allocation(length: Any, headroom: Any, minimum: Any, alignment: Any) -> Any:
     return (wanted + REGION + alignment - 1) // alignment * alignment - REGION
 
 
-@kernel(r_u64, w_i64, w_i64, returns=i64)
-def order_keys(keys: Any, order: Any, scratch: Any) -> Any:
+@kernel(r_u64, w_i64, w_i64, w_i64, returns=i64)
+def order_keys(keys: Any, order: Any, scratch: Any, counts: Any) -> Any:
     """Fill `order` with the stable ascending order of `keys`; return 1 when it was there already.
 
     A least-significant-digit radix sort that skips digits in which all keys agree.
@@ -61,13 +61,13 @@ def order_keys(keys: Any, order: Any, scratch: Any) -> Any:
     if ascending:
         return 1
     varying = common_and ^ common_or
-    counts = np.zeros(65536, np.int64)
     source, target = order, scratch
     for digit in range(4):
         shift = np.uint64(16 * digit)
         if (varying >> shift) & np.uint64(0xFFFF) == np.uint64(0):
             continue
-        counts[:] = 0
+        for value in range(65536):
+            counts[value] = 0
         for i in range(n):
             counts[np.int64((keys[i] >> shift) & np.uint64(0xFFFF))] += 1
         total = 0
@@ -81,7 +81,8 @@ def order_keys(keys: Any, order: Any, scratch: Any) -> Any:
             counts[value] += 1
         source, target = target, source
     if source is not order:
-        order[:] = source
+        for i in range(n):
+            order[i] = source[i]
     return 0
 
 

@@ -268,7 +268,7 @@ def cardinality(data: Any, start: Any, stop: Any) -> Any:
         return containers
     total = np.int64(0)
     for index in range(containers):
-        key, kind, count, at = container(data, bits, descriptors, index, at, stop)
+        _, _, count, at = container(data, bits, descriptors, index, at, stop)
         if at < 0:
             return at
         total += count
@@ -338,7 +338,7 @@ def decode(data: Any, start: Any, stop: Any, out: Any) -> Any:
     containers, bits, descriptors, at = open_payload(data, start, stop)
     if containers < 0:
         return containers
-    filled = np.int64(0)
+    filled: Any = np.int64(0)
     for index in range(containers):
         key, kind, count, end = container(data, bits, descriptors, index, at, stop)
         if end < 0:

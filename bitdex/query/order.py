@@ -4,7 +4,8 @@ Three views of the same pairs:
 
     slots, values   ascending by slot; a slot's position costs a few instructions
     order           the slots by (value, slot)
-    bounds          63 nested bitmaps: bounds[j] = the slots from position edges[j] of the order on
+    bounds          nested bitmaps: bounds[j] = the slots from position edges[j] of the order on
+    strips          the order cut in pieces an eighth of what lies between two bounds
 
 `top` walks the order from the cursor and takes what the candidates hold. Where it meets too
 few of them, because they are few or lie at the other end, it gathers: all candidates' values,
@@ -16,6 +17,7 @@ A column does not change. Any number of threads may use one.
 
 import functools
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 
 import numpy as np
 from pyroaring import BitMap
@@ -25,7 +27,7 @@ from bitdex.kernels import order as kernels
 from bitdex.kernels.pairs import sort_pairs
 from bitdex.kernels.roaring import FAULTS, encode_runs
 
-BANDS = 64
+BANDS, STRIPS = 64, 512
 WALK_COST, GATHER_COST = 6, 3  # nanoseconds per position and per candidate
 SLOT_LIMIT = 1 << 32
 
@@ -37,7 +39,7 @@ _Bands = tuple[int, int, int, int]
 def bitmap_of(slots: np.ndarray) -> BitMap:
     """Return the bitmap of ascending, distinct slots (u32)."""
     payload, _ = encode_runs(slots, np.array([0, len(slots)]))
-    return BitMap.deserialize(memoryview(payload))
+    return BitMap.deserialize(payload.data)  # type: ignore[arg-type]  # any buffer will do
 
 
 class SortColumn:
@@ -128,12 +130,10 @@ class SortColumn:
     def range(self, low: int | None = None, high: int | None = None) -> BitMap:
         """Return the slots whose value lies between two bounds, both inclusive; None is open."""
         first, stop = self._positions(low, high)
-        if stop - first <= len(self) // BANDS:
-            return bitmap_of(np.sort(self.order[first:stop]))
-        lower, upper = self._nearest_edge(first), self._nearest_edge(stop)
+        lower, upper = self._nearest(first, BANDS), self._nearest(stop, BANDS)
         found = self.bounds[lower] - self.bounds[upper]
-        self._move_edge(found, self.edges[lower], first)
-        self._move_edge(found, stop, self.edges[upper])
+        self._toggle(found, lower, first)
+        self._toggle(found, upper, stop)
         return found
 
     def count_range(self, low: int | None = None, high: int | None = None) -> int:
@@ -147,11 +147,17 @@ class SortColumn:
         return [band * len(self) // BANDS for band in range(BANDS + 1)]
 
     @functools.cached_property
+    def strips(self) -> list[BitMap]:
+        """The order cut in 512: `strips[j]` holds the slots from its edge to the next."""
+        edges = [strip * len(self) // STRIPS for strip in range(STRIPS + 1)]
+        return [bitmap_of(np.sort(self.order[first:stop])) for first, stop in pairwise(edges)]
+
+    @functools.cached_property
     def bounds(self) -> list[BitMap]:
         """Nested bitmaps: `bounds[j]` holds the slots from position `edges[j]` of the order on."""
-        bounds = [BitMap()]
-        for first, stop in zip(self.edges[-2::-1], self.edges[:0:-1]):
-            bounds.append(bounds[-1] | bitmap_of(np.sort(self.order[first:stop])))
+        bounds, width = [BitMap()], STRIPS // BANDS
+        for first in range(STRIPS - width, -1, -width):
+            bounds.append(BitMap.union(bounds[-1], *self.strips[first : first + width]))
         return bounds[::-1]
 
     def _before(self, value: int, slot: int) -> int:
@@ -169,15 +175,18 @@ class SortColumn:
             return 0, self._before(*after)
         return self._before(after[0], after[1] + 1), len(self)
 
-    def _nearest_edge(self, position: int) -> int:
-        return (2 * position * BANDS + len(self)) // (2 * len(self))
+    def _nearest(self, position: int, parts: int) -> int:
+        """Return which edge lies next to a position when the order is cut in so many parts."""
+        return (2 * position * parts + len(self)) // (2 * len(self)) if len(self) else 0
 
-    def _move_edge(self, found: BitMap, edge: int, position: int) -> None:
-        """Make a set that begins at `edge` of the order begin at `position`; or end, given in turn."""
-        if edge < position:
-            found -= bitmap_of(np.sort(self.order[edge:position]))
-        elif position < edge:
-            found |= bitmap_of(np.sort(self.order[position:edge]))
+    def _toggle(self, found: BitMap, band: int, position: int) -> None:
+        """Toggle the slots between a band's edge and a position: whole strips, then the rest."""
+        begin, end = band * (STRIPS // BANDS), self._nearest(position, STRIPS)
+        for strip in self.strips[min(begin, end) : max(begin, end)]:
+            found ^= strip
+        first, stop = sorted((end * len(self) // STRIPS, position))
+        if first < stop:
+            found ^= bitmap_of(np.sort(self.order[first:stop]))
 
     def _walk(
         self, payload: np.ndarray, first: int, stop: int, descending: bool, limit: int, steps: int

@@ -64,7 +64,7 @@ def write_cold(
     seed = np.uint32(frame.seed(int(meta["identity"][0])))
     count = len(operations)
     order, scratch = np.empty(count, np.int64), np.empty(count, np.int64)
-    records.order_keys(operations.keys, order, scratch)
+    records.order_keys(operations.keys, order, scratch, np.empty(1 << 16, np.int64))
     starts, kept = np.empty(count + 1, np.int64), np.empty(count, np.int64)
     found = records.cut_records(operations.keys, order, operations.words, starts, kept)
     starts = starts[: found + 1]
@@ -102,10 +102,15 @@ def write_cold(
 
 
 def write_folded(
-    files: SiloFiles, base: Base, fold: Fold, generation: int, pool: ThreadPoolExecutor, durable: bool
+    files: SiloFiles,
+    base: Base,
+    fold: Fold,
+    geometry: Geometry,
+    generation: int,
+    pool: ThreadPoolExecutor,
+    durable: bool,
 ) -> NewData:
     """Write every record of `base` as one PUT frame into a new data file, in key order."""
-    geometry = Geometry.of(base.meta)
     entries = base.entries()
     entries = entries[np.argsort(entries["key"], kind="stable")]
     at = data.FIRST_REGION

@@ -14,8 +14,9 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,8 +26,10 @@ from bitdex.formats import data, frame, hash_index
 from bitdex.formats import meta as meta_format
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels.jit import THREADS
+from bitdex.silo import inspect
 from bitdex.silo.base import Base
-from bitdex.silo.compaction import NewData, write_cold, write_folded
+from bitdex.silo.check import Finding, check
+from bitdex.silo.compaction import Geometry, NewData, write_cold, write_folded
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.log import OpsLog
 from bitdex.silo.merge_writer import MergeWriter
@@ -34,6 +37,9 @@ from bitdex.silo.pending import Pending
 from bitdex.silo.read import read_values
 from bitdex.silo.rules import rule
 from bitdex.silo.values import Values, as_keys, as_packed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SYNC_MODES = ("always", "batch", "none")
 
@@ -196,6 +202,11 @@ class Silo:
         """Return the value of one key, or None."""
         return self.get_many(np.array([key], np.uint64) if key >= 0 else [key])[0]
 
+    def view(self, key: int) -> np.ndarray | None:
+        """Return the value of one key as uint8, or None."""
+        value = self.get(key)
+        return None if value is None else np.frombuffer(value, np.uint8)
+
     def find_many(self, keys: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return where records lie in `data`: offsets and lengths of their frames, int64; -1 if absent.
 
@@ -223,6 +234,28 @@ class Silo:
 
     def __len__(self) -> int:
         return len(self.keys()) if self.pending else self._base.count
+
+    # -- looking into it -----------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts, sizes and index figures (`silo.inspect.stats`)."""
+        return inspect.stats(self)
+
+    def check(self) -> Iterator[Finding]:
+        """Read everything; yield what is not as it was written, never raise for damage."""
+        return check(self)
+
+    def index_frame(self) -> "pd.DataFrame":
+        """Return the entries of the hash index (`silo.inspect.index_frame`)."""
+        return inspect.index_frame(self)
+
+    def records_frame(self, keys: Any = None) -> "pd.DataFrame":
+        """Return the frames of all or of some records (`silo.inspect.records_frame`)."""
+        return inspect.records_frame(self, keys)
+
+    def ops_frame(self) -> "pd.DataFrame":
+        """Return the operations that still lie in the logs (`silo.inspect.ops_frame`)."""
+        return inspect.ops_frame(self)
 
     # -- writing -------------------------------------------------------------------------
 
@@ -283,7 +316,7 @@ class Silo:
         if self.pending:
             self.compact()
         if not int(self._base.meta["data_generation"][0]):
-            self._commit(self._write_empty(), "data_generation", {})
+            self._commit(self._write_folded(self._geometry(), 1), "data_generation", {})
         sequence = self.next_sequence if sequence is None else sequence
         self._begin(sequence)
         writer = MergeWriter(self.files, self._base, sequence, self._pool)
@@ -306,12 +339,21 @@ class Silo:
                 done += self._compact_log(i, commit)
         return done
 
-    def rewrite(self) -> None:
-        """Write the data file anew: one frame a record, dead space reclaimed, headroom restored."""
+    @property
+    def waste(self) -> float:
+        """Share of the data file that no record uses: dead regions and headroom."""
+        entries = self._base.entries()
+        return 1 - int(entries["length"].sum()) / max(1, len(self._base.data))
+
+    def rewrite(self, headroom: float | None = None) -> None:
+        """Write the data file anew: one frame a record, dead space reclaimed, headroom restored.
+
+        `headroom` gives the new regions another multiple of their record than the silo's own.
+        """
         self._check_writable()
         self.compact()
         generation = int(self._base.meta["data_generation"][0]) + 1
-        new = write_folded(self.files, self._base, self._fold, generation, self._pool, self._durable)
+        new = self._write_folded(self._geometry(headroom), generation)
         self._commit(new, "data_generation", {"dead_bytes": 0, "aborted_count": 0, "aborted": 0})
 
     def finish(self) -> None:
@@ -381,8 +423,15 @@ class Silo:
         self.files.write_meta(record, self._durable)
         self._base = Base(self._base.data, self._base.table, record, self._base.count)
 
-    def _write_empty(self) -> NewData:
-        return write_folded(self.files, self._base, self._fold, 1, self._pool, self._durable)
+    def _write_folded(self, geometry: Geometry, generation: int) -> NewData:
+        return write_folded(
+            self.files, self._base, self._fold, geometry, generation, self._pool, self._durable
+        )
+
+    def _geometry(self, headroom: float | None = None) -> Geometry:
+        """Return how regions are sized, with another headroom if one is given."""
+        geometry = Geometry.of(self._base.meta)
+        return geometry if headroom is None else replace(geometry, headroom=_per_mille(headroom))
 
     def _commit(self, new: NewData, generation: str | None, fields: dict, commit: bool = True) -> None:
         """Write the index and the commit record of a new state, and take it over."""
@@ -445,17 +494,23 @@ _NOTHING = np.empty(0, np.uint8)
 _NO_LOGS = (_NOTHING, _NOTHING)
 
 
-def _create(files: SiloFiles, name: str, headroom: float, minimum: int, alignment: int, durable: bool) -> None:
-    rule(name)
+def _per_mille(headroom: float) -> int:
+    """Return headroom, a multiple of the record, as the thousandths on top of it."""
     if not 1.0 <= headroom <= 60.0:
         raise InvalidError(f"headroom: {headroom} is outside 1.0 to 60.0")
+    return round((headroom - 1.0) * 1000)
+
+
+def _create(files: SiloFiles, name: str, headroom: float, minimum: int, alignment: int, durable: bool) -> None:
+    rule(name)
+    per_mille = _per_mille(headroom)
     if not 0 <= minimum < 1 << 24:
         raise InvalidError(f"minimum: {minimum} is outside 0 to {(1 << 24) - 1}")
     if alignment not in (8, 16, 32, 64):
         raise InvalidError(f"alignment: {alignment} is none of 8, 16, 32, 64")
     filesystem.make_directory(files.directory)
     identity = secrets.randbits(63) + 1
-    record = meta_format.blank(identity, name, round((headroom - 1.0) * 1000), minimum, alignment)
+    record = meta_format.blank(identity, name, per_mille, minimum, alignment)
     filesystem.write_whole(
         files.meta, meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0"), durable
     )

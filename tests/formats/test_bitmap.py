@@ -1,6 +1,7 @@
 """Keys and payloads of the bitmap silo: published numbers, algebra of ops, damage, order of values."""
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_folding_applies_ops_in_order(
         payloads = [bitmap.encode(BitMap(base)), *payloads]
     assert fold(payloads, base is not None) == BitMap(expected)
     packed, offsets = bitmap.fold_records(*pack([payloads, payloads]))
-    halves = [packed[first:stop] for first, stop in zip(offsets[:-1], offsets[1:])]
+    halves = [packed[first:stop] for first, stop in pairwise(offsets)]
     assert [bitmap.decode(half) for half in halves] == [BitMap(expected)] * 2
 
 

@@ -1,5 +1,7 @@
 """Layers hold exactly the slots whose bit is set, and give the values back."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,7 +33,7 @@ def columns(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(payloads: np.ndarray, offsets: np.ndarray) -> list[bytes]:
-    return [payloads[first:stop].tobytes() for first, stop in zip(offsets[:-1], offsets[1:])]
+    return [payloads[first:stop].tobytes() for first, stop in pairwise(offsets)]
 
 
 @quick

@@ -52,7 +52,6 @@ def test_walk_stops_after_its_steps() -> None:
     table, found = np.empty(3, np.int64), np.empty(5, np.uint32)
     entries = np.arange(10, dtype=np.uint32)
     assert order.walk(data_of([0, 1, 9], False), entries, 0, 1, 4, table, found) == 2
-    assert table[0] == 4
 
 
 @pytest.mark.parametrize(("data", "fault"), [(b"12345678", COOKIE), (b"", TRUNCATED)])

@@ -13,8 +13,11 @@ TOP = 2**64 - 1
 NARROW = st.integers(0, 300)
 SHIFTED = st.integers(0, 9).map(lambda n: 2**63 + n * 2**20)
 WIDE = st.one_of(st.sampled_from([0, 1, 2**32, 2**63, TOP]), st.integers(0, TOP))
+MIDDLING = st.one_of(st.integers(0, 3), st.integers(0, 2**40).map(lambda n: n << 3), st.just(2**32 + 1))
 SLOTS = st.one_of(st.integers(0, 20), st.sampled_from([0, MAX_SLOT]), st.integers(0, MAX_SLOT))
-BATCHES = st.one_of(*(st.lists(st.tuples(values, SLOTS), max_size=80) for values in (NARROW, SHIFTED, WIDE)))
+BATCHES = st.one_of(
+    *(st.lists(st.tuples(values, SLOTS), max_size=80) for values in (NARROW, SHIFTED, MIDDLING, WIDE))
+)
 
 
 def columns(rows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -86,10 +89,24 @@ def test_lengths_must_agree() -> None:
         group_pairs(np.zeros(2, np.uint64), np.zeros(1, np.uint32))
 
 
-def test_digits_cover_exactly_the_bits_that_vary() -> None:
-    for varying in (0, 1, 0b1011, 1 << 95, 0xFFFF_0000_0001, (1 << 96) - 1):
-        covered = 0
-        for shift, width in pairs._digits(varying):
-            assert width <= pairs.DIGIT_BITS and covered >> shift == 0
-            covered |= ((1 << width) - 1) << shift
-        assert covered & varying == varying
+@pytest.mark.parametrize("bits", range(1, 65))
+@pytest.mark.parametrize("slot_bits", [0, 1, 20, 32])
+def test_every_width_of_values_and_slots(bits: int, slot_bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    values = rng.integers(0, 2**64, 200, np.uint64) >> np.uint64(64 - bits)
+    slots = (rng.integers(0, 2**32, 200) >> (32 - slot_bits)).astype(np.uint32)
+    rows = list(zip(values.tolist(), slots.tolist()))
+    assert list(zip(*(part.tolist() for part in sort_pairs(values, slots)))) == sorted(rows)
+    assert rows_of(*group_pairs(values, slots)) == sorted(set(rows))
+
+
+def test_digits_cover_the_bits_that_vary_and_never_both_parts() -> None:
+    for value_bits in (0, 1, 0b1011, 2**33 + 1, 2**64 - 1):
+        for slot_bits in (0, 1, 0xFFFF0001, 2**32 - 1):
+            covered = 0
+            for shift, width in pairs._digits(value_bits, slot_bits):
+                assert width <= pairs.DIGIT_BITS and covered >> shift == 0
+                assert shift >= 32 or shift + width <= 32
+                covered |= ((1 << width) - 1) << shift
+            varying = value_bits << 32 | slot_bits
+            assert covered & varying == varying

@@ -1,5 +1,7 @@
 """Payloads equal CRoaring's own, byte by byte; damaged ones are refused, never misread."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def payloads_of(runs: list[np.ndarray]) -> list[bytes]:
     offsets = np.cumsum([0, *(len(run) for run in runs)])
     packed, ends = encode_runs(np.concatenate([np.empty(0, np.uint32), *runs]), offsets)
     assert ends[0] == 0 and ends[-1] == len(packed)
-    return [packed[first:stop].tobytes() for first, stop in zip(ends[:-1], ends[1:])]
+    return [packed[first:stop].tobytes() for first, stop in pairwise(ends)]
 
 
 def bytes_of(payload: bytes) -> np.ndarray:

@@ -1,0 +1,109 @@
+"""What queries and look-ups return: a page of ids, and documents by id, to be taken in any form."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitdex.query.clauses import Clause
+from bitdex.query.cursor import Cursor
+from bitdex.query.rank import Sort
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from bitdex.index import Index
+
+
+class Documents:
+    """Documents by id, read when they are asked for.
+
+    Attributes
+    ----------
+    ids : ndarray of uint32, shape (n,)
+        In the order in which the documents come.
+    """
+
+    def __init__(self, index: "Index", ids: np.ndarray):
+        self._index = index
+        self.ids = ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.documents())
+
+    def documents(self, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return the documents as dicts with ``id`` and these fields (all that are stored if None)."""
+        return self._index.documents.get_many(self.ids, fields)
+
+    def to_arrow(self, fields: Sequence[str] | None = None) -> "pa.Table":
+        """Return the documents as an Arrow table: ``id`` and one column a field."""
+        return self._index.documents.to_arrow(self.ids, fields)
+
+    def to_pandas(self, fields: Sequence[str] | None = None) -> "pd.DataFrame":
+        """Return the documents as a DataFrame of Arrow-backed columns, lists as Arrow lists."""
+        from bitdex.frames import to_pandas
+
+        return to_pandas(self.to_arrow(fields))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page answers: the clause as given and as bound, sort, limit and offset."""
+
+    where: Clause
+    bound: Clause
+    sort: Sort
+    limit: int
+    offset: int
+
+
+class Page(Documents):
+    """One page of a query's answer.
+
+    Attributes
+    ----------
+    ids : ndarray of uint32
+        The documents of this page, in order.
+    total : int
+        How many documents match, on all pages.
+    cursor : Cursor or None
+        Where the next page begins; its text form can be kept. None on an empty page.
+    elapsed : float
+        Seconds that answering took.
+    """
+
+    def __init__(
+        self,
+        index: "Index",
+        ids: np.ndarray,
+        total: int,
+        cursor: Cursor | None,
+        elapsed: float,
+        request: Request,
+    ):
+        super().__init__(index, ids)
+        self.total, self.cursor, self.elapsed = total, cursor, elapsed
+        self.request = request
+
+    def next(self) -> "Page":
+        """Return the following page; an empty one after the last."""
+        request = self.request
+        if self.cursor is None:
+            return Page(self._index, np.empty(0, np.uint32), self.total, None, 0.0, request)
+        return self._index._answer(request.where, request.bound, request.sort, request.limit, self.cursor, 0)
+
+    def explain(self) -> "pd.DataFrame":
+        """Return the plan as a DataFrame: step, clause, cardinality, documents left, microseconds, bytes."""
+        return self._index.explain(self.request.where)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(str, self.ids[:8].tolist())) + (", ..." if len(self.ids) > 8 else "")
+        return (
+            f"<Page of {len(self.ids)} of {self.total:,} documents by {self.request.sort}: "
+            f"[{shown}] in {self.elapsed * 1e6:,.0f} us>"
+        )

@@ -1,0 +1,245 @@
+"""The plan of a query: which sets are combined, in which order, and what that costs.
+
+A conjunction starts with its smallest set, intersects the others by size, subtracts
+what is negated, and applies ranges last, on the documents themselves where few are left.
+A plan is data: `run` and `count` follow it, `explain` follows it with a clock.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.query.clauses import (
+    And,
+    Between,
+    Clause,
+    Eq,
+    Gte,
+    In,
+    IsNotNull,
+    IsNull,
+    Lte,
+    Not,
+    NotEq,
+    NotIn,
+    Or,
+)
+from bitdex.query.order import SortColumn, bitmap_of
+from bitdex.query.snapshot import EMPTY, Snapshot
+
+RANGES = (Gte, Lte, Between)
+FEW = 20_000  # documents whose values are compared one by one rather than by bitmap
+
+
+@dataclass(slots=True)
+class Step:
+    """One step: "start" from, "and" with, "minus" a set, or keep a "range" of a sort column."""
+
+    action: str
+    clause: Clause
+    size: int
+    bitmap: BitMap | None = None
+    column: SortColumn | None = None
+    low: int | None = None
+    high: int | None = None
+
+
+def plan(snapshot: Snapshot, clause: Clause) -> list[Step]:
+    """Return the steps that answer a bound clause, cheapest first."""
+    sets: list[Step] = []
+    minus: list[Step] = []
+    ranges: list[Step] = []
+    for member in _members(clause):
+        kind = type(member)
+        if kind is NotEq or kind is NotIn or kind is Not:
+            found = evaluate(snapshot, _negated(member))
+            minus.append(Step("minus", member, len(found), found))
+        elif kind in RANGES and (step := _range_step(snapshot, member)) is not None:
+            ranges.append(step)
+        else:
+            found = evaluate(snapshot, member)
+            sets.append(Step("and", member, len(found), found))
+    if len(sets) > 1:
+        sets.sort(key=_by_size)
+    if len(minus) > 1:
+        minus.sort(key=_by_size, reverse=True)
+    ranges.sort(key=_by_size)
+    if not sets and not ranges:
+        sets = [Step("and", And(()), len(snapshot.alive), snapshot.alive)]
+    steps = [*sets, *ranges, *minus] if not sets else [*sets, *minus, *ranges]
+    steps[0].action = "start"
+    return steps
+
+
+def run(steps: list[Step]) -> BitMap:
+    """Return the documents that the steps leave; may be a set that is not to be changed."""
+    found = _start(steps[0])
+    for step in steps[1:]:
+        if not found:
+            return EMPTY
+        found = _apply(found, step)
+    return found
+
+
+def count(steps: list[Step]) -> int:
+    """Return how many documents the steps leave, without making the last set."""
+    first, last = steps[0], steps[-1]
+    if first is last:
+        return first.size
+    found = _start(first)
+    for step in steps[1:-1]:
+        found = _apply(found, step)
+    if last.action == "and":
+        return found.intersection_cardinality(last.bitmap)
+    if last.action == "minus":
+        return len(found) - found.intersection_cardinality(last.bitmap)
+    return len(_apply(found, last))
+
+
+def explain(steps: list[Step]) -> list[dict[str, Any]]:
+    """Follow the steps with a clock: one row a step, as data."""
+    rows, found = [], EMPTY
+    for number, step in enumerate(steps):
+        clock = time.perf_counter_ns()
+        found = _start(step) if number == 0 else _apply(found, step)
+        elapsed = (time.perf_counter_ns() - clock) / 1000
+        rows.append(
+            {
+                "step": number,
+                "action": step.action,
+                "clause": str(step.clause),
+                "cardinality": step.size,
+                "left": len(found),
+                "microseconds": round(elapsed, 1),
+                "bytes": _bytes(step),
+            }
+        )
+    return rows
+
+
+def evaluate(snapshot: Snapshot, clause: Clause) -> BitMap:
+    """Return the documents that match a bound clause; the set is not to be changed."""
+    kind = type(clause)
+    if kind is Eq:
+        return _equal(snapshot, clause)
+    if kind is In:
+        return _any_of(snapshot, clause)
+    if kind is Or:
+        members = [evaluate(snapshot, member) for member in clause.clauses]  # type: ignore[attr-defined]
+        return BitMap.union(*members) if members else EMPTY
+    if kind is IsNull:
+        return snapshot.missing(clause.field) if clause.field != "id" else EMPTY  # type: ignore[attr-defined]
+    if kind is IsNotNull:
+        return snapshot.alive - snapshot.missing(clause.field) if clause.field != "id" else snapshot.alive  # type: ignore[attr-defined]
+    if kind in RANGES:
+        return _range(snapshot, clause)
+    return run(plan(snapshot, clause))
+
+
+def _by_size(step: Step) -> int:
+    return step.size
+
+
+def _members(clause: Clause) -> list[Clause]:
+    if type(clause) is not And:
+        return [clause]
+    members: list[Clause] = []
+    for member in clause.clauses:
+        if type(member) is And:
+            members += _members(member)
+        else:
+            members.append(member)
+    return members
+
+
+def _negated(clause: Any) -> Clause:
+    if type(clause) is NotEq:
+        return Eq(clause.field, clause.value)
+    return In(clause.field, clause.values) if type(clause) is NotIn else clause.clause
+
+
+def _start(step: Step) -> BitMap:
+    if step.bitmap is not None:
+        return step.bitmap
+    assert step.column is not None
+    return step.column.range(step.low, step.high)
+
+
+def _apply(found: BitMap, step: Step) -> BitMap:
+    if step.action == "and":
+        return found & step.bitmap
+    if step.action == "minus":
+        return found - step.bitmap
+    assert step.column is not None
+    if len(found) > FEW:
+        return found & step.column.range(step.low, step.high)
+    slots = np.frombuffer(found.to_array(), np.uint32)
+    values, present = step.column.values_of(slots)
+    if step.low is not None:
+        present &= values >= np.uint64(step.low)
+    if step.high is not None:
+        present &= values <= np.uint64(step.high)
+    return bitmap_of(slots[present])
+
+
+def _bytes(step: Step) -> int:
+    if step.bitmap is None:
+        return 0 if step.column is None else step.column.values.nbytes
+    return len(step.bitmap.serialize())
+
+
+def _equal(snapshot: Snapshot, clause: Any) -> BitMap:
+    if clause.field == "id":
+        return BitMap([clause.value]) & snapshot.alive
+    field = snapshot.schema.field(clause.field)
+    if field.filter is not None:
+        return snapshot.having(clause.field, clause.value)
+    word = snapshot.sort_word(field, clause.value)
+    return snapshot.column(clause.field).range(word, word)
+
+
+def _any_of(snapshot: Snapshot, clause: Any) -> BitMap:
+    if clause.field == "id":
+        return BitMap(clause.values) & snapshot.alive
+    field = snapshot.schema.field(clause.field)
+    if field.filter is not None:
+        return BitMap.union(*snapshot.having_each(clause.field, clause.values))
+    column = snapshot.column(clause.field)
+    words = [snapshot.sort_word(field, value) for value in clause.values]
+    return BitMap.union(*(column.range(word, word) for word in words))
+
+
+def _bounds(clause: Any) -> tuple[Any, Any]:
+    if type(clause) is Between:
+        return clause.low, clause.high
+    return (clause.value, None) if type(clause) is Gte else (None, clause.value)
+
+
+def _range_step(snapshot: Snapshot, clause: Any) -> Step | None:
+    """Return the step of a range on a sort field, or None for other fields."""
+    if clause.field == "id" or snapshot.schema.field(clause.field).sort is None:
+        return None
+    field, column = snapshot.schema.field(clause.field), snapshot.column(clause.field)
+    low, high = (None if b is None else snapshot.sort_word(field, b) for b in _bounds(clause))
+    return Step("range", clause, column.count_range(low, high), None, column, low, high)
+
+
+def _range(snapshot: Snapshot, clause: Any) -> BitMap:
+    low, high = _bounds(clause)
+    if clause.field == "id":
+        first, last = 0 if low is None else low, (1 << 32) - 1 if high is None else high
+        return BitMap(range(first, last + 1)) & snapshot.alive if first <= last else EMPTY
+    step = _range_step(snapshot, clause)
+    if step is not None:
+        return _start(step)
+    values = snapshot.values(clause.field)
+    inside = np.ones(len(values), bool)
+    if low is not None:
+        inside &= values >= low
+    if high is not None:
+        inside &= values <= high
+    members = snapshot.having_each(clause.field, tuple(values[inside].tolist()))
+    return BitMap.union(*members) if members else EMPTY

@@ -1,0 +1,105 @@
+"""Ranking: which of the matching documents a page shows, in order, and where the next begins.
+
+The order is (value, slot), both in the sort's direction; documents without a value come
+last in both directions, by slot in the direction. Without a sort, the newest slot comes
+first. The cursor is the last row, so a chain of pages is one long page in pieces.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.errors import InvalidError
+from bitdex.query.cursor import Cursor
+from bitdex.query.snapshot import Snapshot
+from bitdex.schema import Field
+
+_BEHIND = (-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """A sort: field name (None: by slot) and direction."""
+
+    field: str | None
+    descending: bool
+
+    @classmethod
+    def parse(cls, sort: str | None) -> "Sort":
+        """Read ``"field"``, ``"-field"`` or None (newest slot first)."""
+        if sort is None:
+            return cls(None, True)
+        if not isinstance(sort, str) or not sort.strip("-+ "):
+            raise InvalidError(f'sort: {sort!r} is no field name; write "-reactionCount" or "reactionCount"')
+        name = sort.strip()
+        descending = name.startswith("-")
+        name = name.lstrip("+-")
+        return cls(None if name == "id" else name, descending)
+
+    def __str__(self) -> str:
+        return f"{'-' if self.descending else ''}{self.field or 'id'}"
+
+
+def rank(
+    snapshot: Snapshot, found: BitMap, sort: Sort, limit: int, after: Cursor | None
+) -> tuple[np.ndarray, Cursor | None]:
+    """Return the slots (uint32) of the next `limit` rows after a cursor, and the cursor behind them."""
+    if sort.field is None:
+        slots = by_slot(found, sort.descending, limit, None if after is None else after.slot)
+        return slots, Cursor(None, int(slots[-1])) if len(slots) else None
+    field = snapshot.schema.field(sort.field)
+    if field.sort is None:
+        known = ", ".join(one.name for one in snapshot.schema.sort_fields)
+        raise InvalidError(f"sort: field {sort.field!r} is not a sort field; those are {known}")
+    return _by_value(snapshot, field, found, sort.descending, limit, after)
+
+
+def _by_value(
+    snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
+) -> tuple[np.ndarray, Cursor | None]:
+    column = snapshot.column(field.name)
+    slots, words = np.empty(0, np.uint32), np.empty(0, np.uint64)
+    if after is None or after.value is not None:
+        place = _place(snapshot, field, after, descending)
+        if place != _BEHIND:
+            slots, words = column.top(found, limit, descending, place)
+    cursor = Cursor(snapshot.sort_value(field, int(words[-1])), int(slots[-1])) if len(slots) else None
+    if len(slots) == limit or len(column) == len(snapshot.alive):
+        return slots, cursor
+    below = after.slot if after is not None and after.value is None else None
+    absent = by_slot(found & snapshot.missing(field.name), descending, limit - len(slots), below)
+    if len(absent):
+        cursor = Cursor(None, int(absent[-1]))
+    return np.concatenate((slots, absent)), cursor
+
+
+def _place(
+    snapshot: Snapshot, field: Field, after: Cursor | None, descending: bool
+) -> tuple[int, int] | None:
+    """Return the cursor in the column's terms: None before all rows, _BEHIND behind all that have a value."""
+    if after is None:
+        return None
+    assert field.sort is not None and after.value is not None
+    if field.kind == "float":
+        return snapshot.sort_word(field, float(after.value)), after.slot
+    if isinstance(after.value, float):
+        raise InvalidError(f"after: {field.name} holds integers, and the cursor's value is {after.value!r}")
+    if field.sort.low <= after.value <= field.sort.high:
+        return snapshot.sort_word(field, after.value), after.slot
+    return None if (after.value > field.sort.high) == descending else _BEHIND
+
+
+def by_slot(found: BitMap, descending: bool, limit: int, after: int | None) -> np.ndarray:
+    """Return the next `limit` slots in slot order."""
+    total = len(found)
+    if descending:
+        stop = total if after is None else (found.rank(after - 1) if after else 0)
+        first = max(0, stop - limit)
+    else:
+        first = 0 if after is None else found.rank(after)
+        stop = min(total, first + limit)
+    if stop <= first:
+        return np.empty(0, np.uint32)
+    picked = np.frombuffer(found[first:stop].to_array(), np.uint32)
+    return picked[::-1].copy() if descending else picked.copy()

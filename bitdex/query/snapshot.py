@@ -1,0 +1,158 @@
+"""Snapshot: one committed state of an index as queries see it.
+
+Bitmaps are decoded once and kept, already intersected with the alive bitmap, so every
+set that comes out of here holds visible documents only. Sort columns are built when a
+field is first sorted or compared. Nothing a snapshot returns may be changed.
+"""
+
+from typing import Any
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.bitmaps import BitmapSilo
+from bitdex.dictionaries import Dictionaries
+from bitdex.formats import bitmap as format_
+from bitdex.query.order import SortColumn
+from bitdex.registry import FieldRegistry
+from bitdex.schema import Field, Schema
+
+KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
+EMPTY = BitMap()
+
+
+class Snapshot:
+    """Cached views of the bitmaps of one commit; any number of threads may use it."""
+
+    def __init__(
+        self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries, bitmaps: BitmapSilo
+    ):
+        self.schema, self.registry, self.dictionaries, self.bitmaps = schema, registry, dictionaries, bitmaps
+        self.alive = bitmaps.alive()
+        self._values: dict[tuple[str, int], BitMap] = {}
+        self._missing: dict[str, BitMap] = {}
+        self._columns: dict[str, SortColumn] = {}
+        self._defaults = {f.name: self._default_key(f) for f in schema.fields.values()}
+        self._kept = 0
+
+    def label(self, field: Field, text: str) -> int | None:
+        """Return the number of a label, or None where no document ever had it."""
+        if field.name not in self.registry:
+            return None
+        return self.dictionaries.find(self.registry.number(field.name), text, field.case_sensitive)
+
+    def having(self, name: str, value: int) -> BitMap:
+        """Return the documents whose filter field holds a value (a bound key)."""
+        found = self._values.get((name, value))
+        if found is None:
+            found = self._keep((name, value), self._load(name, value))
+        return found
+
+    def having_each(self, name: str, values: tuple[int, ...]) -> list[BitMap]:
+        """Return the documents for each of several values, read in one go."""
+        unseen = [value for value in values if (name, value) not in self._values]
+        if len(unseen) > 1 and self._defaults.get(name) is None and name in self.registry:
+            number = self.registry.number(name)
+            stored = [(v, self.bitmaps.stored_value(number, v)) for v in unseen]
+            keys = [format_.filter_key(number, s) for _, s in stored if s is not None]
+            loaded = iter(self.bitmaps.get_many(keys))
+            for value, key in stored:
+                self._keep((name, value), next(loaded) & self.alive if key is not None else EMPTY)
+        return [self.having(name, value) for value in values]
+
+    def missing(self, name: str) -> BitMap:
+        """Return the documents without a value of a field; none where the schema has a default."""
+        if name not in self._missing:
+            if self._defaults.get(name) is not None:
+                self._missing[name] = EMPTY
+            else:
+                self._missing[name] = self._absent(name)
+        return self._missing[name]
+
+    def values(self, name: str) -> np.ndarray:
+        """Return the values that occur in a filter field, as bound keys (int64)."""
+        if name not in self.registry:
+            return np.empty(0, np.int64)
+        number = self.registry.number(name)
+        found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
+        default = self._defaults.get(name)
+        return found if default is None else np.union1d(found, [default])
+
+    def column(self, name: str) -> SortColumn:
+        """Return the values of a sort field, for the documents that have one."""
+        if name not in self._columns:
+            self._columns[name] = self._build_column(self.schema.field(name))
+        return self._columns[name]
+
+    def sort_word(self, field: Field, value: Any) -> int:
+        """Return a sort value in order-preserving unsigned form."""
+        assert field.sort is not None
+        if field.kind == "float":
+            return int(format_.to_ordered(np.array([value], np.float64))[0])
+        return int(value) + (1 << 63) if field.sort.signed else int(value)
+
+    def sort_value(self, field: Field, word: int) -> int | float:
+        """Return the sort value of an unsigned form."""
+        assert field.sort is not None
+        if field.kind == "float":
+            return float(format_.from_ordered(np.array([word], np.uint64), np.float64)[0])
+        return int(word) - (1 << 63) if field.sort.signed else int(word)
+
+    def _load(self, name: str, value: int) -> BitMap:
+        found = EMPTY
+        if name in self.registry:
+            number = self.registry.number(name)
+            stored = self.bitmaps.stored_value(number, value)
+            if stored is not None:
+                found = self.bitmaps.get(format_.filter_key(number, stored)) & self.alive
+        return found | self._absent(name) if self._defaults.get(name) == value else found
+
+    def _absent(self, name: str) -> BitMap:
+        if name not in self.registry:
+            return self.alive
+        return self.alive - self.bitmaps.present(self.registry.number(name))
+
+    def _keep(self, key: tuple[str, int], bitmap: BitMap) -> BitMap:
+        size = 64 + min(2 * len(bitmap), 8192 * (1 + (bitmap.max() >> 16))) if bitmap else 64
+        if self._kept + size > KEPT_BYTES:
+            self._values.clear()
+            self._kept = 0
+        self._values[key] = bitmap
+        self._kept += size
+        return bitmap
+
+    def _build_column(self, field: Field) -> SortColumn:
+        slots, words = np.empty(0, np.uint32), np.empty(0, np.uint64)
+        if field.name in self.registry:
+            slots, words = self.bitmaps.layers(self.registry.number(field.name))
+            slots, words = _visible(slots, words, self.alive)
+        default = self._defaults.get(field.name)
+        if default is not None and len(slots) < len(self.alive):
+            absent = np.frombuffer(self._absent(field.name).to_array(), np.uint32)
+            filled = np.full(len(absent), self.sort_word(field, default), np.uint64)
+            slots, words = np.concatenate((slots, absent)), np.concatenate((words, filled))
+            order = np.argsort(slots, kind="stable")
+            slots, words = slots[order], words[order]
+        return SortColumn(slots, words)
+
+    def _default_key(self, field: Field) -> Any:
+        """Return the value that counts where a document has none, as a bound key, or None."""
+        if field.default is None or field.is_list:
+            return None
+        if field.kind == "low_cardinality_string":
+            number = self.label(field, str(field.default))
+            return number
+        if field.kind == "mapped_string":
+            return (field.string_map or {}).get(str(field.default))
+        return int(field.default) if isinstance(field.default, bool) else field.default
+
+
+def _visible(slots: np.ndarray, words: np.ndarray, alive: BitMap) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out the slots that are not alive."""
+    kept = np.frombuffer(alive.to_array(), np.uint32)
+    if len(kept) >= len(slots) and np.array_equal(kept, slots):
+        return slots, words
+    places = np.searchsorted(slots, kept)
+    inside = places < len(slots)
+    inside[inside] = slots[places[inside]] == kept[inside]
+    return kept[inside], words[places[inside]]
