@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SLOTS = 1 << 32
+WASTE = 0.2
 
 
 def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
@@ -243,10 +244,11 @@ class Index:
         self._load()
 
     def _settle(self) -> None:
-        """Rewrite silos in which merges have left more than a fifth of waste."""
-        for silo, headroom in ((self.documents.silo, SETTLED_HEADROOM), (self.bitmaps.silo, 1.0)):
-            if silo.waste > 0.2:
-                silo.rewrite(headroom)
+        """Rewrite a silo of which merges have left more than a fifth unused."""
+        if self.documents.silo.waste > WASTE:
+            self.documents.silo.rewrite(SETTLED_HEADROOM)
+        if self.bitmaps.silo.dead_ratio > WASTE:
+            self.bitmaps.silo.rewrite()
         self._snapshot = None
 
     # -- queries ---------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from bitdex.dump.lookup import LookupTable
 from bitdex.dump.phases import Phase
 from bitdex.dump.postings import Postings
 from bitdex.dump.rows import RowMaker
-from bitdex.dump.sinks import DocumentSink, FieldSink, document_columns
+from bitdex.dump.sinks import DocumentSink, FieldSink, document_columns, union_of
 from bitdex.dump.sources import Sources
 from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
@@ -280,9 +280,7 @@ class _Progress:
 
     def touched(self) -> BitMap:
         if self._union is None:
-            slots = np.concatenate([*self._slots, np.empty(0, np.uint32)])
-            ascending = bool((slots[1:] > slots[:-1]).all())
-            self._union = bitmap_of(slots if ascending else np.unique(slots))
+            self._union = union_of(self._slots)
             self._slots.clear()
         return self._union
 

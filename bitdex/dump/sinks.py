@@ -125,7 +125,7 @@ class FieldSink:
                 slots, values = self.singles(name)
                 self._post(field, slots, values)
                 self._present[name] = [slots]
-        written = {name: _union(parts) for name, parts in self._present.items()}
+        written = {name: union_of(parts) for name, parts in self._present.items()}
         fields = {self._numbers[name]: name for name in targets if self._is_filter(name)}
         self._write_filters(changes, fields, written, cleared)
 
@@ -212,8 +212,12 @@ def _as_sort(field: Field, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64 if field.sort.signed else np.uint64)
 
 
-def _union(parts: list[np.ndarray]) -> BitMap:
-    return bitmap_of(np.unique(np.concatenate(parts)))
+def union_of(parts: list[np.ndarray]) -> BitMap:
+    """Return the bitmap of the slots in several arrays, each ascending and distinct."""
+    slots = np.concatenate([*parts, np.empty(0, np.uint32)])
+    if (slots[1:] > slots[:-1]).all():
+        return bitmap_of(slots)
+    return BitMap.union(*map(bitmap_of, parts))
 
 
 def _mask(slots: np.ndarray, members: BitMap) -> np.ndarray:

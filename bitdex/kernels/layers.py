@@ -111,7 +111,7 @@ def write_layers(
             if count == 0:
                 continue
             bit = np.uint64(bits[layer])
-            filled: Any = np.uint64(0)
+            filled = np.uint64(0)
             for i in range(first, stop):
                 chosen[filled] = slots[i]
                 filled += (values[i] >> bit) & np.uint64(1)
@@ -153,15 +153,15 @@ def expand_container(data: Any, kind: Any, count: Any, at: Any, words: Any) -> A
             words[low >> np.uint64(6)] |= np.uint64(1) << (low & np.uint64(63))
         return np.int64(0)
     for run in range(np.int64(load16(data, at))):
-        low = np.int64(load16(data, at + 2 + 4 * run))
-        last = low + np.int64(load16(data, at + 4 + 4 * run))
+        next_low = np.int64(load16(data, at + 2 + 4 * run))
+        last = next_low + np.int64(load16(data, at + 4 + 4 * run))
         if last > 65535:
             return np.int64(ORDER)
-        while low <= last:
-            width = min(64 - (low & 63), last - low + 1)
-            mask = (~np.uint64(0) >> np.uint64(64 - width)) << np.uint64(low & 63)
-            words[low >> 6] |= mask
-            low += width
+        while next_low <= last:
+            width = min(64 - (next_low & 63), last - next_low + 1)
+            mask = (~np.uint64(0) >> np.uint64(64 - width)) << np.uint64(next_low & 63)
+            words[next_low >> 6] |= mask
+            next_low += width
     return np.int64(0)
 
 

@@ -279,7 +279,7 @@ def cardinality(data: Any, start: Any, stop: Any) -> Any:
 def read_array(data: Any, at: Any, count: Any, base: Any, filled: Any, out: Any) -> Any:
     """Append the slots of an array container; return how many there are now, or a fault."""
     previous = np.int64(-1)
-    faults = 0
+    faults = np.int64(0)
     for i in range(count):
         low = np.int64(load16(data, at + 2 * i))
         faults += low <= previous
@@ -338,7 +338,7 @@ def decode(data: Any, start: Any, stop: Any, out: Any) -> Any:
     containers, bits, descriptors, at = open_payload(data, start, stop)
     if containers < 0:
         return containers
-    filled: Any = np.int64(0)
+    filled = np.int64(0)
     for index in range(containers):
         key, kind, count, end = container(data, bits, descriptors, index, at, stop)
         if end < 0:

@@ -130,10 +130,15 @@ class SortColumn:
     def range(self, low: int | None = None, high: int | None = None) -> BitMap:
         """Return the slots whose value lies between two bounds, both inclusive; None is open."""
         first, stop = self._positions(low, high)
-        lower, upper = self._nearest(first, BANDS), self._nearest(stop, BANDS)
+        width, band = stop - first, len(self) // BANDS
+        if width <= band:
+            return self._stretch(first, stop)
+        if width <= 4 * band:
+            return BitMap.union(*self._pieces(first, stop))
+        lower, upper = self._nearest_edge(first), self._nearest_edge(stop)
         found = self.bounds[lower] - self.bounds[upper]
-        self._toggle(found, lower, first)
-        self._toggle(found, upper, stop)
+        self._move_edge(found, self.edges[lower], first)
+        self._move_edge(found, stop, self.edges[upper])
         return found
 
     def count_range(self, low: int | None = None, high: int | None = None) -> int:
@@ -142,15 +147,19 @@ class SortColumn:
         return stop - first
 
     @functools.cached_property
+    def cuts(self) -> list[int]:
+        """The positions in the order at which the strips begin, and its end."""
+        return [strip * len(self) // STRIPS for strip in range(STRIPS + 1)]
+
+    @functools.cached_property
     def edges(self) -> list[int]:
         """The positions in the order at which the bounds begin."""
-        return [band * len(self) // BANDS for band in range(BANDS + 1)]
+        return self.cuts[:: STRIPS // BANDS]
 
     @functools.cached_property
     def strips(self) -> list[BitMap]:
-        """The order cut in 512: `strips[j]` holds the slots from its edge to the next."""
-        edges = [strip * len(self) // STRIPS for strip in range(STRIPS + 1)]
-        return [bitmap_of(np.sort(self.order[first:stop])) for first, stop in pairwise(edges)]
+        """The order in pieces: `strips[j]` holds the slots between `cuts[j]` and the next."""
+        return [self._stretch(first, stop) for first, stop in pairwise(self.cuts)]
 
     @functools.cached_property
     def bounds(self) -> list[BitMap]:
@@ -175,18 +184,28 @@ class SortColumn:
             return 0, self._before(*after)
         return self._before(after[0], after[1] + 1), len(self)
 
-    def _nearest(self, position: int, parts: int) -> int:
-        """Return which edge lies next to a position when the order is cut in so many parts."""
-        return (2 * position * parts + len(self)) // (2 * len(self)) if len(self) else 0
+    def _nearest_edge(self, position: int) -> int:
+        return (2 * position * BANDS + len(self)) // (2 * len(self))
 
-    def _toggle(self, found: BitMap, band: int, position: int) -> None:
-        """Toggle the slots between a band's edge and a position: whole strips, then the rest."""
-        begin, end = band * (STRIPS // BANDS), self._nearest(position, STRIPS)
-        for strip in self.strips[min(begin, end) : max(begin, end)]:
-            found ^= strip
-        first, stop = sorted((end * len(self) // STRIPS, position))
-        if first < stop:
-            found ^= bitmap_of(np.sort(self.order[first:stop]))
+    def _stretch(self, first: int, stop: int) -> BitMap:
+        return bitmap_of(np.sort(self.order[first:stop]))
+
+    def _pieces(self, first: int, stop: int) -> list[BitMap]:
+        """Return bitmaps that make up a stretch of the order: strips, and what is left at the ends."""
+        begin, end = bisect_left(self.cuts, first), bisect_right(self.cuts, stop) - 1
+        if begin >= end:
+            return [self._stretch(first, stop)]
+        ends = (first, self.cuts[begin]), (self.cuts[end], stop)
+        return [*self.strips[begin:end], *(self._stretch(*part) for part in ends if part[0] < part[1])]
+
+    def _move_edge(self, found: BitMap, edge: int, position: int) -> None:
+        """Make a set that begins at `edge` of the order begin at `position`; or end, given in turn."""
+        if edge < position:
+            for piece in self._pieces(edge, position):
+                found -= piece
+        elif position < edge:
+            for piece in self._pieces(position, edge):
+                found |= piece
 
     def _walk(
         self, payload: np.ndarray, first: int, stop: int, descending: bool, limit: int, steps: int
@@ -259,7 +278,8 @@ class SortColumn:
 def _chunk_table(slots: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return starts, shapes, slots, masks and ranks: where each chunk's slots are and how to find one."""
     chunks = (int(slots[-1]) >> 16) + 1 if len(slots) else 0
-    starts = np.searchsorted(slots, np.arange(chunks + 1, dtype=np.uint64) << np.uint64(16))
+    firsts = np.arange(chunks, dtype=np.uint32) << np.uint32(16)
+    starts = np.append(np.searchsorted(slots, firsts), len(slots))
     counts = np.diff(starts)
     shapes = np.full(chunks, kernels.ABSENT, np.int64)
     filled = np.flatnonzero(counts)

@@ -33,7 +33,7 @@ from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.values import as_keys, as_packed
 
-ARENA = 16 << 20  # bytes reserved at a time for a thread
+FIRST_ARENA, LAST_ARENA = 1 << 18, 16 << 20  # bytes reserved at a time for a thread, doubling
 BLOCK = 1 << 17  # keys encoded at a time
 
 
@@ -61,6 +61,7 @@ class MergeWriter:
         self._descriptor = filesystem.open_write(path)
         self._data = filesystem.map_write(self._descriptor, self._end)
         self._arenas = [(0, 0)] * THREADS
+        self._reserved = 0
         self._lock = threading.Lock()
 
     def merge_many(self, keys: Any, values: Any, offsets: Any = None) -> None:
@@ -175,7 +176,8 @@ class MergeWriter:
         """Close a thread's arena and give it a new one with room for `needed` bytes."""
         with self._lock:
             self._close_arena(*self._arenas[part])
-            size = max(ARENA, needed)
+            size = max(min(FIRST_ARENA << self._reserved, LAST_ARENA), needed)
+            self._reserved += 1
             start = self._end
             filesystem.allocate(self._descriptor, start, size)
             self._end = start + size

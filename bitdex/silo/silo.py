@@ -345,6 +345,11 @@ class Silo:
         entries = self._base.entries()
         return 1 - int(entries["length"].sum()) / max(1, len(self._base.data))
 
+    @property
+    def dead_ratio(self) -> float:
+        """Share of the data file that lies in regions nothing points at."""
+        return int(self._base.meta["dead_bytes"][0]) / max(1, len(self._base.data))
+
     def rewrite(self, headroom: float | None = None) -> None:
         """Write the data file anew: one frame a record, dead space reclaimed, headroom restored.
 

@@ -24,7 +24,7 @@ def check_golden(format_name: str) -> None:
 def check_truncated(data: bytes, decode: Callable, name: str) -> None:
     """Every shorter file is refused."""
     for length in range(len(data)):
-        _refuses(decode, data[:length], name, f"cut to {length} bytes")
+        refuses(decode, data[:length], name, f"cut to {length} bytes")
 
 
 def check_bit_flips(data: bytes, decode: Callable, name: str, bits: Iterable[int] | None = None) -> None:
@@ -32,11 +32,12 @@ def check_bit_flips(data: bytes, decode: Callable, name: str, bits: Iterable[int
     changed = bytearray(data)
     for bit in range(8 * len(data)) if bits is None else bits:
         changed[bit >> 3] ^= 1 << (bit & 7)
-        _refuses(decode, bytes(changed), name, f"bit {bit & 7} of byte {bit >> 3} flipped")
+        refuses(decode, bytes(changed), name, f"bit {bit & 7} of byte {bit >> 3} flipped")
         changed[bit >> 3] ^= 1 << (bit & 7)
 
 
-def _refuses(decode: Callable, data: bytes, name: str, damage: str) -> None:
+def refuses(decode: Callable, data: bytes, name: str, damage: str) -> None:
+    """The decoder refuses these bytes, naming file, offset, expected and found."""
     try:
         found = decode(data)
     except CorruptError as error:

@@ -5,7 +5,7 @@ import numpy as np
 from bitdex.formats import hash_index
 from bitdex.kernels.hash_index import build_index, lookup
 from tests.formats.goldens import golden, register
-from tests.formats.suite import check_bit_flips, check_golden, check_truncated
+from tests.formats.suite import check_bit_flips, check_golden, check_truncated, refuses
 
 KEYS = np.array([0, 1, 7 << 48 | 3, 2**64 - 1], np.uint64)
 OFFSETS = np.array([72, 200, 2**40, 400], np.uint64)
@@ -51,6 +51,5 @@ def test_every_flipped_bit_is_refused():
 
 
 def test_bytes_behind_the_table_are_refused():
-    check_truncated(
-        small() + b"\0", lambda data: decode(data) if len(data) != len(small()) else decode(b""), "index.bin"
-    )
+    refuses(decode, small() + b"\0", "index.bin", "one byte more")
+    refuses(decode, small() + small()[-24:], "index.bin", "one entry more")

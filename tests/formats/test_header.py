@@ -62,7 +62,7 @@ def test_a_body_is_checked_against_its_header():
     with pytest.raises(CorruptError, match="offset 16: expected identity 6, found 5"):
         header.check_body(data, head, "some.bin", 6)
     for length in range(header.SIZE, len(data)):
-        with pytest.raises(CorruptError, match="some.bin: offset 64: expected checksum"):
+        with pytest.raises(CorruptError, match=r"some\.bin: offset 64: expected checksum"):
             header.check_body(data[:length], head, "some.bin", 5)
 
 

@@ -7,7 +7,7 @@ from bitdex.errors import CorruptError, VersionError
 from bitdex.formats import meta
 from bitdex.kernels.checksum import crc32c
 from tests.formats.goldens import golden, register
-from tests.formats.suite import _refuses, check_golden
+from tests.formats.suite import refuses, check_golden
 
 
 def record(commit, **fields):
@@ -92,7 +92,7 @@ def test_truncation_is_refused_or_leaves_the_first_record():
     content = second()
     for length in (*range(600), *range(4090, 4620)):
         if length < meta.META.itemsize:
-            _refuses(
+            refuses(
                 lambda data: meta.decode(data, None, "meta.bin"), content[:length], "meta.bin", str(length)
             )
         else:
@@ -103,7 +103,7 @@ def test_two_damaged_records_are_refused():
     content = bytearray(second())
     content[100] ^= 1
     content[4196] ^= 1
-    _refuses(lambda data: meta.decode(data, None, "meta.bin"), bytes(content), "meta.bin", "both flipped")
+    refuses(lambda data: meta.decode(data, None, "meta.bin"), bytes(content), "meta.bin", "both flipped")
 
 
 def test_a_newer_version_is_refused_as_such():

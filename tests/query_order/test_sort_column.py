@@ -188,7 +188,10 @@ def test_each_strategy_is_taken_and_agrees(wide: SortColumn, monkeypatch: pytest
     assert ways["scattered"] >= {"_window", "_best"}
 
 
-@pytest.mark.parametrize(("first", "stop"), [(0, 60000), (1, 59999), (900, 1000), (30000, 31000), (7, 45678)])
+@pytest.mark.parametrize(
+    ("first", "stop"),
+    [(0, 60000), (1, 59999), (900, 1000), (30000, 31000), (1000, 2900), (7, 3700), (7, 45678)],
+)
 def test_ranges_that_cut_bands(wide: SortColumn, first: int, stop: int) -> None:
     ends = wide.order[[first, stop - 1]]
     low, high = (int(value) for value in wide.values_of(ends)[0])

@@ -1,0 +1,197 @@
+"""The hash index against a dict: every key works, nothing is refused, probes stay short."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitdex.formats.hash_index import SPILL
+from bitdex.kernels import hash_index, probes
+from bitdex.kernels.jit import THREADS
+from tests.kernels.frame_store import u64
+
+EDGES = [0, 1, 2, 2**32, 2**63, 2**64 - 2, 2**64 - 1]
+pool = st.one_of(st.sampled_from(EDGES), st.integers(0, 40), st.integers(0, 2**64 - 1))
+quick = settings(max_examples=80, derandomize=True, deadline=None)
+
+
+def build(entries):
+    """Return a table of {key: (offset, extent)}."""
+    keys = u64(entries)
+    offsets = u64(offset for offset, _ in entries.values())
+    extents = u64(extent for _, extent in entries.values())
+    table = hash_index.new_table(len(keys))
+    assert hash_index.insert_entries(keys, offsets, extents, table) == len(keys)
+    return table
+
+
+def content(table):
+    """Return {key: (offset, extent)} of a table."""
+    used = np.empty(len(table) // 3, np.int64)
+    count = hash_index.occupied_entries(table, used)
+    rows = table.reshape(-1, 3)[used[:count]].tolist()
+    assert len({row[0] for row in rows}) == count
+    return {key: (offset, extent) for key, offset, extent in rows}
+
+
+def distances(table):
+    """Return how far every key stands from its home."""
+    used = np.empty(len(table) // 3, np.int64)
+    used = used[: hash_index.occupied_entries(table, used)]
+    out = np.empty(len(used), np.int64)
+    probes.measure_distances(table, used, out)
+    return out
+
+
+def assert_found(table, entries, absent=()):
+    found = hash_index.lookup(table, u64(entries))
+    assert (found >= 0).all()
+    rows = table.reshape(-1, 3)[found].tolist()
+    assert {key: (offset, extent) for key, offset, extent in rows} == entries
+    assert (hash_index.lookup(table, u64(absent)) == -1).all()
+
+
+def test_the_spill_is_the_same_in_format_and_kernel():
+    assert SPILL == hash_index.SPILL
+
+
+@quick
+@given(st.dictionaries(pool, st.tuples(st.integers(0, 2**40), st.integers(1, 2**64 - 1)), max_size=60))
+def test_what_was_inserted_is_found(entries):
+    table = build(entries)
+    assert content(table) == entries
+    assert_found(table, entries, set(EDGES) - set(entries))
+
+
+@quick
+@given(st.lists(st.tuples(st.sampled_from(["insert", "delete"]), st.lists(pool, max_size=12)), max_size=12))
+def test_inserts_and_deletes_equal_a_dict(steps):
+    table, model = hash_index.new_table(200), {}
+    for step, (kind, keys) in enumerate(steps):
+        if kind == "insert":
+            new = len(set(keys) - set(model))
+            values = u64(100 * step + i for i in range(len(keys)))
+            assert hash_index.insert_entries(u64(keys), values, values + np.uint64(1), table) == new
+            model |= {key: (int(value), int(value) + 1) for key, value in zip(keys, values)}
+        else:
+            assert hash_index.delete_entries(u64(keys), table) == len(set(keys) & set(model))
+            for key in keys:
+                model.pop(key, None)
+        assert content(table) == model
+        assert_found(table, model, set(EDGES) - set(model))
+
+
+def test_keys_0_and_the_greatest_are_keys_like_others():
+    table = build({0: (72, 24), 2**64 - 1: (96, 25)})
+    assert_found(table, {0: (72, 24), 2**64 - 1: (96, 25)}, [1])
+    assert hash_index.delete_entries(u64([0]), table) == 1
+    assert_found(table, {2**64 - 1: (96, 25)}, [0])
+    assert (hash_index.lookup(hash_index.new_table(0), u64([0, 2**64 - 1])) == -1).all()
+
+
+@pytest.mark.parametrize("live", [6, 1_000])
+def test_defect_4_deletes_and_inserts_never_fill_the_table(live):
+    """Ten generations of keys pass through a table that was built for one."""
+    rng = np.random.default_rng(4)
+    keys = rng.integers(0, 2**64, live, np.uint64)
+    table = hash_index.build_index(keys, keys, *[np.full(live, 24, np.uint64)] * 2)
+    slowest = distances(table).max()
+    for _ in range(10 * live if live < 100 else 10):
+        hash_index.delete_entries(keys, table)
+        keys = rng.integers(0, 2**64, live, np.uint64)
+        assert hash_index.insert_entries(keys, keys, np.full(live, 24, np.uint64), table) == live
+        assert (hash_index.lookup(table, keys) >= 0).all()
+    assert len(content(table)) == live
+    assert distances(table).max() <= slowest + 60
+
+
+def field_value_keys(fields, values):
+    return (
+        np.arange(fields, dtype=np.uint64)[:, None] << np.uint64(48) | np.arange(values, dtype=np.uint64)
+    ).ravel()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        np.arange(40_000, dtype=np.uint64),
+        np.arange(40_000, dtype=np.uint64) << np.uint64(20),
+        np.arange(40_000, dtype=np.uint64) << np.uint64(47),
+        field_value_keys(40, 1_000),
+        np.concatenate((field_value_keys(40, 1_000), field_value_keys(40, 32) | np.uint64(1 << 62))),
+        np.random.default_rng(32).integers(0, 2**64, 40_000, np.uint64),
+    ],
+    ids=[
+        "slots",
+        "multiples of 2^20",
+        "multiples of 2^47",
+        "field|value",
+        "field|value and layers",
+        "random",
+    ],
+)
+def test_defect_32_structured_keys_have_short_probes(keys):
+    keys = np.unique(keys)
+    table = hash_index.build_index(keys, keys, *[np.full(len(keys), 24, np.uint64)] * 2)
+    assert distances(table).mean() < 2
+    assert distances(table).max() < 80
+
+
+def test_a_table_that_is_too_full_says_so_and_a_larger_one_is_built():
+    homes = 64
+    table = np.zeros(3 * (homes + hash_index.SPILL), np.uint64)
+    keys = np.arange(homes + hash_index.SPILL, dtype=np.uint64)
+    assert hash_index.insert_entries(keys, keys, keys + np.uint64(1), table) == -1
+    for count in (0, 1, 100, 5_000):
+        keys = np.arange(count, dtype=np.uint64)
+        table = hash_index.build_index(keys, keys, *[np.full(count, 24, np.uint64)] * 2)
+        assert (hash_index.lookup(table, keys) >= 0).all()
+        assert count / (len(table) // 3 - hash_index.SPILL) <= hash_index.MAX_LOAD
+
+
+def test_parallel_lookup_equals_serial_lookup():
+    rng = np.random.default_rng(7)
+    keys = np.unique(rng.integers(0, 2**64, 30_000, np.uint64))
+    table = hash_index.build_index(keys, keys, *[np.full(len(keys), 24, np.uint64)] * 2)
+    wanted = np.concatenate((keys, rng.integers(0, 2**64, 5_000, np.uint64)))
+    serial, parallel = np.empty(len(wanted), np.int64), np.empty(len(wanted), np.int64)
+    hash_index.lookup_serial(table, wanted, serial)
+    hash_index.lookup_parallel(table, wanted, THREADS, parallel)
+    assert np.array_equal(serial, parallel) and np.array_equal(serial, hash_index.lookup(table, wanted))
+    assert (serial[: len(keys)] >= 0).all() and (table.reshape(-1, 3)[serial[: len(keys)], 0] == keys).all()
+    assert (serial[len(keys) :] == -1).all()
+
+
+def test_places_and_lengths_are_read():
+    table = build({5: (72, 24 | 40 << 32), 6: (200, 30 | 48 << 32)})
+    entries = hash_index.lookup(table, u64([6, 7, 5]))
+    places, lengths = np.empty(3, np.int64), np.empty(3, np.int64)
+    hash_index.read_places(table, entries, places, lengths)
+    assert places.tolist() == [200, -1, 72] and lengths.tolist() == [30, -1, 24]
+
+
+def unshifted(value, shift):
+    """Return x for value = x ^ x >> shift."""
+    found = value
+    for _ in range(64 // shift + 1):
+        found = value ^ found >> shift
+    return found
+
+
+def keys_of_the_last_home(count):
+    """Return keys whose mixed value begins with 32 ones, so that they share the last home of every table."""
+    first, second = (pow(int(one), -1, 2**64) for one in (hash_index._FIRST, hash_index._SECOND))
+    keys = []
+    for low in range(count):
+        mixed = (0xFFFFFFFF << 32 | low) * second % 2**64
+        keys.append(unshifted(unshifted(mixed, 29) * first % 2**64, 32))
+    return u64(keys)
+
+
+def test_a_table_says_that_it_is_too_full_for_keys_made_to_collide():
+    """More keys of one home than the spill holds: no larger table can help."""
+    few = keys_of_the_last_home(200)
+    table = hash_index.build_index(few, few, *[np.full(200, 24, np.uint64)] * 2)
+    assert (hash_index.lookup(table, few) >= 0).all() and distances(table).max() == 199
+    many = keys_of_the_last_home(300)
+    assert hash_index.insert_entries(many, many, many, hash_index.new_table(100_000)) == -1

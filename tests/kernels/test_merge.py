@@ -1,0 +1,205 @@
+"""Merging frames in place: outcomes, what is written where, and what is never touched."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitdex.formats import frame
+from bitdex.kernels import hash_index, merge, records
+from tests.kernels.frame_store import SEED, frames_at, packed, read_frames, u64
+
+PUT, MERGE, DELETE = frame.PUT, frame.MERGE, frame.DELETE
+quick = settings(max_examples=80, derandomize=True, deadline=None)
+payloads = st.binary(max_size=40)
+operations = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from([PUT, MERGE, DELETE]), payloads), max_size=14
+)
+
+
+class Store:
+    """Records 0..n-1 of one PUT each, their table, and free space behind them."""
+
+    def __init__(self, values, headroom=0, minimum=0, alignment=8, free=1 << 14):
+        packed_values, offsets = packed(values)
+        count = len(values)
+        self.geometry = (headroom, minimum, alignment)
+        regions = np.empty(count + 1, np.int64)
+        lengths, allocated = np.empty(count, np.uint64), np.empty(count, np.uint64)
+        words = u64([frame.order(1, PUT)] * count)
+        records.lay_out(
+            np.arange(count + 1), np.arange(count), np.diff(offsets), words, 64, *self.geometry,
+            regions, lengths, allocated,
+        )  # fmt: skip
+        self.end = int(regions[-1])
+        self.data = np.zeros(self.end + free, np.uint8)
+        records.write_records(
+            u64(range(count)), packed_values, offsets, words, regions, allocated, 0, count, SEED,
+            self.data[64 : self.end],
+        )  # fmt: skip
+        self.table = hash_index.build_index(u64(range(count)), u64(regions[:-1] + 8), lengths, allocated)
+        self.arena = self.end
+        self.dead = 0
+
+    def merge(self, ops, part=0, parts=1, start=0, arena_end=None):
+        """Apply operations (key, kind, payload); return the outcomes and where it stopped."""
+        frames, places = frames_at([(key, payload, frame.order(2, kind)) for key, kind, payload in ops])
+        state, outcome = np.zeros(3, np.int64), np.zeros(len(ops), np.uint8)
+        headroom, minimum, alignment = self.geometry
+        keys = u64(key for key, _, _ in ops)
+        end = len(self.data) if arena_end is None else arena_end
+        stopped = merge.merge_frames(
+            keys, frames, places, start, part, parts, headroom << 16 | alignment, minimum, self.arena, end,
+            SEED, self.table, self.data, state, outcome,
+        )  # fmt: skip
+        self.arena = int(state[0])
+        self.dead += int(state[1])
+        self.needed = int(state[2])
+        return [merge.OUTCOMES[code] for code in outcome], stopped
+
+    def entry(self, key):
+        row = self.table.reshape(-1, 3)[hash_index.lookup(self.table, u64([key]))[0]].tolist()
+        return row[1], row[2] & 0xFFFFFFFF, row[2] >> 32 & ~7, row[2] >> 32 & 7
+
+    def record(self, key):
+        """Return the record's payloads after its last cut, having checked all its frames."""
+        offset, length, room, single = self.entry(key)
+        assert length <= room
+        kept = []
+        for owner, kind, payload in read_frames(self.data, offset, offset + length):
+            assert owner == key
+            kept = [] if kind != MERGE else kept
+            kept += [payload] if kind != DELETE else []
+        assert bool(single) <= (len(kept) == 1)
+        return kept
+
+
+@quick
+@given(operations, st.sampled_from([(0, 0, 8), (250, 64, 8), (3000, 0, 8), (1000, 100, 32)]), st.data())
+def test_merging_equals_the_definition_and_leaves_committed_bytes(ops, geometry, draw):
+    values = draw.draw(st.lists(payloads, min_size=1, max_size=5))
+    store = Store(values, *geometry)
+    before, model = store.data.copy(), {key: [value] for key, value in enumerate(values)}
+    committed = [(offset, offset + length) for offset, length, _, _ in map(store.entry, model)]
+    outcomes, stopped = store.merge(ops)
+    assert stopped == len(ops)
+    for (key, kind, payload), outcome in zip(ops, outcomes):
+        assert (outcome == "missing") == (key not in model)
+        assert (outcome == "deleted") == (kind == DELETE and key in model)
+        if key in model:
+            model[key] = (model[key] if kind == MERGE else []) + ([payload] if kind != DELETE else [])
+    assert {key: store.record(key) for key in model} == model
+    for lo, hi in committed:
+        assert np.array_equal(store.data[lo:hi], before[lo:hi])
+    used = sum(8 + store.entry(key)[2] for key in model)
+    assert used + store.dead == store.arena - 64
+
+
+def test_defect_11_a_merge_fills_the_headroom_and_not_the_record():
+    store = Store([b"12345678"], headroom=1000)
+    offset, length, room, _ = store.entry(0)
+    before = store.data.copy()
+    assert store.merge([(0, MERGE, b"x")]) == (["in_place"], 1)
+    assert store.entry(0) == (offset, length + 25, room, 0)
+    changed = np.flatnonzero(store.data != before)
+    assert changed.min() >= offset + length and changed.max() < offset + room
+
+
+def test_an_exact_fit_stays_and_one_byte_more_is_relocated():
+    """The original's DumpMergeWriter overflow: dropped there, moved here (defect 3)."""
+    store = Store([bytes(8), bytes(8)], headroom=1000)  # 32 bytes and as many again
+    assert store.merge([(0, MERGE, bytes(8)), (1, MERGE, bytes(9))])[0] == ["in_place", "relocated"]
+    assert store.entry(0)[:3] == (72, 64, 64)
+    assert store.entry(1)[0] == store.end + 8 and store.record(1) == [bytes(8), bytes(9)]
+    assert store.dead == 64 + 8
+
+
+def test_a_put_moves_the_beginning_of_a_record_and_keeps_alignment():
+    plain, aligned = Store([b"old"], 9000), Store([b"old"], 9000, alignment=32)
+    assert plain.merge([(0, PUT, b"new")])[0] == ["in_place"]
+    assert aligned.merge([(0, PUT, b"new")])[0] == ["relocated"]
+    for store in (plain, aligned):
+        assert store.record(0) == [b"new"] and store.entry(0)[3] == 1
+    assert (aligned.entry(0)[0] + 24) % 32 == 0
+    assert plain.dead == 32
+
+
+def test_a_full_arena_stops_the_merge_and_says_what_it_needs():
+    store = Store([b"", b""])
+    ops = [(0, MERGE, bytes(8)), (1, MERGE, bytes(80)), (0, MERGE, b"")]
+    assert store.merge(ops, arena_end=store.end + 64) == (["relocated", "waiting", "waiting"], 1)
+    assert store.arena == store.end + 8 + 56 and store.needed == 8 + 24 + 104
+    store.arena = store.end + 1000
+    assert store.merge(ops, start=1)[0] == ["waiting", "relocated", "relocated"]
+    assert store.record(0) == [b"", bytes(8), b""] and store.record(1) == [b"", bytes(80)]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_every_key_belongs_to_one_part(parts):
+    keys = u64(range(500))
+    owner = np.empty(500, np.int64)
+    merge.part_of_keys(keys, parts, owner)
+    assert set(owner.tolist()) == set(range(parts))
+    store = Store([b""] * 40, 2000)
+    outcomes = np.array(
+        [store.merge([(key, MERGE, b"x") for key in range(40)], part, parts)[0] for part in range(parts)]
+    )
+    assert np.array_equal((outcomes == "in_place").argmax(axis=0), owner[:40])
+    assert ((outcomes == "in_place").sum(axis=0) == 1).all()
+
+
+def test_a_damaged_frame_is_not_merged():
+    store = Store([b"value"], 3000)
+    frames, places = frames_at([(0, b"payload", frame.order(2, MERGE))])
+    frames[places[0] + 24] ^= 1
+    before, state, outcome = store.data.copy(), np.zeros(3, np.int64), np.zeros(1, np.uint8)
+    merge.merge_frames(
+        u64([0]), frames, places, 0, 0, 1, 3000 << 16 | 8, 0, store.end, len(store.data), SEED,
+        store.table, store.data, state, outcome,
+    )  # fmt: skip
+    assert merge.OUTCOMES[outcome[0]] == "damaged" and np.array_equal(store.data, before)
+
+
+def test_a_region_beyond_32_bits_is_refused():
+    """Its size would not fit the entry: 75 MB with sixtyfold headroom are 4.5 GB."""
+    store = Store([b""])
+    store.geometry = (59_000, 0, 8)
+    outcomes, _ = store.merge([(0, MERGE, bytes(75_000_000))])
+    assert outcomes == ["too_long"]
+    assert store.record(0) == [b""]
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.sampled_from([PUT, MERGE]), payloads), min_size=1, max_size=8),
+    st.sampled_from([8, 32]),
+)
+def test_new_keys_are_placed_one_after_the_other(firsts, alignment):
+    frames, places = frames_at(
+        [(key, payload, frame.order(2, kind)) for key, (kind, payload) in enumerate(firsts)]
+    )
+    rows = np.arange(0, len(firsts), 2)
+    data, state = np.zeros(1 << 13, np.uint8), np.zeros(1, np.int64)
+    offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
+    keys = u64(range(len(firsts)))
+    merge.place_new(keys, frames, places, rows, 250, 40, alignment, 64, SEED, data, state, offsets, extents)
+    at = 64
+    for row, offset, extent in zip(rows, offsets.tolist(), extents.tolist()):
+        kind, payload = firsts[row]
+        assert offset == at + 8
+        assert extent & 0xFFFFFFFF == 24 + len(payload) and (extent >> 32 & 7) == (kind == PUT)
+        assert read_frames(data, offset, offset + 24 + len(payload)) == [(row, kind, payload)]
+        at = offset + (extent >> 32 & ~7)
+        assert (at + 32) % alignment == 0
+    assert state[0] == at
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 40, 4096])
+def test_a_gap_becomes_a_region_that_a_walk_steps_over(size):
+    data = np.full(64 + size, 0xAA, np.uint8)
+    old, _ = frames_at([(1, b"left from an aborted merge"[: max(size - 32, 0)], frame.order(1, PUT))])
+    data[72 : 72 + len(old)] = old[: size - 8]
+    merge.fill_region(64, 64 + size, SEED, data)
+    columns, stop = [np.empty(4, np.uint64) for _ in range(4)], np.zeros(2, np.int64)
+    count = records.walk_regions(data, 64, len(data), SEED, u64([9]), u64([]), *columns, stop)
+    assert (count, stop.tolist()) == (0, [64 + size, 0])
