@@ -22,6 +22,7 @@ from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
 
 LAST_SLOT = (1 << 32) - 1
+_ARROW = {"boolean": pa.bool_(), "exists_boolean": pa.bool_(), "float": pa.float64()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,13 @@ class RowMaker:
             return self._labels_of(field).numbers(array), None
         if field.kind == "mapped_string":
             return _mapped(field, array), None
-        if field.kind == "exists_boolean":
+        if field.kind == "exists_boolean" and not pa.types.is_boolean(array.type):
             return pc.is_valid(array), None
         if field.kind == "string":
             return array.cast(pa.string()), None
         if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
             return array.cast(pa.large_list(pa.int64())), None
-        wanted = {"boolean": pa.bool_(), "float": pa.float64()}.get(field.kind, pa.int64())
+        wanted = _ARROW.get(field.kind, pa.int64())
         values, fits = _as_type(array, wanted, field)
         return values, _within(field, values, fits)
 

@@ -48,11 +48,35 @@ def place_frames(offsets: Any, start: Any, out: Any) -> None:
     out[len(offsets) - 1] = at
 
 
+@kernel(r_u64, r_i64, i64, u64, w_u64, w_i64, w_i64, w_u64, returns=i64)
+def enter_operations(
+    keys: Any, offsets: Any, start: Any, word: Any, out: Any, places: Any, sizes: Any, words: Any
+) -> Any:
+    """Fill the columns of a batch whose frames follow one another from `start` on; return where they end."""
+    at = start
+    for i in range(len(keys)):
+        out[i] = keys[i]
+        places[i] = at
+        sizes[i] = offsets[i + 1] - offsets[i]
+        words[i] = word
+        at += (HEAD + sizes[i] + 7) & ~7
+    return at
+
+
 @kernel(r_u64, r_u8, r_i64, r_u64, u32, r_i64, i64, i64, i64, w_u8)
 def write_frames(
-    keys: Any, values: Any, offsets: Any, order: Any, seed: Any, places: Any, lo: Any, hi: Any, base: Any, out: Any
+    keys: Any,
+    values: Any,
+    offsets: Any,
+    order: Any,
+    seed: Any,
+    places: Any,
+    lo: Any,
+    hi: Any,
+    base: Any,
+    out: Any,
 ) -> None:
-    """Write the frames ``lo..hi`` at ``places - base`` in `out`; `order` has one word a frame, or one for all."""
+    """Write the frames ``lo..hi`` at ``places - base`` in `out`; `order` has a word for each, or one for all."""
     each = len(order) > 1
     for i in range(lo, hi):
         word = order[i] if each else order[0]

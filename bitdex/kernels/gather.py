@@ -6,43 +6,78 @@ import numpy as np
 
 from bitdex.kernels.checksum import crc_update
 from bitdex.kernels.frames import frame_holds
-from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, u32, w_i64, w_u8, w_u64
+from bitdex.kernels.hash_index import find_entry, home, homes_of, warm
+from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
 from bitdex.kernels.memory import copy, load32, load64, prefetch
 from bitdex.kernels.records import DELETE, PUT, kind_of
 
 HEAD = 24
-AHEAD = 10
+PROBES = 24  # keys looked up ahead
+AHEAD = 10  # frames fetched ahead
+ABSENT, FOLDED, DAMAGED = -1, -2, -3
+_SINGLE = np.uint64(1)  # formats.hash_index.SINGLE
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
 
-@kernel(r_u64, r_i64, w_i64, w_i64, returns=i64)
-def measure_singles(table: Any, entries: Any, places: Any, offsets: Any) -> Any:
-    """Prefix-sum the payload sizes of records that are one PUT frame.
+@device
+def _single(extent: Any) -> Any:
+    """Tell whether the third word of an index entry says that the record is one PUT frame."""
+    return (extent >> _SHIFT) & _SINGLE != np.uint64(0)
 
-    ``places[i]`` is the frame's offset, -1 for a key that is not there, -2 for a record
-    that has to be folded (its size is left 0). Returns how many have to be folded.
-    """
-    folded = 0
+
+@device
+def _measure_range(table: Any, keys: Any, lo: Any, hi: Any, places: Any, offsets: Any) -> Any:
+    """Find ``keys[lo:hi]``; return the bytes of their payloads and how many have to be folded."""
+    homes = homes_of(table)
     total = 0
-    n = len(entries)
-    for i in range(n):
-        if i + AHEAD < n and entries[i + AHEAD] >= 0:
-            prefetch(table, 3 * entries[i + AHEAD])
-        offsets[i] = total
-        entry = entries[i]
-        if entry < 0:
-            places[i] = -1
-            continue
-        extent = table[3 * entry + 2]
-        if (extent >> _SHIFT) & np.uint64(1):
-            places[i] = np.int64(table[3 * entry + 1])
-            total += np.int64(extent & _LOW) - HEAD
-        else:
-            places[i] = -2
-            folded += 1
-    offsets[n] = total
-    return folded
+    folded = 0
+    for i in range(lo, min(lo + PROBES, hi)):
+        places[i] = home(keys[i], homes)
+        warm(table, places[i])
+    for i in range(lo, hi):
+        if i + PROBES < hi:
+            places[i + PROBES] = home(keys[i + PROBES], homes)
+            warm(table, places[i + PROBES])
+        entry = find_entry(table, places[i], keys[i])
+        places[i] = ABSENT
+        offsets[i + 1] = 0
+        if entry >= 0:
+            extent = table[3 * entry + 2]
+            if _single(extent):
+                places[i] = np.int64(table[3 * entry + 1])
+                offsets[i + 1] = np.int64(extent & _LOW) - HEAD
+                total += offsets[i + 1]
+            else:
+                places[i] = FOLDED
+                folded += 1
+    return total, folded
+
+
+@kernel(r_u64, r_u64, w_i64, w_i64, w_i64)
+def measure_singles_serial(table: Any, keys: Any, places: Any, offsets: Any, totals: Any) -> None:
+    """Find records that are one PUT frame, and the sizes of their payloads.
+
+    ``places[i]`` is the frame's offset, or `ABSENT`, or `FOLDED` for a record that has to be
+    folded; ``offsets[i + 1]`` the payload's size, 0 for those. `totals` receives the sum of the
+    sizes and the number of records to fold.
+    """
+    offsets[0] = 0
+    totals[0], totals[1] = _measure_range(table, keys, 0, len(keys), places, offsets)
+
+
+@kernel(r_u64, r_u64, i64, w_i64, w_i64, w_i64, parallel=True)
+def measure_singles_parallel(
+    table: Any, keys: Any, blocks: Any, places: Any, offsets: Any, totals: Any
+) -> None:
+    """As `measure_singles_serial`, in blocks side by side, each with two words of `totals`."""
+    n = len(keys)
+    offsets[0] = 0
+    for block in prange(blocks):
+        lo, hi = block * n // blocks, (block + 1) * n // blocks
+        total, folded = _measure_range(table, keys, lo, hi, places, offsets)
+        totals[2 * block] = total
+        totals[2 * block + 1] = folded
 
 
 @device
@@ -50,46 +85,77 @@ def _warm_frame(data: Any, place: Any, size: Any) -> None:
     if place >= 0:
         for line in range(0, min(HEAD + size, 512), 64):
             prefetch(data, place + line)
+        prefetch(data, place + min(HEAD + size, 512) - 1)
 
 
 @device
 def _single_holds(data: Any, place: Any, size: Any, key: Any, seed: Any) -> Any:
     """Tell whether the frame of `key` with `size` bytes of payload lies, whole and right, at `place`."""
-    if place + HEAD + size > len(data) or np.int64(load32(data, place + 4)) != size:
+    if size < 0 or place < 0 or place + HEAD + size > len(data):
         return False
-    if load64(data, place + 8) != key:
+    if np.int64(load32(data, place + 4)) != size or load64(data, place + 8) != key:
         return False
     return np.uint32(~crc_update(~seed, data, place + 4, 20 + size)) == load32(data, place)
 
 
 @device
-def _copy_range(data: Any, keys: Any, places: Any, offsets: Any, seed: Any, lo: Any, hi: Any, out: Any) -> Any:
+def _copy_range(
+    data: Any, keys: Any, places: Any, seed: Any, lo: Any, hi: Any, start: Any, offsets: Any, out: Any
+) -> Any:
+    at = start
     for i in range(lo, hi):
         if i + AHEAD < hi:
-            _warm_frame(data, places[i + AHEAD], offsets[i + AHEAD + 1] - offsets[i + AHEAD])
+            _warm_frame(data, places[i + AHEAD], offsets[i + AHEAD + 1])
+        size = offsets[i + 1]
         if places[i] >= 0:
-            size = offsets[i + 1] - offsets[i]
             if not _single_holds(data, places[i], size, keys[i], seed):
                 return i
-            copy(out, offsets[i], data, places[i] + HEAD, size)
+            copy(out, at, data, places[i] + HEAD, size)
+        at += size
+        offsets[i + 1] = at
     return -1
 
 
-@kernel(r_u8, r_u64, r_i64, r_i64, u32, w_u8, returns=i64)
-def copy_singles_serial(data: Any, keys: Any, places: Any, offsets: Any, seed: Any, out: Any) -> Any:
-    """Verify and copy payloads; return the first key whose frame does not hold, or -1."""
-    return _copy_range(data, keys, places, offsets, seed, 0, len(keys), out)
+@kernel(r_u8, r_u64, r_i64, u32, w_i64, w_u8, returns=i64)
+def copy_singles_serial(data: Any, keys: Any, places: Any, seed: Any, offsets: Any, out: Any) -> Any:
+    """Verify and copy payloads, and sum up the sizes in ``offsets[1:]``.
+
+    Where ``places[i]`` is negative the value's bytes are left as they are. Returns the first
+    key whose frame does not hold, or -1.
+    """
+    return _copy_range(data, keys, places, seed, 0, len(keys), 0, offsets, out)
 
 
-@kernel(r_u8, r_u64, r_i64, r_i64, u32, i64, w_u8, w_i64, parallel=True)
+@kernel(r_u8, r_u64, r_i64, u32, r_i64, w_i64, w_u8, w_i64, parallel=True)
 def copy_singles_parallel(
-    data: Any, keys: Any, places: Any, offsets: Any, seed: Any, blocks: Any, out: Any, bad: Any
+    data: Any, keys: Any, places: Any, seed: Any, starts: Any, offsets: Any, out: Any, bad: Any
 ) -> None:
-    """As `copy_singles_serial`, in blocks side by side; ``bad[block]`` is the first failure or -1."""
+    """As `copy_singles_serial`, in blocks side by side: block b writes from ``out[starts[b]]`` on.
+
+    ``bad[block]`` is the first failure or -1.
+    """
     n = len(keys)
+    blocks = len(bad)
     for block in prange(blocks):
         lo, hi = block * n // blocks, (block + 1) * n // blocks
-        bad[block] = _copy_range(data, keys, places, offsets, seed, lo, hi, out)
+        bad[block] = _copy_range(data, keys, places, seed, lo, hi, starts[block], offsets, out)
+
+
+@kernel(r_u64, r_u8, u64, u32, w_i64, returns=i64)
+def find_single(table: Any, data: Any, key: Any, seed: Any, size: Any) -> Any:
+    """Return the place of the one PUT frame of a key, or `ABSENT`, `FOLDED` or `DAMAGED`.
+
+    ``size[0]`` receives the payload's size.
+    """
+    entry = find_entry(table, home(key, homes_of(table)), key)
+    if entry < 0:
+        return ABSENT
+    extent = table[3 * entry + 2]
+    if not _single(extent):
+        return FOLDED
+    place = np.int64(table[3 * entry + 1])
+    size[0] = np.int64(extent & _LOW) - HEAD
+    return place if _single_holds(data, place, size[0], key, seed) else DAMAGED
 
 
 @kernel(r_u8, r_u64, r_i64, r_i64, u32, w_i64, returns=i64)

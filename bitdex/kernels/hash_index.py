@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.jit import THREADS, device, i64, kernel, prange, r_i64, r_u64, w_i64, w_u64
+from bitdex.kernels.jit import THREADS, device, i64, kernel, prange, r_u64, w_i64, w_u64
 from bitdex.kernels.memory import load64, prefetch, store64
 
 BUILD_LOAD = 0.62
@@ -18,6 +18,7 @@ SPILL = 256
 WINDOW = 4
 AHEAD = 24
 _SHIFT = np.uint64(32)
+_LOW = np.uint64(0xFFFFFFFF)
 _ZERO = np.uint64(0)
 _FIRST = np.uint64(0x9E3779B97F4A7C15)
 _SECOND = np.uint64(0xD6E8FEB86659FD93)
@@ -160,19 +161,36 @@ def occupied_entries(table: Any, out: Any) -> Any:
     return count
 
 
-@kernel(r_u64, r_i64, w_i64, w_i64)
-def read_places(table: Any, entries: Any, places: Any, lengths: Any) -> None:
-    """Fill offset and length of each entry; both are -1 for the entry -1."""
-    n = len(entries)
-    for i in range(n):
-        if i + AHEAD < n and entries[i + AHEAD] >= 0:
-            prefetch(table, 3 * entries[i + AHEAD])
-        if entries[i] < 0:
-            places[i] = -1
-            lengths[i] = -1
-        else:
-            places[i] = np.int64(table[3 * entries[i] + 1])
-            lengths[i] = np.int64(table[3 * entries[i] + 2] & np.uint64(0xFFFFFFFF))
+@device
+def _find_records_range(table: Any, keys: Any, lo: Any, hi: Any, places: Any, lengths: Any) -> None:
+    homes = homes_of(table)
+    for i in range(lo, min(lo + AHEAD, hi)):
+        places[i] = home(keys[i], homes)
+        warm(table, places[i])
+    for i in range(lo, hi):
+        if i + AHEAD < hi:
+            places[i + AHEAD] = home(keys[i + AHEAD], homes)
+            warm(table, places[i + AHEAD])
+        entry = find_entry(table, places[i], keys[i])
+        places[i] = -1
+        lengths[i] = -1
+        if entry >= 0:
+            places[i] = np.int64(table[3 * entry + 1])
+            lengths[i] = np.int64(table[3 * entry + 2] & _LOW)
+
+
+@kernel(r_u64, r_u64, w_i64, w_i64)
+def find_records_serial(table: Any, keys: Any, places: Any, lengths: Any) -> None:
+    """Fill offset and length of the record of each key; both are -1 for a key that is not there."""
+    _find_records_range(table, keys, 0, len(keys), places, lengths)
+
+
+@kernel(r_u64, r_u64, i64, w_i64, w_i64, parallel=True)
+def find_records_parallel(table: Any, keys: Any, blocks: Any, places: Any, lengths: Any) -> None:
+    """As `find_records_serial`, in `blocks` ranges of keys side by side."""
+    n = len(keys)
+    for block in prange(blocks):
+        _find_records_range(table, keys, block * n // blocks, (block + 1) * n // blocks, places, lengths)
 
 
 PARALLEL_FROM = 20_000
@@ -183,7 +201,9 @@ def new_table(keys: int) -> np.ndarray:
     return np.zeros(3 * (int(keys / BUILD_LOAD) + 16 + SPILL), np.uint64)
 
 
-def build_index(keys: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, allocated: np.ndarray) -> np.ndarray:
+def build_index(
+    keys: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, allocated: np.ndarray
+) -> np.ndarray:
     """Return a table of these entries (all uint64, shape (n,))."""
     room = len(keys)
     while True:
@@ -206,3 +226,13 @@ def lookup(table: np.ndarray, keys: np.ndarray) -> np.ndarray:
     else:
         lookup_parallel(table, keys, THREADS, out)
     return out
+
+
+def find_records(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return offset and length of the record of each key, or -1, shape (n,) int64 each."""
+    places, lengths = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+    if len(keys) < PARALLEL_FROM:
+        find_records_serial(table, keys, places, lengths)
+    else:
+        find_records_parallel(table, keys, THREADS, places, lengths)
+    return places, lengths

@@ -1,6 +1,6 @@
 """The committed part of a silo: ``data.bin`` and its index, as one immutable snapshot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,17 +27,22 @@ class Base:
     meta : ndarray of formats.meta.META, shape (1,)
     count : int
         Number of keys.
+    seed : np.uint32
+        The checksum state from which this store's frames continue.
+    applied : int
+        The last sequence of the logs that it holds.
     """
 
     data: np.ndarray
     table: np.ndarray
     meta: np.ndarray
     count: int
+    seed: np.uint32 = field(init=False)
+    applied: int = field(init=False)
 
-    @property
-    def seed(self) -> np.uint32:
-        """The checksum state from which this store's frames continue."""
-        return np.uint32(frame.seed(int(self.meta["identity"][0])))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", np.uint32(frame.seed(int(self.meta["identity"][0]))))
+        object.__setattr__(self, "applied", int(self.meta["applied"][0]))
 
     def entries(self) -> np.ndarray:
         """Return the entries in use, in table order, as a structured array (formats.hash_index.ENTRY)."""

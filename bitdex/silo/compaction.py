@@ -18,7 +18,6 @@ from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.base import Base
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.log import Operations
-from bitdex.silo.pending import Pending
 from bitdex.silo.read import read_frames
 from bitdex.silo.rules import Fold
 
@@ -131,11 +130,8 @@ def write_folded(
 
 def _fold_records(base: Base, fold: Fold, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the folded values of keys and the order word of each: PUT, at the record's last sequence."""
+    payloads, payload_offsets, starts = read_frames(base, None, keys)
     entries = index_kernels.lookup(base.table, keys)
-    nothing = np.empty(0, np.uint8)
-    payloads, payload_offsets, starts = read_frames(
-        base, Pending(), (nothing, nothing), keys, entries, None
-    )
     words = np.empty(len(keys), np.uint64)
     table = base.table.reshape(-1, 3)[entries]
     gather.last_words(base.data, table[:, 1].copy(), table[:, 2].copy(), words)

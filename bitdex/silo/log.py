@@ -10,6 +10,7 @@ from bitdex import filesystem
 from bitdex.errors import CorruptError
 from bitdex.formats import frame, oplog
 from bitdex.kernels import frames as kernels
+from bitdex.silo.scratch import scratch
 
 CHUNK = 4 << 20  # bytes encoded and written at a time
 SCAN = 1 << 20  # frames scanned at a time
@@ -27,16 +28,48 @@ class Operations:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __getitem__(self, rows: slice) -> "Operations":
+        return Operations(self.keys[rows], self.places[rows], self.sizes[rows], self.words[rows])
+
+    @staticmethod
+    def empty(count: int) -> "Operations":
+        """Return columns to be filled."""
+        dtypes = (np.uint64, np.int64, np.int64, np.uint64)
+        return Operations(*(np.empty(count, dtype) for dtype in dtypes))
+
     @staticmethod
     def join(parts: list["Operations"]) -> "Operations":
         """Return the operations of several batches as one."""
-        if not parts:
-            parts = [NONE]
+        if len(parts) == 1:
+            return parts[0]
         columns = (np.concatenate([getattr(p, name) for p in parts]) for name in Operations.__slots__)
         return Operations(*columns)
 
 
-NONE = Operations(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
+class GrowingOperations:
+    """Operations in columns with room for more; what `operations` has returned never changes.
+
+    Columns grow eightfold: pages that nobody has written to cost nothing, copies do.
+    """
+
+    def __init__(self, operations: Operations):
+        self.columns = operations
+        self.count = len(operations)
+
+    @property
+    def operations(self) -> Operations:
+        """The operations entered so far."""
+        return self.columns[: self.count]
+
+    def room(self, count: int) -> Operations:
+        """Return columns for `count` more operations; raising `count` afterwards makes them visible."""
+        needed = self.count + count
+        if needed > len(self.columns):
+            grown = Operations.empty(max(needed, 8 * len(self.columns), 1024))
+            for name in Operations.__slots__:
+                getattr(grown, name)[: self.count] = getattr(self.columns, name)[: self.count]
+            self.columns = grown
+        return self.columns[self.count : needed]
 
 
 class OpsLog:
@@ -48,7 +81,7 @@ class OpsLog:
         self.identity = identity
         self.end = oplog.START
         self.last_sequence = 0
-        self._batches: list[Operations] = []
+        self._entered = GrowingOperations(Operations.empty(0))
         self._descriptor: int | None = None
         self._mapped = np.empty(0, np.uint8)
 
@@ -73,12 +106,15 @@ class OpsLog:
     @property
     def operations(self) -> Operations:
         """The frames that are in this log and not in ``data.bin``."""
-        if len(self._batches) != 1:
-            self._batches = [Operations.join(self._batches)]
-        return self._batches[0]
+        return self._entered.operations
+
+    @property
+    def columns(self) -> Operations:
+        """The columns of `operations` with the room behind them."""
+        return self._entered.columns
 
     def __len__(self) -> int:
-        return sum(map(len, self._batches))
+        return self._entered.count
 
     def map(self) -> np.ndarray:
         """Return the log's bytes up to its end, read-only."""
@@ -90,29 +126,36 @@ class OpsLog:
         self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int, pool: ThreadPoolExecutor
     ) -> None:
         """Append one batch of frames, all with the order word `word`; the last gets the COMMIT flag."""
-        places = np.empty(len(keys) + 1, np.int64)
-        kernels.place_frames(offsets, self.end, places)
+        entered = self._entered.room(len(keys))
+        end = kernels.enter_operations(
+            keys,
+            offsets,
+            self.end,
+            np.uint64(word),
+            entered.keys,
+            entered.places,
+            entered.sizes,
+            entered.words,
+        )
         words = np.array([word], np.uint64)
 
         def write(bounds: tuple[int, int]) -> None:
             lo, hi = bounds
-            base = places[lo]
-            out = np.empty(places[hi] - base, np.uint8)
-            kernels.write_frames(keys, values, offsets, words, self.seed, places, lo, hi, base, out)
+            base = int(entered.places[lo])
+            out = scratch.take((end if hi == len(keys) else int(entered.places[hi])) - base)
+            kernels.write_frames(keys, values, offsets, words, self.seed, entered.places, lo, hi, base, out)
             if hi == len(keys):
-                kernels.mark_commit(out, places[hi - 1] - base, self.seed)
-            filesystem.write_at(self._writable(), out, int(base))
+                kernels.mark_commit(out, entered.places[hi - 1] - base, self.seed)
+            filesystem.write_at(self._writable(), out, base)
 
-        chunks = _chunks(places)
+        chunks = _chunks(entered.places, end)
         if len(chunks) == 1:
             write(chunks[0])
         else:
             list(pool.map(write, chunks))
-        self._batches.append(
-            Operations(keys, places[:-1], np.diff(offsets), np.full(len(keys), word, np.uint64))
-        )
-        self.end = int(places[-1])
+        self.end = end  # before the count, which is what makes a reader look at the bytes
         self.last_sequence = word >> 8
+        self._entered.count += len(keys)
 
     def sync(self) -> None:
         """Force what was appended to the device."""
@@ -148,8 +191,7 @@ class OpsLog:
         after = int(found.places[-1] + frame.padded(found.sizes[-1])) if len(found) else oplog.START
         self._refuse_damage(data, after, sequences, at)
         keep = slice(int(np.searchsorted(sequences[:count], applied, "right")), count)
-        columns = (getattr(found, name)[keep] for name in Operations.__slots__)
-        self._batches = [Operations(*columns)]
+        self._entered = GrowingOperations(found[keep])
 
     def _refuse_damage(self, data: np.ndarray, after: int, sequences: np.ndarray, at: int | None) -> None:
         """Refuse a log in which a frame that holds, of a later batch, follows one that does not."""
@@ -168,10 +210,10 @@ class OpsLog:
             filesystem.write_at(self._writable(), bytes(min(CHUNK, tail - start)), self.end + start)
 
 
-def _chunks(places: np.ndarray) -> list[tuple[int, int]]:
-    """Cut frames into ranges of about CHUNK bytes."""
-    cuts = np.arange(places[0] + CHUNK, places[-1], CHUNK)
-    edges = np.unique(np.concatenate(([0], np.searchsorted(places, cuts), [len(places) - 1])))
+def _chunks(places: np.ndarray, end: int) -> list[tuple[int, int]]:
+    """Cut frames that end at `end` into ranges of about CHUNK bytes."""
+    cuts = np.arange(places[0] + CHUNK, end, CHUNK)
+    edges = np.unique(np.concatenate(([0], np.searchsorted(places, cuts), [len(places)])))
     return list(zip(edges[:-1].tolist(), edges[1:].tolist()))
 
 

@@ -34,7 +34,7 @@ from bitdex.silo.files import SiloFiles
 from bitdex.silo.log import OpsLog
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.pending import Pending
-from bitdex.silo.read import read_values
+from bitdex.silo.read import read_values, view_value
 from bitdex.silo.rules import rule
 from bitdex.silo.values import Values, as_keys, as_packed
 
@@ -187,25 +187,39 @@ class Silo:
 
     @property
     def pending(self) -> int:
-        """Number of operations in the logs."""
-        return sum(map(len, self._logs))
+        """Number of operations in the logs that the data file does not hold."""
+        return sum(map(len, self._state()[0]))
 
     def get_many(self, keys: Any) -> Values:
         """Return the values of `keys` (integers, shape (n,)) in their order, verified."""
         self._check_open()
         keys = as_keys(keys)
-        pending = self._pending.refresh(self._logs)
-        logs = self._maps() if len(pending) else _NO_LOGS
-        return read_values(self._base, pending, logs, self._fold, keys)
+        logs, base = self._state()
+        touched = self._pending.find(logs, keys) if logs else None
+        return read_values(base, touched, self._fold, keys)
 
     def get(self, key: int) -> bytes | None:
         """Return the value of one key, or None."""
-        return self.get_many(np.array([key], np.uint64) if key >= 0 else [key])[0]
+        value = self.view(key)
+        return None if value is None else value.tobytes()
 
     def view(self, key: int) -> np.ndarray | None:
-        """Return the value of one key as uint8, or None."""
-        value = self.get(key)
-        return None if value is None else np.frombuffer(value, np.uint8)
+        """Return the value of one key, verified, as read-only uint8; None where there is none.
+
+        Where ``data.bin`` holds the value as it is, nothing is copied: the array lies in the map.
+        """
+        self._check_open()
+        if not 0 <= key < 1 << 64:
+            raise InvalidError(f"key: {key} is outside 0 to 2^64-1")
+        logs, base = self._state()
+        touched = self._pending.find(logs, np.array([key], np.uint64)) if logs else None
+        if touched is None:
+            settled, value = view_value(base, key)
+            if settled:
+                return value
+        values = read_values(base, touched, self._fold, np.array([key], np.uint64))
+        values.data.flags.writeable = False
+        return values.data if values.found[0] else None
 
     def find_many(self, keys: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return where records lie in `data`: offsets and lengths of their frames, int64; -1 if absent.
@@ -213,23 +227,21 @@ class Silo:
         Pending operations are not looked at. The payload of a record of one frame
         begins 24 bytes behind its offset.
         """
-        keys = as_keys(keys)
-        entries = index_kernels.lookup(self._base.table, keys)
-        places, lengths = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
-        index_kernels.read_places(self._base.table, entries, places, lengths)
-        return places, lengths
+        return index_kernels.find_records(self._base.table, as_keys(keys))
 
     def keys(self) -> np.ndarray:
         """Return all keys that have a value, ascending, uint64."""
         self._check_open()
-        base = np.sort(self._base.entries()["key"])
-        pending = self._pending.refresh(self._logs)
-        if not len(pending):
-            return base
-        touched = np.unique(pending.operations.keys)
-        counts, based = pending.chains(pending.newest(touched))
-        alive = (counts > 0) | (based & np.isin(touched, base, assume_unique=True))
-        kept = base[~np.isin(base, touched, assume_unique=True)]
+        logs, base = self._state()
+        held = np.sort(base.entries()["key"])
+        if not logs:
+            return held
+        touched = self._pending.keys(logs)
+        operations = self._pending.find(logs, touched)
+        assert operations is not None
+        counts, based = operations.chains()
+        alive = (counts > 0) | (based & np.isin(touched, held, assume_unique=True))
+        kept = held[~np.isin(held, touched, assume_unique=True)]
         return np.sort(np.concatenate((kept, touched[alive])))
 
     def __len__(self) -> int:
@@ -296,8 +308,10 @@ class Silo:
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
         sequence = self.next_sequence if sequence is None else sequence
-        if sequence < self.sequence:
-            raise InvalidError(f"sequence: {sequence} is below {self.sequence}, which this silo holds already")
+        if sequence < self.sequence or sequence <= self._base.applied:
+            raise InvalidError(
+                f"sequence: {sequence} is below {self.sequence}, which this silo holds already"
+            )
         if len(keys):
             log = self._logs[self._active]
             log.append(keys, values, offsets, frame.order(sequence, kind), self._pool)
@@ -333,11 +347,7 @@ class Silo:
     def compact(self, commit: bool = True) -> int:
         """Move the operations of the logs into the data file; return how many there were."""
         self._check_writable()
-        done = 0
-        for i in sorted(range(2), key=lambda i: self._logs[i].last_sequence):
-            if len(self._logs[i]):
-                done += self._compact_log(i, commit)
-        return done
+        return sum(self._compact_log(log, commit) for log in self._state()[0])
 
     @property
     def waste(self) -> float:
@@ -391,9 +401,8 @@ class Silo:
     def _durable(self) -> bool:
         return self._sync != "none"
 
-    def _compact_log(self, i: int, commit: bool) -> int:
-        log = self._logs[i]
-        self._active = 1 - i
+    def _compact_log(self, log: OpsLog, commit: bool) -> int:
+        self._active = 1 - self._logs.index(log)
         operations, applied = log.operations, log.last_sequence
         if self._base.count == 0:
             generation = int(self._base.meta["data_generation"][0]) + 1
@@ -455,7 +464,6 @@ class Silo:
         self.files.write_meta(record, self._durable)
         mapped = self.files.map_data(int(record["data_generation"][0]), self.identity, new.end)
         self._base = Base(mapped, new.table, record, new.count)
-        self._pending = Pending()
         if commit:
             self.finish()
 
@@ -479,11 +487,18 @@ class Silo:
         log.close()
         empty = OpsLog.create(log.path, self.identity, log.last_sequence, self._durable)
         self._logs = tuple(empty if j == i else other for j, other in enumerate(self._logs))
-        self._pending = Pending()
 
-    def _maps(self) -> tuple[np.ndarray, np.ndarray]:
-        first, second = (log.map() if len(log) else _NOTHING for log in self._logs)
-        return first, second
+    def _state(self) -> tuple[list[OpsLog], Base]:
+        """Return the logs whose operations are not in the base, oldest first, and the base.
+
+        The logs are taken first: should a commit come in between, the base says that it has them.
+        """
+        logs = self._logs
+        base = self._base
+        waiting = [log for log in logs if len(log) and log.last_sequence > base.applied]
+        if len(waiting) > 1:
+            waiting.sort(key=lambda log: log.last_sequence)
+        return waiting, base
 
     def _check_open(self) -> None:
         if self._closed:
@@ -493,10 +508,6 @@ class Silo:
         self._check_open()
         if self.mode != "w":
             raise LockedError(f'{self.files.directory}: opened for reading; open it with mode="w"')
-
-
-_NOTHING = np.empty(0, np.uint8)
-_NO_LOGS = (_NOTHING, _NOTHING)
 
 
 def _per_mille(headroom: float) -> int:

@@ -21,7 +21,7 @@ def packed(payloads):
 
 
 def frames_at(operations, start=0):
-    """Return an array that holds the frames of (key, payload, order word) from `start` on, and their places."""
+    """Return an array with the frames of (key, payload, order word) from `start` on, and their places."""
     parts = [frame.encode(key, payload, word, IDENTITY) for key, payload, word in operations]
     places = start + np.cumsum([0, *map(len, parts)])[:-1].astype(np.int64)
     return np.frombuffer(bytes(start) + b"".join(parts), np.uint8).copy(), places.astype(np.int64)

@@ -9,7 +9,8 @@ from bitdex.kernels import checksum
 from bitdex.kernels.checksum import POLYNOMIAL, crc32c, crc32c_range
 
 READ_COMMAND = bytes.fromhex(
-    "01c00000 00000000 00000000 00000000 14000000 00000400 00000014 00000018 28000000 00000000 02000000 00000000"
+    "01c00000 00000000 00000000 00000000 14000000 00000400"
+    "00000014 00000018 28000000 00000000 02000000 00000000"
 )
 quick = settings(max_examples=100, derandomize=True, deadline=None)
 

@@ -12,7 +12,8 @@ from tests.kernels.frame_store import SEED, frames_at, packed, u64
 
 PUT, MERGE, DELETE = frame.PUT, frame.MERGE, frame.DELETE
 quick = settings(max_examples=80, derandomize=True, deadline=None)
-record_kinds = st.lists(st.lists(st.tuples(st.sampled_from([PUT, MERGE, DELETE]), st.binary(max_size=12)), min_size=1, max_size=4), max_size=5)  # fmt: skip
+operations = st.tuples(st.sampled_from([PUT, MERGE, DELETE]), st.binary(max_size=12))
+record_kinds = st.lists(st.lists(operations, min_size=1, max_size=4), max_size=5)
 
 
 def singles(payloads):
@@ -141,7 +142,8 @@ def test_a_record_with_a_flipped_bit_is_refused(row):
 
 
 def test_frames_come_from_the_data_and_from_both_logs():
-    origins = [frames_at([(i, f"file {i}, {j}".encode(), frame.order(1, MERGE)) for j in range(3)], 64) for i in range(3)]  # fmt: skip
+    word = frame.order(1, MERGE)
+    origins = [frames_at([(i, f"file {i}, {j}".encode(), word) for j in range(3)], 64) for i in range(3)]
     files = [data for data, _ in origins]
     picks = [(2, 1), (0, 0), (1, 2), (2, 0)]
     listed = np.array([origins[source][1][row] for source, row in picks])

@@ -1,5 +1,7 @@
 """The table of pending operations against a dict of lists."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def link(ops, cuts=()):
     wanted = u64(key for key, _ in ops)
     heads, previous = np.zeros(64, np.int64), np.empty(32, np.int64)
     edges = [0, *sorted(cuts), len(ops)]
-    for lo, hi in zip(edges, edges[1:]):
+    for lo, hi in pairwise(edges):
         pending.link_operations(wanted, lo, hi, heads, previous)
     return wanted, heads, previous
 

@@ -1,5 +1,7 @@
 """Grouping frames into records and laying them out, against definitions in plain Python."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,7 +26,7 @@ geometries = st.tuples(
 
 def ordered(wanted):
     order, scratch = np.empty(len(wanted), np.int64), np.empty(len(wanted), np.int64)
-    flag = records.order_keys(wanted, order, scratch)
+    flag = records.order_keys(wanted, order, scratch, np.empty(1 << 16, np.int64))
     return order, flag
 
 
@@ -71,7 +73,7 @@ def cut_by_kernel(ops):
 @given(operations)
 def test_records_are_cut_at_puts_and_deletes(ops):
     wanted, _, starts, kept = cut_by_kernel(ops)
-    found = {int(wanted[kept[lo]]): kept[lo:hi].tolist() for lo, hi in zip(starts, starts[1:])}
+    found = {int(wanted[kept[lo]]): kept[lo:hi].tolist() for lo, hi in pairwise(starts)}
     assert found == cut(ops)
     assert list(found) == sorted(found)
 
@@ -93,7 +95,7 @@ def lay_out(starts, kept, sizes, words, start, geometry):
 @quick
 @given(operations, geometries)
 def test_regions_follow_each_other_and_hold_their_records(ops, geometry):
-    wanted, words, starts, kept = cut_by_kernel(ops)
+    _, words, starts, kept = cut_by_kernel(ops)
     sizes = np.array([len(payload) for _, _, payload in ops], np.int64)
     regions, lengths, given_ = lay_out(starts, kept, sizes, words, 64, geometry)
     at = 64
@@ -126,7 +128,7 @@ def region_header(at, room):
 @quick
 @given(operations, geometries, st.data())
 def test_copying_records_and_walking_them(ops, geometry, draw):
-    wanted, words, starts, kept = cut_by_kernel(ops)
+    _, words, starts, kept = cut_by_kernel(ops)
     log, places = frames_at([(key, payload, int(word)) for (key, _, payload), word in zip(ops, words)], 64)
     sizes = np.array([len(payload) for _, _, payload in ops], np.int64)
     regions, lengths, given_ = lay_out(starts, kept, sizes, words, 64, geometry)
@@ -174,7 +176,7 @@ def test_written_records_are_one_put_each(payloads, geometry):
     count = len(payloads)
     wanted, words = u64(range(5, 5 + count)), u64(frame.order(7 + i, PUT) for i in range(count))
     sizes = np.diff(offsets)
-    regions, lengths, given_ = lay_out(np.arange(count + 1), np.arange(count), sizes, words, 64, geometry)
+    regions, _, given_ = lay_out(np.arange(count + 1), np.arange(count), sizes, words, 64, geometry)
     out = np.zeros(regions[-1] - 64, np.uint8)
     records.write_records(wanted, values, offsets, words, regions, given_, 0, count, SEED, out)
     for row, payload in enumerate(payloads):

@@ -1,0 +1,67 @@
+"""Compiling all kernels ahead, for an image, a test run or a first query that must not wait.
+
+Kernels are otherwise compiled one by one when they are first called. Machine code stays in the
+user's cache directory (see `bitdex.kernels.jit`); a lock file there makes a second process
+wait and then read what the first has compiled.
+"""
+
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from bitdex import filesystem
+
+
+def warmup(progress: bool = False) -> int:
+    """Compile every kernel that is not in the cache yet, and load all of them.
+
+    Parameters
+    ----------
+    progress : bool
+        Show a bar on stderr.
+
+    Returns
+    -------
+    int
+        The number of kernels that are ready; 0 where Numba's compiler is switched off.
+
+    Examples
+    --------
+    >>> import bitdex
+    >>> bitdex.warmup() > 80
+    True
+    """
+    from tqdm import tqdm
+
+    from bitdex.kernels import jit
+
+    _import_kernels()
+    if not jit.JIT_ENABLED:
+        return 0
+    jit._announced = True  # this is the warm-up that the announcement would recommend
+    with _locked(jit.cache_directory()):
+        for kernel in tqdm(jit.registry, "kernels", file=sys.stderr, disable=not progress):
+            kernel.compile()
+    return len(jit.registry)
+
+
+def _import_kernels() -> None:
+    package = import_module("bitdex.kernels")
+    for module in iter_modules(package.__path__, "bitdex.kernels."):
+        import_module(module.name)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock; the system releases it if the process dies."""
+    filesystem.make_private_directory(directory)
+    descriptor = filesystem.open_write(directory / "warmup.lock")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        filesystem.close(descriptor)
