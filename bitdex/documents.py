@@ -159,11 +159,13 @@ class DocSilo:
             array = _as_dictionary(array, self.dictionaries.labels(self.registry.number(name)))
         elif texts is not None:
             array = _as_dictionary(array, texts)
-        if name in self._defaults and array.null_count:
-            default = self._defaults[name]
-            scalar = pa.scalar(default, array.type.value_type if pa.types.is_dictionary(array.type) else array.type)
-            return pc.fill_null(array, scalar)
-        return array
+        if name not in self._defaults or not array.null_count:
+            return array
+        default = self._defaults[name]
+        if default == []:  # a null list has no elements, so its offsets are those of an empty one
+            return pa.LargeListArray.from_arrays(array.offsets, array.values)
+        kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+        return pc.fill_null(array, pa.scalar(default, kind))
 
 
 class _Texts:

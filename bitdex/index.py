@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pyroaring import BitMap
 
 from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
@@ -40,6 +41,7 @@ from bitdex.query.bind import bind
 from bitdex.query.clauses import Clause
 from bitdex.query.cursor import Cursor
 from bitdex.query.expression import to_clause
+from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
 from bitdex.registry import FieldRegistry
@@ -354,8 +356,8 @@ class Index:
             raise InvalidError(f"ids: {wanted.min()} to {wanted.max()} goes beyond 0 to {SLOTS - 1}")
         slots = wanted.astype(np.uint32)
         missing = _outside(slots, self.snapshot.alive)
-        if len(missing):
-            raise NotFoundError(f"there are no documents {', '.join(map(str, missing[:5].tolist()))}")
+        if missing:
+            raise NotFoundError(f"there are no documents {', '.join(map(str, list(missing[:5])))}")
         return Documents(self, slots)
 
     def to_pandas(self, fields: Sequence[str] | None = None) -> "pd.DataFrame":
@@ -433,10 +435,8 @@ def _check_count(name: str, value: Any, least: int) -> None:
         raise InvalidError(f"{name}: {value!r} is no whole number of at least {least}")
 
 
-def _outside(slots: np.ndarray, alive: Any) -> np.ndarray:
+def _outside(slots: np.ndarray, alive: BitMap) -> BitMap:
     """Return the slots that are not alive."""
-    if len(slots) < 64:
-        return np.array([s for s in slots.tolist() if s not in alive], np.uint32)
-    known = np.frombuffer(alive.to_array(), np.uint32)
-    places = np.minimum(np.searchsorted(known, slots), max(len(known) - 1, 0))
-    return slots[known[places] != slots] if len(known) else slots
+    ascending = np.sort(slots)
+    distinct = np.append(ascending[1:] != ascending[:-1], True)[: len(slots)]
+    return bitmap_of(ascending[distinct]) - alive

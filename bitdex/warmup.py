@@ -1,7 +1,7 @@
 """Compiling all kernels ahead, for an image, a test run or a first query that must not wait.
 
 Kernels are otherwise compiled one by one when they are first called. Machine code stays in the
-user's cache directory (see `bitdex.kernels.jit`); a lock file there makes a second process
+user's cache directory (see `bitdex.kernels.jit`); a lock file beside it makes a second process
 wait and then read what the first has compiled.
 """
 
@@ -43,7 +43,7 @@ def warmup(progress: bool = False) -> int:
     if not jit.JIT_ENABLED:
         return 0
     jit._announced = True  # this is the warm-up that the announcement would recommend
-    with _locked(jit.cache_directory()):
+    with _locked(jit.cache_directory().parent):
         for kernel in tqdm(jit.registry, "kernels", file=sys.stderr, disable=not progress):
             kernel.compile()
     return len(jit.registry)
@@ -58,7 +58,7 @@ def _import_kernels() -> None:
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Hold the directory's lock; the system releases it if the process dies."""
-    filesystem.make_private_directory(directory)
+    filesystem.make_directory(directory)
     descriptor = filesystem.open_write(directory / "warmup.lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -96,7 +96,9 @@ def count(steps: list[Step]) -> int:
         return found.intersection_cardinality(last.bitmap)
     if last.action == "minus":
         return len(found) - found.intersection_cardinality(last.bitmap)
-    return len(_apply(found, last))
+    if len(found) <= FEW:
+        return int(np.count_nonzero(_within(found, last)[1]))
+    return found.intersection_cardinality(_start(last))
 
 
 def explain(steps: list[Step]) -> list[dict[str, Any]]:
@@ -173,16 +175,22 @@ def _apply(found: BitMap, step: Step) -> BitMap:
         return found & step.bitmap
     if step.action == "minus":
         return found - step.bitmap
-    assert step.column is not None
     if len(found) > FEW:
-        return found & step.column.range(step.low, step.high)
+        return found & _start(step)
+    slots, inside = _within(found, step)
+    return bitmap_of(slots[inside])
+
+
+def _within(found: BitMap, step: Step) -> tuple[np.ndarray, np.ndarray]:
+    """Return the documents as slots, and which of them lie in the range of a step."""
+    assert step.column is not None
     slots = np.frombuffer(found.to_array(), np.uint32)
-    values, present = step.column.values_of(slots)
+    values, inside = step.column.values_of(slots)
     if step.low is not None:
-        present &= values >= np.uint64(step.low)
+        inside &= values >= np.uint64(step.low)
     if step.high is not None:
-        present &= values <= np.uint64(step.high)
-    return bitmap_of(slots[present])
+        inside &= values <= np.uint64(step.high)
+    return slots, inside
 
 
 def _bytes(step: Step) -> int:

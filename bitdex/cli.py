@@ -1,0 +1,288 @@
+"""The command line: ``bitdex --help`` lists the commands.
+
+Answers go to stdout; progress, hints and errors to stderr. What cannot be done is said in one
+line that begins with ``bitdex:``, and the command exits with 1. Everything that takes time to import
+is imported by the command that needs it.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitdex import cli_output as output
+from bitdex import filesystem
+from bitdex.errors import BitdexError
+
+if TYPE_CHECKING:
+    from bitdex.index import Index
+    from bitdex.page import Page
+
+app = typer.Typer(
+    help="Load table dumps into a bitmap index, then filter, sort, page and count.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the index.")]
+Where = Annotated[
+    str, typer.Argument(metavar="QUERY", help='Such as "tagIds has 300 and not poi"; "" is all.')
+]
+Fields = Annotated[str | None, typer.Option(metavar="A,B,...", help="Fields to show; all if not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; the process's own arguments if None."""
+    try:
+        app(arguments)
+    except (BitdexError, OSError) as error:
+        print(f"bitdex: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from bitdex import __version__
+
+        print(f"bitdex {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    context.call_on_close(sys.stdout.flush)  # here a reader that has gone, as in `| head`, is no error
+
+
+@app.command()
+def create(
+    directory: Directory,
+    schema: Annotated[Path, typer.Option(help="The index definition: YAML or JSON.")],
+) -> None:
+    """Make an empty index in a new directory."""
+    import bitdex
+
+    with bitdex.create(directory, schema) as index:
+        filters, sorts = len(index.schema.filter_fields), len(index.schema.sort_fields)
+        print(f"{directory}: index {index.schema.name!r}, {filters} filter fields, {sorts} sort fields")
+
+
+@app.command()
+def dump(
+    directory: Directory,
+    phases: Annotated[Path, typer.Option(help="YAML or JSON with dump_phases.")],
+    source: Annotated[Path, typer.Option("--from", metavar="CSVDIR", help="Directory of the tables.")],
+    only: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Phases to load; all if not given.")
+    ] = None,
+    now: Annotated[float | None, typer.Option(help="Unix seconds that count as the present.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No bars, no results.")] = False,
+) -> None:
+    """Load table dumps, phase by phase; each phase is one commit."""
+    import bitdex
+
+    with bitdex.open(directory, "w") as index:
+        before = {(phase.name, phase.sequence) for phase in index.phases}
+        try:
+            index.dump(phases, source, _names(only), now, progress=not quiet and sys.stderr.isatty())
+        finally:  # what was committed before a phase failed stays
+            if not quiet:
+                _print_phases(index, before)
+
+
+@app.command()
+def query(
+    directory: Directory,
+    where: Where = "",
+    sort: Annotated[str | None, typer.Option(metavar="[-]FIELD", help="With - in front: descending.")] = None,
+    limit: Annotated[int, typer.Option(help="Documents on the page.")] = 10,
+    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Where the page before ended.")] = None,
+    offset: Annotated[int, typer.Option(help="Documents to skip.")] = 0,
+    fields: Fields = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Print one page of the documents that match."""
+    import bitdex
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    with bitdex.open(directory) as index:
+        page = index.query(where, sort, limit, after, offset)
+        if as_json:
+            print(output.to_json(_page_content(page, _names(fields))))
+        else:
+            _print_page(page, _names(fields), as_csv)
+
+
+@app.command()
+def count(directory: Directory, where: Where = "") -> None:
+    """Print how many documents match."""
+    import bitdex
+
+    with bitdex.open(directory) as index:
+        print(index.count(where))
+
+
+@app.command()
+def get(
+    directory: Directory,
+    id: Annotated[int, typer.Argument(metavar="ID", help="The document's id.")],
+    fields: Fields = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print one document."""
+    import bitdex
+
+    with bitdex.open(directory) as index:
+        document = index.get(id, _names(fields))
+        print(output.to_json(document) if as_json else output.record(document))
+
+
+@app.command()
+def stats(directory: Directory, as_json: AsJson = False) -> None:
+    """Print counts and sizes of an index."""
+    import bitdex
+
+    with bitdex.open(directory) as index:
+        found = index.stats()
+        if as_json:
+            print(output.to_json(found))
+        else:
+            _print_stats(index, found)
+
+
+@app.command()
+def check(directory: Directory) -> None:
+    """Read every byte and print what is not as it was written; exit with 1 if there is such."""
+    import bitdex
+
+    with bitdex.open(directory) as index:
+        found = index.check().to_dict("records")
+        for finding in found:
+            print("{file}: offset {offset}: {what} ({severity}); {remedy}".format(**finding))
+        if found:
+            raise typer.Exit(1)
+        print(f"{directory}: nothing found; {len(index):,} documents")
+
+
+@app.command()
+def explain(directory: Directory, where: Where = "") -> None:
+    """Print the plan of a query, with what each step leaves and costs."""
+    import bitdex
+
+    with bitdex.open(directory) as index:
+        index.count(where)  # decodes the bitmaps, which the first query would pay for
+        plan = index.explain(where)
+        print(output.table(list(plan.columns), plan.itertuples(index=False, name=None)))
+
+
+@app.command()
+def warmup() -> None:
+    """Compile all kernels ahead of their first use."""
+    import bitdex
+
+    clock = time.perf_counter()
+    ready = bitdex.warmup(progress=sys.stderr.isatty())
+    print(f"{ready} kernels ready in {output.duration(time.perf_counter() - clock)}")
+
+
+@app.command()
+def sample(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory for the files.")],
+    rows: Annotated[int, typer.Option(help="Number of images.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Another seed gives other data of the same shape.")] = 20240229,
+) -> None:
+    """Write a generated data set: tables, schema.yaml and phases.yaml."""
+    from tqdm import tqdm
+
+    from bitdex.sample import generate
+
+    with tqdm(total=rows, unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+
+        def report(done: int) -> None:
+            bar.update(done - bar.n)
+
+        files = generate(directory, rows, seed, progress=report)
+    for name in ("schema", "phases"):
+        content = resources.files("bitdex").joinpath(f"sample_{name}.yaml").read_bytes()
+        filesystem.write_whole(directory / f"{name}.yaml", content, durable=False)
+    print(output.table(["file", "rows", "bytes"], [[name, *file.values()] for name, file in files.items()]))
+    print(f"\nbitdex create INDEX --schema {directory / 'schema.yaml'}")
+    print(f"bitdex dump INDEX --phases {directory / 'phases.yaml'} --from {directory}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _print_phases(index: "Index", before: set[tuple[str, int]]) -> None:
+    for phase in index.phases:
+        if (phase.name, phase.sequence) not in before:
+            print(phase)
+
+
+def _cursor(page: "Page") -> str | None:
+    """Return where the next page begins, or None if this page was not full."""
+    return str(page.cursor) if page.cursor and len(page) == page.request.limit else None
+
+
+def _page_content(page: "Page", fields: list[str] | None) -> dict[str, Any]:
+    return {
+        "ids": page.ids.tolist(),
+        "total": page.total,
+        "cursor": _cursor(page),
+        "documents": page.documents(fields),
+    }
+
+
+def _print_page(page: "Page", fields: list[str] | None, as_csv: bool) -> None:
+    names, rows = _columns(page, fields)
+    summary = (
+        f"{len(page):,} of {page.total:,} documents by {page.request.sort} in {output.duration(page.elapsed)}"
+    )
+    if as_csv:
+        output.write_csv(names, rows)
+    else:
+        shown = output.fitting(names, rows) if fields is None else len(names)
+        print(output.table(names[:shown], [row[:shown] for row in rows]))
+        if shown < len(names):
+            print(f"and {len(names) - shown} more fields: {', '.join(names[shown:])}")
+    following = f"; next page: --after {cursor}" if (cursor := _cursor(page)) else ""
+    print(f"{summary}{following}", file=sys.stderr if as_csv else sys.stdout)
+
+
+def _columns(page: "Page", fields: list[str] | None) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the names of a page's columns, what it is sorted by first, and its rows."""
+    found = page.to_arrow(fields)
+    first = ["id", *([page.request.sort.field] if page.request.sort.field in found.column_names else [])]
+    names = [*first, *(name for name in found.column_names if name not in first)]
+    if fields is not None:
+        names = ["id", *(name for name in fields if name != "id")]
+    return names, list(zip(*(found.column(name).to_pylist() for name in names)))
+
+
+def _print_stats(index: "Index", found: dict[str, Any]) -> None:
+    print(f"index {index.schema.name!r}: {found['documents']:,} documents, sequence {found['sequence']}\n")
+    silos = found["silos"]
+    lines = [
+        [name, *(output.size(s[name]) if name.endswith("bytes") else s[name] for s in silos.values())]
+        for name in next(iter(silos.values()))
+        if name != "rule"
+    ]
+    print(output.table(["silo", *silos], lines))
+    if index.phases:
+        names = ("name", "rows", "applied", "filtered", "rejected", "documents", "seconds")
+        rows = [[getattr(phase, name) for name in names] for phase in index.phases]
+        print("\n" + output.table(["phase", *names[1:]], rows))
