@@ -59,6 +59,14 @@ class BitmapSilo:
         ends = values.offsets.tolist()
         return [self._decode(values.data[a:b]) if b > a else BitMap() for a, b in zip(ends, ends[1:])]
 
+    def get_values(self, field: int, values: list[int]) -> list[BitMap]:
+        """Return the bitmaps of several values of a filter field."""
+        if 0 <= min(values) and max(values) < WIDE:
+            first = field << 48
+            return self.get_many([first | value for value in values])
+        stored = [self.stored_value(field, value) for value in values]
+        return [BitMap() if s is None else self.get(format_.filter_key(field, s)) for s in stored]
+
     def alive(self) -> BitMap:
         """Return the slots of all visible documents."""
         return self.get(format_.alive_key())

@@ -10,17 +10,13 @@ import time
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bitdex import cli_output as output
 from bitdex import filesystem
 from bitdex.errors import BitdexError
-
-if TYPE_CHECKING:
-    from bitdex.index import Index
-    from bitdex.page import Page
 
 app = typer.Typer(
     help="Load table dumps into a bitmap index, then filter, sort, page and count.",
@@ -83,9 +79,7 @@ def dump(
     directory: Directory,
     phases: Annotated[Path, typer.Option(help="YAML or JSON with dump_phases.")],
     source: Annotated[Path, typer.Option("--from", metavar="CSVDIR", help="Directory of the tables.")],
-    only: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Phases to load; all if not given.")
-    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="A,B,...", help="Phases to load; else all.")] = None,
     now: Annotated[float | None, typer.Option(help="Unix seconds that count as the present.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No bars, no results.")] = False,
 ) -> None:
@@ -98,7 +92,9 @@ def dump(
             index.dump(phases, source, _names(only), now, progress=not quiet and sys.stderr.isatty())
         finally:  # what was committed before a phase failed stays
             if not quiet:
-                _print_phases(index, before)
+                for phase in index.phases:
+                    if (phase.name, phase.sequence) not in before:
+                        print(phase)
 
 
 @app.command()
@@ -121,9 +117,9 @@ def query(
     with bitdex.open(directory) as index:
         page = index.query(where, sort, limit, after, offset)
         if as_json:
-            print(output.to_json(_page_content(page, _names(fields))))
+            print(output.to_json(output.page_content(page, _names(fields))))
         else:
-            _print_page(page, _names(fields), as_csv)
+            output.print_page(page, _names(fields), as_csv)
 
 
 @app.command()
@@ -160,7 +156,7 @@ def stats(directory: Directory, as_json: AsJson = False) -> None:
         if as_json:
             print(output.to_json(found))
         else:
-            _print_stats(index, found)
+            output.print_stats(index, found)
 
 
 @app.command()
@@ -225,64 +221,3 @@ def sample(
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _print_phases(index: "Index", before: set[tuple[str, int]]) -> None:
-    for phase in index.phases:
-        if (phase.name, phase.sequence) not in before:
-            print(phase)
-
-
-def _cursor(page: "Page") -> str | None:
-    """Return where the next page begins, or None if this page was not full."""
-    return str(page.cursor) if page.cursor and len(page) == page.request.limit else None
-
-
-def _page_content(page: "Page", fields: list[str] | None) -> dict[str, Any]:
-    return {
-        "ids": page.ids.tolist(),
-        "total": page.total,
-        "cursor": _cursor(page),
-        "documents": page.documents(fields),
-    }
-
-
-def _print_page(page: "Page", fields: list[str] | None, as_csv: bool) -> None:
-    names, rows = _columns(page, fields)
-    summary = (
-        f"{len(page):,} of {page.total:,} documents by {page.request.sort} in {output.duration(page.elapsed)}"
-    )
-    if as_csv:
-        output.write_csv(names, rows)
-    else:
-        shown = output.fitting(names, rows) if fields is None else len(names)
-        print(output.table(names[:shown], [row[:shown] for row in rows]))
-        if shown < len(names):
-            print(f"and {len(names) - shown} more fields: {', '.join(names[shown:])}")
-    following = f"; next page: --after {cursor}" if (cursor := _cursor(page)) else ""
-    print(f"{summary}{following}", file=sys.stderr if as_csv else sys.stdout)
-
-
-def _columns(page: "Page", fields: list[str] | None) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the names of a page's columns, what it is sorted by first, and its rows."""
-    found = page.to_arrow(fields)
-    first = ["id", *([page.request.sort.field] if page.request.sort.field in found.column_names else [])]
-    names = [*first, *(name for name in found.column_names if name not in first)]
-    if fields is not None:
-        names = ["id", *(name for name in fields if name != "id")]
-    return names, list(zip(*(found.column(name).to_pylist() for name in names)))
-
-
-def _print_stats(index: "Index", found: dict[str, Any]) -> None:
-    print(f"index {index.schema.name!r}: {found['documents']:,} documents, sequence {found['sequence']}\n")
-    silos = found["silos"]
-    lines = [
-        [name, *(output.size(s[name]) if name.endswith("bytes") else s[name] for s in silos.values())]
-        for name in next(iter(silos.values()))
-        if name != "rule"
-    ]
-    print(output.table(["silo", *silos], lines))
-    if index.phases:
-        names = ("name", "rows", "applied", "filtered", "rejected", "documents", "seconds")
-        rows = [[getattr(phase, name) for name in names] for phase in index.phases]
-        print("\n" + output.table(["phase", *names[1:]], rows))

@@ -2,27 +2,27 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitdex.index import Index
+    from bitdex.page import Page
 
 LIST_SHOWN = 4  # elements of a list in a table's cell
-CELL_WIDTH = 40
+CELL_WIDTH = 48
+NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( \w{1,3})?|-")  # 12, 3.5, 4.0 MiB, 20 us, or nothing
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Any]], indent: str = "") -> str:
     """Return rows as aligned columns under their names; columns of numbers are set flush right."""
-    rows = [list(row) for row in rows]
-    columns = list(zip(*rows)) if rows else [()] * len(names)
-    lines = [list(map(str, names)), *([cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    right = [bool(column) and all(map(_is_number, column)) for column in columns]
-    return "\n".join(
-        indent + "  ".join(_pad(text, *column) for text, *column in zip(line, widths, right)).rstrip()
-        for line in lines
-    )
+    lines = [list(names), *([cell(value) for value in row] for row in rows)]
+    columns = [_aligned(column) for column in zip(*lines)]
+    return "\n".join(indent + "  ".join(line).rstrip() for line in zip(*columns))
 
 
 def fitting(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> int:
@@ -85,12 +85,68 @@ def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         writer.writerow(["" if value is None else _plain(value) for value in row])
 
 
-def _pad(text: str, width: int, right: bool) -> str:
-    return text.rjust(width) if right else text.ljust(width)
+def page_content(page: "Page", fields: list[str] | None) -> dict[str, Any]:
+    """Return a page as data for JSON."""
+    return {
+        "ids": page.ids.tolist(),
+        "total": page.total,
+        "cursor": _cursor(page),
+        "documents": page.documents(fields),
+    }
 
 
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+def print_page(page: "Page", fields: list[str] | None, as_csv: bool) -> None:
+    """Print a page as a table or as CSV, and where the next one begins."""
+    names, rows = _columns(page, fields)
+    if as_csv:
+        write_csv(names, rows)
+    else:
+        shown = fitting(names, rows) if fields is None else len(names)
+        print(table(names[:shown], [row[:shown] for row in rows]))
+        if shown < len(names):
+            print(f"\nand {len(names) - shown} more fields: {', '.join(names[shown:])}")
+    summary = f"{len(page):,} of {page.total:,} documents by {page.request.sort} in {duration(page.elapsed)}"
+    following = f"; next page: --after {cursor}" if (cursor := _cursor(page)) else ""
+    print(f"{summary}{following}", file=sys.stderr if as_csv else sys.stdout)
+
+
+def print_stats(index: "Index", found: Mapping[str, Any]) -> None:
+    """Print what `Index.stats` returns, and the phases."""
+    print(f"index {index.schema.name!r}: {found['documents']:,} documents, sequence {found['sequence']}\n")
+    silos = found["silos"]
+    facts = [name for name in next(iter(silos.values())) if name != "rule"]
+    print(
+        table(["silo", *silos], [[name, *(_fact(name, s[name]) for s in silos.values())] for name in facts])
+    )
+    if index.phases:
+        names = ("rows", "applied", "filtered", "rejected", "documents", "seconds")
+        rows = [[phase.name, *(f"{getattr(phase, name):,}" for name in names)] for phase in index.phases]
+        print("\n" + table(["phase", *names], rows))
+
+
+def _cursor(page: "Page") -> str | None:
+    """Return where the next page begins, or None if this page was not full."""
+    return str(page.cursor) if page.cursor and len(page) == page.request.limit else None
+
+
+def _columns(page: "Page", fields: list[str] | None) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the names of a page's columns, what it is sorted by first, and its rows."""
+    found = page.to_arrow(fields)
+    names = ["id", *fields] if fields is not None else ["id", page.request.sort.field, *found.column_names]
+    names = [name for name in dict.fromkeys(names) if name in found.column_names]
+    return names, list(zip(*(found.column(name).to_pylist() for name in names)))
+
+
+def _fact(name: str, value: float) -> str:
+    if name.endswith("bytes"):
+        return size(int(value))
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _aligned(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    right = len(column) > 1 and all(NUMBER.fullmatch(text) for text in column[1:])
+    return [text.rjust(width) if right else text.ljust(width) for text in column]
 
 
 def _plain(value: Any) -> str:

@@ -37,6 +37,7 @@ def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     left = open_files().items() - before.items()
     if left:
+        request.node.funcargs.clear()
         gc.collect()  # maps close with the last array that looks at them
         left = open_files().items() - before.items()
     assert not left, f"left open: {sorted(left)}"

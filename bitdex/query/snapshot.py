@@ -34,6 +34,7 @@ class Snapshot:
         self._columns: dict[str, SortColumn] = {}
         self._defaults = {f.name: self._default_key(f) for f in schema.fields.values()}
         self._kept = 0
+        self._bytes = 8192 * (1 + (self.alive.max() >> 16)) if self.alive else 0  # of a dense bitmap
 
     def label(self, field: Field, text: str) -> int | None:
         """Return the number of a label, or None where no document ever had it."""
@@ -50,14 +51,12 @@ class Snapshot:
 
     def having_each(self, name: str, values: tuple[int, ...]) -> list[BitMap]:
         """Return the documents for each of several values, read in one go."""
-        unseen = [value for value in values if (name, value) not in self._values]
+        cache = self._values
+        unseen = [value for value in values if (name, value) not in cache]
         if len(unseen) > 1 and self._defaults.get(name) is None and name in self.registry:
-            number = self.registry.number(name)
-            stored = [(v, self.bitmaps.stored_value(number, v)) for v in unseen]
-            keys = [format_.filter_key(number, s) for _, s in stored if s is not None]
-            loaded = iter(self.bitmaps.get_many(keys))
-            for value, key in stored:
-                self._keep((name, value), next(loaded) & self.alive if key is not None else EMPTY)
+            loaded = self.bitmaps.get_values(self.registry.number(name), unseen)
+            for value, bitmap in zip(unseen, loaded):
+                self._keep((name, value), bitmap & self.alive)
         return [self.having(name, value) for value in values]
 
     def missing(self, name: str) -> BitMap:
@@ -113,7 +112,7 @@ class Snapshot:
         return self.alive - self.bitmaps.present(self.registry.number(name))
 
     def _keep(self, key: tuple[str, int], bitmap: BitMap) -> BitMap:
-        size = 64 + min(2 * len(bitmap), 8192 * (1 + (bitmap.max() >> 16))) if bitmap else 64
+        size = 64 + min(2 * len(bitmap), self._bytes)
         if self._kept + size > KEPT_BYTES:
             self._values.clear()
             self._kept = 0

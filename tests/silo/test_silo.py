@@ -173,7 +173,7 @@ def test_without_a_rule_merges_replace(silos):
 
 @pytest.mark.parametrize("compacts", range(8))
 def test_puts_deletes_and_merges_in_any_order(silo, compacts):
-    """Put after merge replaces, merge after put adds, merge after delete revives; wherever compactions fall."""
+    """Put after merge replaces, merge after delete revives, wherever compactions fall."""
     steps = [("put", b"a"), ("merge", b"b"), ("delete", b""), ("merge", b"c"), ("put", b"d"), ("merge", b"e")]
     expected = [b"a", b"ab", None, b"c", b"d", b"de"]
     for number, ((kind, value), after) in enumerate(zip(steps, expected)):
@@ -280,7 +280,10 @@ def test_reopening_replays_the_logs(silos):
 
 
 def test_reopening_continues_the_sequence(silos):
-    assert [silos().put(1, b"a"), silos().put(1, b"b")] == [1, 2]
+    for expected in (1, 2):
+        silo = silos()
+        assert silo.put(1, b"a") == expected
+        silo.close()
     silo = silos()
     silo.compact()
     assert silo.sequence == 2 and silo.next_sequence == 3
@@ -298,7 +301,7 @@ def test_rule_and_geometry_are_stored(silos):
     silo.compact()
     places, _ = silo.find_many([1, 2])
     assert ((places + 24) % 32 == 0).all() and places[1] - places[0] >= 256
-    with pytest.raises(InvalidError, match="rule: .* was made with 'concatenate', not 'replace'"):
+    with pytest.raises(InvalidError, match=r"rule: .* was made with 'concatenate', not 'replace'"):
         silos(rule="replace")
 
 
@@ -311,7 +314,7 @@ def test_payloads_stay_aligned_through_every_way_of_writing(silos):
     silo.put_many(range(100, 300), [b"y" * size for size in sizes[200:]])
     silo.compact()
     with silo.merge_writer() as writer:
-        writer.put_many(range(0, 400), [b"z" * size for size in sizes])
+        writer.put_many(range(400), [b"z" * size for size in sizes])
     assert ((silo.find_many(range(400))[0] + 24) % 32 == 0).all()
     silo.rewrite()
     assert ((silo.find_many(range(400))[0] + 24) % 32 == 0).all()
@@ -408,7 +411,7 @@ def test_keys_that_are_none_are_refused(silo, keys):
 
 @pytest.mark.parametrize("key", [-1, 2**64])
 def test_a_single_key_outside_is_refused(silo, key):
-    with pytest.raises(InvalidError, match="keys: "):
+    with pytest.raises(InvalidError, match=rf"keys?: {key} is"):
         silo.get(key)
 
 
