@@ -104,7 +104,8 @@ def print_page(page: "Page", fields: list[str] | None, as_csv: bool) -> None:
         shown = fitting(names, rows) if fields is None else len(names)
         print(table(names[:shown], [row[:shown] for row in rows]))
         if shown < len(names):
-            print(f"\nand {len(names) - shown} more fields: {', '.join(names[shown:])}")
+            print(f"and {len(names) - shown} more fields: {', '.join(names[shown:])}")
+        print()
     summary = f"{len(page):,} of {page.total:,} documents by {page.request.sort} in {duration(page.elapsed)}"
     following = f"; next page: --after {cursor}" if (cursor := _cursor(page)) else ""
     print(f"{summary}{following}", file=sys.stderr if as_csv else sys.stdout)

@@ -19,6 +19,7 @@ from bitdex.schema import Field, Schema
 
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
 EMPTY = BitMap()
+UNNUMBERED = 0  # a default label that no document holds; dictionaries number from 1
 
 
 class Snapshot:
@@ -34,13 +35,16 @@ class Snapshot:
         self._columns: dict[str, SortColumn] = {}
         self._defaults = {f.name: self._default_key(f) for f in schema.fields.values()}
         self._kept = 0
-        self._bytes = 8192 * (1 + (self.alive.max() >> 16)) if self.alive else 0  # of a dense bitmap
+        self.dense_bytes = 8192 * (1 + (self.alive.max() >> 16)) if self.alive else 0  # of a dense bitmap
 
     def label(self, field: Field, text: str) -> int | None:
-        """Return the number of a label, or None where no document ever had it."""
-        if field.name not in self.registry:
-            return None
-        return self.dictionaries.find(self.registry.number(field.name), text, field.case_sensitive)
+        """Return the number of a label, or None where no document ever had it; 0 for a default like that."""
+        number = None
+        if field.name in self.registry:
+            number = self.dictionaries.find(self.registry.number(field.name), text, field.case_sensitive)
+        if number is None and _is_default(field, text):
+            return UNNUMBERED
+        return number
 
     def having(self, name: str, value: int) -> BitMap:
         """Return the documents whose filter field holds a value (a bound key)."""
@@ -112,7 +116,7 @@ class Snapshot:
         return self.alive - self.bitmaps.present(self.registry.number(name))
 
     def _keep(self, key: tuple[str, int], bitmap: BitMap) -> BitMap:
-        size = 64 + min(2 * len(bitmap), self._bytes)
+        size = 64 + min(2 * len(bitmap), self.dense_bytes)
         if self._kept + size > KEPT_BYTES:
             self._values.clear()
             self._kept = 0
@@ -139,11 +143,15 @@ class Snapshot:
         if field.default is None or field.is_list:
             return None
         if field.kind == "low_cardinality_string":
-            number = self.label(field, str(field.default))
-            return number
+            return self.label(field, str(field.default))
         if field.kind == "mapped_string":
             return (field.string_map or {}).get(str(field.default))
         return int(field.default) if isinstance(field.default, bool) else field.default
+
+
+def _is_default(field: Field, text: str) -> bool:
+    default = field.default
+    return default == text or (default is not None and not field.case_sensitive and default.lower() == text.lower())
 
 
 def _visible(slots: np.ndarray, words: np.ndarray, alive: BitMap) -> tuple[np.ndarray, np.ndarray]:

@@ -167,6 +167,8 @@ def _phase(draw: st.DrawFn, schema: dict[str, Any], number: int, files: dict[str
             draw(_lookup(free, files, f"{number}{place}", 1)) for place in range(draw(st.integers(1, 2)))
         ]
         phase["enrichment"] = [one for one in lookups if one]
+    if not phase["fields"] and not phase["computed_fields"] and not phase.get("enrichment"):
+        phase["sets_alive"] = True  # there has to be something to do
     columns = ["slot", *COLUMNS]
     text = draw(_table(columns, draw(_slots()), "\t" if format_ == "tsv" else ","))
     if draw(st.booleans()):
