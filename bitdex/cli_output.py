@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bitdex.page import Page
 
 LIST_SHOWN = 4  # elements of a list in a table's cell
-CELL_WIDTH = 48
+CELL_WIDTH = 56
 NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( \w{1,3})?|-")  # 12, 3.5, 4.0 MiB, 20 us, or nothing
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 

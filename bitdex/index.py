@@ -18,6 +18,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,7 +202,6 @@ class Index:
         return results
 
     def _load_phase(self, phase: Phase, tables: Sources, now: float, progress: Any) -> PhaseResult:
-        sequence = max(self.documents.silo.next_sequence, self.bitmaps.silo.next_sequence)
         load = PhaseLoad(
             phase,
             self.schema,
@@ -215,8 +215,8 @@ class Index:
         )
         try:
             with reporter(progress, phase.name, tables.size(phase)) as report:
-                result = load.run(tables, sequence, report, self._sync != "none")
-            self._commit(sequence)
+                result = load.run(tables, report, self._sync != "none")
+            self._commit(result.sequence)
         except BaseException:
             self._reopen()
             raise
@@ -397,9 +397,9 @@ class Index:
         """Walk every byte of both silos; return the findings as a DataFrame, empty if all is well."""
         import pandas as pd
 
-        from bitdex.silo.inspect import Finding
+        from bitdex.silo.check import Finding
 
-        found = [*self.documents.silo.check(), *self.bitmaps.silo.check()]
+        found = [asdict(one) for silo in (self.documents.silo, self.bitmaps.silo) for one in silo.check()]
         return pd.DataFrame(found, columns=list(Finding.__dataclass_fields__))
 
     def close(self) -> None:

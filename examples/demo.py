@@ -71,8 +71,9 @@ def load(folder: Path, target: Path) -> None:
     say(table(["phase", *names, "time"], lines))
     rows = sum(result.rows for result in results)
     stored = size(sum(silo["data_bytes"] + silo["index_bytes"] for silo in silos))
-    say(f"{rows:,} rows in {duration(seconds)}: {rows / seconds / 1e6:.2f} million rows a second; {stored} on disk")
-    say(f"{results[0].deferred:,} images wait for the publication of their post: no answer shows them yet")
+    rate = f"{rows / seconds / 1e6:.2f} million rows a second"
+    say(f"\n{rows:,} rows in {duration(seconds)}: {rate}; {stored} on disk")
+    say(f"{results[0].deferred:,} images wait for the publication of their post; no answer shows them yet.")
 
 
 def tour(index: Any) -> None:
@@ -86,7 +87,9 @@ def tour(index: Any) -> None:
 def popular(index: Any, name: str) -> int:
     """Return the value that most of a thousand images have in common."""
     values = index.query(limit=1000).to_pandas([name])[name]
-    return int(values.explode().value_counts().index[0] if name == "tagIds" else values.value_counts().index[0])
+    return int(
+        values.explode().value_counts().index[0] if name == "tagIds" else values.value_counts().index[0]
+    )
 
 
 def counts(index: Any, tag: int, user: int) -> None:
@@ -102,10 +105,13 @@ def counts(index: Any, tag: int, user: int) -> None:
     ]
     lines = []
     for where in questions:
-        seconds = median(lambda where=where: index.count(where))
-        lines.append([where or "everything", f"{index.count(where):,}", duration(seconds)])
-    say(table(["question", "images", "time"], lines))
-    say(f"Times are medians of {RUNS} calls, the text of the question parsed anew in each.")
+        clock = time.perf_counter()
+        found = index.count(where)
+        first = time.perf_counter() - clock
+        again = median(lambda where=where: index.count(where))
+        lines.append([where or "everything", f"{found:,}", duration(first), duration(again)])
+    say(table(["question", "images", "first", "again"], lines))
+    say(f"\nThe first call reads bitmaps from disk; then it is a median of {RUNS}, parsing included.")
 
 
 def pages(index: Any, tag: int, user: int) -> None:
@@ -115,7 +121,7 @@ def pages(index: Any, tag: int, user: int) -> None:
         ("most reactions, one tag", f.tagIds.has(tag), "-reactionCount"),
         ("most reactions, safe", (f.nsfwLevel == 1) & ~f.poi & ~f.minor, "-reactionCount"),
         ("oldest of a user", f.userId == user, "sortAt"),
-        ("width of a month", f.sortAt.between("2024-03-01", "2024-03-31"), "-commentCount"),
+        ("one month, by comments", f.sortAt.between("2024-03-01", "2024-03-31"), "-commentCount"),
     ]
     lines = []
     for name, where, sort in questions:
@@ -125,10 +131,10 @@ def pages(index: Any, tag: int, user: int) -> None:
         lines.append([name, sort, f"{page.total:,}", duration(first), duration(following)])
     say(table(["question", "sort", "images", "first 50", "next 50"], lines))
     page = index.query(f.tagIds.has(tag), "-reactionCount", limit=5)
-    say(f"index.query(f.tagIds.has({tag}), '-reactionCount', limit=5)")
-    frame = page.to_pandas(["reactionCount", "type", "baseModel", "userId", "tagIds"])
-    say(table(list(frame.columns), frame.itertuples(index=False, name=None)))
-    say(f"page.cursor is {str(page.cursor)!r}: the next page begins behind it, ties and all")
+    say(f"\nindex.query(f.tagIds.has({tag}), '-reactionCount', limit=5)\n")
+    found = page.to_arrow(["reactionCount", "type", "baseModel", "userId", "tagIds"])
+    say(table(found.column_names, [list(row.values()) for row in found.to_pylist()]))
+    say(f"\nThe next page begins behind the cursor {str(page.cursor)!r}: no tie is lost, none comes twice.")
 
 
 def documents(index: Any, tag: int) -> None:
@@ -150,7 +156,7 @@ def plan(index: Any, tag: int) -> None:
     heading("Explain")
     index.count(where)
     found = index.explain(where)
-    say(f"index.explain({where!r})")
+    say(f"index.explain({where!r})\n")
     say(table(list(found.columns), found.itertuples(index=False, name=None)))
 
 
@@ -171,7 +177,7 @@ def what_next(target: Path) -> None:
     command = folder / "bitdex" if (folder / "bitdex").exists() else Path("bitdex")
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
-    say(f"{command} query {target} 'nsfwLevel == 1 and not poi' --sort -reactionCount --fields url,tagIds,reactionCount")
+    say(f"{command} query {target} 'nsfwLevel == 1 and not poi' --sort -reactionCount --fields url,tagIds")
     say(f"{command} explain {target} \"type == 'video' and sortAt >= '2024-06-01'\"")
     say(f"{command} stats {target}")
     say(f"\n>>> import bitdex\n>>> index = bitdex.open('{target}')\n>>> f = bitdex.field")

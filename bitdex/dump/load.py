@@ -71,8 +71,8 @@ class PhaseLoad:
         self._earlier = log.get(phase.name)
         self._check_shared_lists()
 
-    def run(self, sources: Sources, sequence: int, report: Report, durable: bool) -> PhaseResult:
-        """Read the phase's table and prepare everything; the caller commits `sequence`."""
+    def run(self, sources: Sources, report: Report, durable: bool) -> PhaseResult:
+        """Read the phase's table and prepare everything; the caller commits the result's sequence."""
         started, clock = datetime.now(UTC), time.perf_counter()
         computed = self._computed_fields()
         self._registry.ensure([*self.phase.targets, *(f.name for f in computed)], durable)
@@ -80,9 +80,11 @@ class PhaseLoad:
         rejected_lookups = RowMaker(self.phase, self.schema, [], self._registry, self._dictionaries)
         tables = [LookupTable(one, sources.open, rejected_lookups.rejects) for one in self.phase.enrichment]
         ordered = not any(self._is_list(name) for name in self.phase.targets)
+        sequence = self._next_sequence()
         try:
             counts = self._attempt(sources, tables, sequence, report, computed, ordered)
         except _OutOfOrder:
+            sequence = self._next_sequence()  # the one before was given up
             counts = self._attempt(sources, tables, sequence, report, computed, False)
         result = PhaseResult(
             name=self.phase.name,
@@ -98,6 +100,9 @@ class PhaseLoad:
         self._dictionaries.save(durable)
         self.log.record(result, durable)
         return result
+
+    def _next_sequence(self) -> int:
+        return max(self._documents.silo.next_sequence, self._bitmaps.silo.next_sequence)
 
     def _attempt(
         self,

@@ -57,13 +57,21 @@ def level_targets(
     level: Level, columns: Mapping[str, pa.Array], rows: int, keys: pa.Array | None, found: np.ndarray | None
 ) -> dict[str, pa.Array]:
     """Return the fields that the rows of one level give, null where `found` is False."""
-    out = {one.target: _only(columns[one.column], found) for one in level.fields}
+    out = {one.target: _only(_presence(one.kind, columns[one.column]), found) for one in level.fields}
     for computed in level.computed:
         result = evaluate(computed.expression, columns, rows, keys)
         if computed.value is not None:
-            result = pc.if_else(pa.array(to_mask(result)), columns[computed.value], None)
+            copied = _presence(computed.kind, columns[computed.value])
+            result = pc.if_else(pa.array(to_mask(result)), copied, None)
+        elif not pa.types.is_boolean(result.type):
+            result = _presence(computed.kind, result)
         out[computed.target] = _only(result, found)
     return out
+
+
+def _presence(kind: str | None, array: pa.Array) -> pa.Array:
+    """Return whether there is a value, for a field that keeps no more than that."""
+    return pc.is_valid(array) if kind == "exists_boolean" else array
 
 
 def _only(array: pa.Array, found: np.ndarray | None) -> pa.Array:

@@ -115,8 +115,6 @@ class RowMaker:
             return self._labels_of(field).numbers(array), None
         if field.kind == "mapped_string":
             return _mapped(field, array), None
-        if field.kind == "exists_boolean" and not pa.types.is_boolean(array.type):
-            return pc.is_valid(array), None
         if field.kind == "string":
             return array.cast(pa.string()), None
         if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):

@@ -58,8 +58,10 @@ class DocumentSink:
             self._documents.silo.compact(commit=False)
 
     def abort(self, error: BaseException) -> None:
-        """Give up a merge that was begun."""
+        """Give up what was written: the silo is as it was before the phase."""
         self._stack.__exit__(type(error), error, error.__traceback__)
+        if self._writer is None:
+            self._documents.silo.reload(self._sequence - 1)
 
 
 class FieldSink:

@@ -126,21 +126,46 @@ class Silo:
             raise InvalidError(f"rule: {path} was made with {silo.rule!r}, not {rule!r}")
         return silo
 
+    def reload(self, at: int | None = None) -> None:
+        """Go back to a committed state, forgetting what was appended or prepared after it."""
+        for log in self._logs:
+            log.close()
+        self._load(at)
+
     def _load(self, at: int | None) -> None:
         meta = self.files.read_meta(at)
         self.identity = int(meta["identity"][0])
         self.rule = meta["rule"][0].decode()
         self._fold = rule(self.rule)
+        self._pending, self._prepared = Pending(), []
         self._base = Base.open(self.files, meta)
         writable = self.mode == "w"
         if writable:
             self._finish_renames(meta)
-            if int(meta["pending"][0]):
-                meta = self._give_up(meta)
-                self._base = Base(self._base.data, self._base.table, meta, self._base.count)
+            self._take_over(meta)
         applied = int(meta["applied"][0])
         self._logs = tuple(self._open_log(path, applied, at, writable) for path in self.files.logs)
         self._active = max(range(2), key=lambda i: self._logs[i].last_sequence)
+        if int(self._base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED:
+            self._rewrite(None)
+
+    def _take_over(self, meta: np.ndarray) -> None:
+        """Write a record for what another writer left: a merge it began, or a state it prepared and never
+        committed. The sequence of such a merge is listed as aborted, so that its frames never count."""
+        newest = self.files.read_meta(None)
+        record = meta.copy()
+        if int(newest["commit"][0]) != int(meta["commit"][0]):
+            record["commit"] = newest["commit"] + 2  # into the place of the newest
+        elif int(meta["pending"][0]):
+            record["commit"] += 1
+        else:
+            return
+        if int(meta["pending"][0]):
+            count = int(record["aborted_count"][0])
+            record["aborted"][0][count] = record["pending"][0]
+            record["aborted_count"], record["pending"] = count + 1, 0
+        self.files.write_meta(record, self._durable)
+        self._base = replace(self._base, meta=record)
 
     def _open_log(self, path: Path, applied: int, at: int | None, writable: bool) -> OpsLog:
         if filesystem.exists(path):
@@ -155,17 +180,6 @@ class Silo:
             (self.files.index, hash_index.MAGIC, "index_generation"),
         ):
             self.files.finish(path, magic, int(meta[name][0]), self._durable)
-
-    def _give_up(self, meta: np.ndarray) -> np.ndarray:
-        """List the sequence of a merge that was not committed, so that its frames never count."""
-        record = meta.copy()
-        count = int(record["aborted_count"][0])
-        if count < meta_format.MAX_ABORTED:
-            record["aborted"][0][count] = record["pending"][0]
-            record["aborted_count"], record["pending"] = count + 1, 0
-        record["commit"] += 1
-        self.files.write_meta(record, self._durable)
-        return record
 
     # -- reading -------------------------------------------------------------------------
 
@@ -341,7 +355,7 @@ class Silo:
             self._commit(new, None, fields, commit)
         except BaseException:
             writer.close()
-            self._load(None)
+            self.reload()
             raise
 
     def compact(self, commit: bool = True) -> int:
@@ -367,6 +381,9 @@ class Silo:
         """
         self._check_writable()
         self.compact()
+        self._rewrite(headroom)
+
+    def _rewrite(self, headroom: float | None) -> None:
         generation = int(self._base.meta["data_generation"][0]) + 1
         new = self._write_folded(self._geometry(headroom), generation)
         self._commit(new, "data_generation", {"dead_bytes": 0, "aborted_count": 0, "aborted": 0})
@@ -419,7 +436,7 @@ class Silo:
             new = writer.finish(self._durable)
         except BaseException:
             writer.close()
-            self._load(None)
+            self.reload()
             raise
         fields = {
             "sequence": applied,

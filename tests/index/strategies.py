@@ -182,7 +182,7 @@ def _phase(draw: st.DrawFn, schema: dict[str, Any], number: int, files: dict[str
 @st.composite
 def _level(draw: st.DrawFn, free: list[str], some: bool = True) -> dict[str, Any]:
     """Draw the fields of a level, and take them out of those that are free."""
-    chosen = draw(st.lists(st.sampled_from(free), unique=True)) if free and some else []
+    chosen = draw(st.lists(st.sampled_from(free), min_size=1, unique=True)) if free and some else []
     level: dict[str, Any] = {"fields": [], "computed_fields": []}
     for name in chosen:
         free.remove(name)
