@@ -44,7 +44,9 @@ class BitmapSilo:
         self._keys: tuple[Any, np.ndarray] | None = None
 
     @classmethod
-    def open(cls, path: Any, mode: str, at: int | None, sync: str, dictionaries: Dictionaries) -> "BitmapSilo":
+    def open(
+        cls, path: Any, mode: str, at: int | None, sync: str, dictionaries: Dictionaries
+    ) -> "BitmapSilo":
         """Open the silo of bitmaps, making it when `mode` is "w"."""
         return cls(Silo.open(path, mode, at=at, sync=sync, **_SETTINGS), dictionaries)
 

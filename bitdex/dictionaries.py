@@ -48,8 +48,8 @@ class Dictionaries:
         return self._texts.get(field, {}).get(number)
 
     def labels(self, field: int) -> dict[int, str]:
-        """Return the labels of a field by number."""
-        return dict(self._texts.get(field, {}))
+        """Return the labels of a field by number; new ones appear in what was returned. Not to be changed."""
+        return self._texts.setdefault(field, {})
 
     def save(self, durable: bool = True) -> None:
         """Write the file if labels were added since it was last written."""

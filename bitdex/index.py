@@ -29,11 +29,7 @@ from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
 from bitdex.dictionaries import Dictionaries
 from bitdex.documents import SETTLED_HEADROOM, DocSilo
-from bitdex.dump.load import PhaseLoad
 from bitdex.dump.log import PhaseLog, PhaseResult
-from bitdex.dump.phases import Phase, load_phases
-from bitdex.dump.progress import reporter
-from bitdex.dump.sources import Sources
 from bitdex.errors import ClosedError, InvalidError, LockedError, NotFoundError
 from bitdex.formats import meta as meta_format
 from bitdex.page import Documents, Page, Request
@@ -50,6 +46,9 @@ from bitdex.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bitdex.dump.phases import Phase
+    from bitdex.dump.sources import Sources
 
 SLOTS = 1 << 32
 WASTE = 0.2
@@ -74,7 +73,9 @@ def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
     directory = Path(path)
     definition = schema if isinstance(schema, Schema) else Schema.load(schema)
     if filesystem.exists(directory) and filesystem.list_directory(directory):
-        raise InvalidError(f"{directory}: the directory is not empty; open the index in it, or choose another")
+        raise InvalidError(
+            f"{directory}: the directory is not empty; open the index in it, or choose another"
+        )
     filesystem.make_directory(directory)
     files = _Files(directory)
     record = meta_format.blank(secrets.randbits(63) + 1, "index", 0, 0, 8)
@@ -129,7 +130,9 @@ class Index:
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._files.commit):
-            raise NotFoundError(f"{directory}: there is no index here (no commit.bin); bitdex.create makes one")
+            raise NotFoundError(
+                f"{directory}: there is no index here (no commit.bin); bitdex.create makes one"
+            )
         self.mode, self._sync = mode, sync
         self.schema = Schema.load(json.loads(filesystem.read(self._files.schema)))
         self._closed = False
@@ -195,13 +198,19 @@ class Index:
         """
         if self.mode != "w":
             raise LockedError(f'{self._files.directory}: opened for reading; open it with mode="w"')
+        from bitdex.dump.phases import load_phases
+        from bitdex.dump.sources import Sources
+
         chosen = _choose(load_phases(phases, self.schema), only)
         tables, moment = Sources(source), time.time() if now is None else now
         results = [self._load_phase(phase, tables, moment, progress) for phase in chosen]
         self._settle()
         return results
 
-    def _load_phase(self, phase: Phase, tables: Sources, now: float, progress: Any) -> PhaseResult:
+    def _load_phase(self, phase: "Phase", tables: "Sources", now: float, progress: Any) -> PhaseResult:
+        from bitdex.dump.load import PhaseLoad
+        from bitdex.dump.progress import reporter
+
         load = PhaseLoad(
             phase,
             self.schema,
@@ -351,7 +360,9 @@ class Index:
         if wanted.size == 0:
             wanted = np.empty(0, np.int64)
         if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
-            raise InvalidError(f"ids: expected integers in one dimension, found {wanted.dtype} {wanted.shape}")
+            raise InvalidError(
+                f"ids: expected integers in one dimension, found {wanted.dtype} {wanted.shape}"
+            )
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= SLOTS):
             raise InvalidError(f"ids: {wanted.min()} to {wanted.max()} goes beyond 0 to {SLOTS - 1}")
         slots = wanted.astype(np.uint32)
@@ -382,7 +393,9 @@ class Index:
         known = self.schema.field(field)
         if not known.is_labelled:
             raise InvalidError(f"field {field!r} has no labels; it is a {known.kind}")
-        return self._dictionaries.labels(self._registry.number(field)) if field in self._registry else {}
+        return (
+            dict(self._dictionaries.labels(self._registry.number(field))) if field in self._registry else {}
+        )
 
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the index and its silos."""
@@ -421,7 +434,7 @@ class Index:
         return f"<Index {self.schema.name!r}: {len(self):,} documents in {self._files.directory}>"
 
 
-def _choose(phases: tuple[Phase, ...], only: Sequence[str] | None) -> list[Phase]:
+def _choose(phases: "tuple[Phase, ...]", only: Sequence[str] | None) -> "list[Phase]":
     names = [phase.name for phase in phases]
     wanted = names if only is None else [only] if isinstance(only, str) else list(only)
     for name in wanted:

@@ -42,7 +42,9 @@ class Documents:
 
     def to_arrow(self, fields: Sequence[str] | None = None) -> "pa.Table":
         """Return the documents as an Arrow table: ``id`` and one column a field."""
-        return self._index.documents.to_arrow(self.ids, fields)
+        from bitdex.frames import to_arrow
+
+        return to_arrow(self._index.documents, self.ids, fields)
 
     def to_pandas(self, fields: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return the documents as a DataFrame of Arrow-backed columns, lists as Arrow lists."""

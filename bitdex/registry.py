@@ -40,7 +40,9 @@ class FieldRegistry:
             return
         first = max((e.field for e in self._entries), default=0) + 1
         if first + len(new) - 1 > format_.MAX_FIELD:
-            raise InvalidError(f"field {new[0]!r}: at most {format_.MAX_FIELD} fields in the life of an index")
+            raise InvalidError(
+                f"field {new[0]!r}: at most {format_.MAX_FIELD} fields in the life of an index"
+            )
         entries = [format_.Entry(first + i, name) for i, name in enumerate(new)]
         content = format_.encode([*self._entries, *entries], self._identity)
         filesystem.write_whole(self._path, content, durable)

@@ -43,7 +43,9 @@ class Grouping:
         array = self._sorted(array)
         edges = np.append(self._starts, self._rows)
         if pa.types.is_large_list(array.type):
-            counts = np.concatenate(([0], np.cumsum(np.asarray(pc.fill_null(pc.list_value_length(array), 0)))))
+            counts = np.concatenate(
+                ([0], np.cumsum(np.asarray(pc.fill_null(pc.list_value_length(array), 0))))
+            )
             return pa.LargeListArray.from_arrays(pa.array(counts[edges]), array.drop_null().flatten())
         if array.null_count:
             counts = np.concatenate(([0], np.cumsum(np.asarray(pc.is_valid(array)))))

@@ -76,7 +76,9 @@ class PhaseLoad:
         started, clock = datetime.now(UTC), time.perf_counter()
         computed = self._computed_fields()
         self._registry.ensure([*self.phase.targets, *(f.name for f in computed)], durable)
-        self._numbers = {n: self._registry.number(n) for n in [*self.phase.targets, *(f.name for f in computed)]}
+        self._numbers = {
+            n: self._registry.number(n) for n in [*self.phase.targets, *(f.name for f in computed)]
+        }
         rejected_lookups = RowMaker(self.phase, self.schema, [], self._registry, self._dictionaries)
         tables = [LookupTable(one, sources.open, rejected_lookups.rejects) for one in self.phase.enrichment]
         ordered = not any(self._is_list(name) for name in self.phase.targets)
@@ -163,7 +165,8 @@ class PhaseLoad:
         """Return the computed sort fields of which this phase writes a source."""
         targets = set(self.phase.targets)
         return [
-            f for f in self.schema.sort_fields
+            f
+            for f in self.schema.sort_fields
             if f.sort and f.sort.computed and targets.intersection(f.sort.computed.sources)
         ]
 

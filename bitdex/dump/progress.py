@@ -10,7 +10,9 @@ INTERVAL = 0.1  # seconds between two updates
 
 
 @contextmanager
-def reporter(progress: bool | Callable[[str, int, int, int], None], name: str, total: int) -> Iterator[Report]:
+def reporter(
+    progress: bool | Callable[[str, int, int, int], None], name: str, total: int
+) -> Iterator[Report]:
     """Yield a function that is told rows and bytes so far; `total` bytes are expected, 0 if unknown."""
     if callable(progress):
         yield lambda rows, done: progress(name, rows, done, total)

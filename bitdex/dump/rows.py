@@ -165,7 +165,9 @@ def _as_type(array: pa.Array, wanted: pa.DataType, field: Field) -> tuple[pa.Arr
         kind = {pa.bool_(): "boolean", pa.float64(): "float"}.get(wanted, "integer")
         return convert_text(array, kind)
     if wanted == pa.bool_() and pa.types.is_integer(array.type):
-        return pc.not_equal(array, 0), np.asarray(pc.fill_null(pc.is_in(array, pa.array([0, 1])), True)) | ~np.asarray(pc.is_valid(array))
+        return pc.not_equal(array, 0), np.asarray(
+            pc.fill_null(pc.is_in(array, pa.array([0, 1])), True)
+        ) | ~np.asarray(pc.is_valid(array))
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), wanted), None
     try:

@@ -142,7 +142,9 @@ class FieldSink:
             kept = ~_mask(old_slots, cleared)
             old_slots, old_words = old_slots[kept], old_words[kept]
         if len(old_slots):
-            slots, words = last_of_each(np.concatenate((old_slots, slots)), np.concatenate((old_words, words)))  # type: ignore[assignment]
+            slots, words = last_of_each(
+                np.concatenate((old_slots, slots)), np.concatenate((old_words, words))
+            )  # type: ignore[assignment]
         changes.put_layers(number, slots, words)
         changes.put(format_.present_key(number), bitmap_of(slots))
 
@@ -184,9 +186,7 @@ class FieldSink:
                 changes.put(key, bitmap - slots)
 
 
-def document_columns(
-    schema: Schema, numbers: dict[str, int], columns: dict[str, pa.Array]
-) -> list[Column]:
+def document_columns(schema: Schema, numbers: dict[str, int], columns: dict[str, pa.Array]) -> list[Column]:
     """Return the columns that documents store, lists to be appended."""
     out = []
     for name, array in columns.items():

@@ -28,7 +28,9 @@ class Sources:
         self._tables = dict(source) if isinstance(source, Mapping) else None
         self._directory = Path(source) if isinstance(source, str | Path) else None
         if self._tables is None and self._directory is None and source is not None:
-            raise InvalidError(f"source: expected a directory or tables by name, found {type(source).__name__}")
+            raise InvalidError(
+                f"source: expected a directory or tables by name, found {type(source).__name__}"
+            )
 
     def open(self, level: Level, kinds: Mapping[str, str]) -> TextSource | ArrowSource:
         """Open the table of a phase or lookup, to read these columns."""
@@ -48,9 +50,13 @@ class Sources:
             for key in (name, level.source):
                 if key in self._tables:
                     return self._tables[key]
-            raise NotFoundError(f"{what}: there is no table {name!r} in source; it has {', '.join(self._tables)}")
+            raise NotFoundError(
+                f"{what}: there is no table {name!r} in source; it has {', '.join(self._tables)}"
+            )
         if level.source is not None:
-            return self._existing([self._directory / level.source if self._directory else Path(level.source)], what)
+            return self._existing(
+                [self._directory / level.source if self._directory else Path(level.source)], what
+            )
         suffixes = dict.fromkeys([level.format, *SUFFIXES])
         directory = self._directory or Path(".")
         return self._existing([directory / f"{name}.{suffix}" for suffix in suffixes], what)

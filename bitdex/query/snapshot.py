@@ -151,7 +151,9 @@ class Snapshot:
 
 def _is_default(field: Field, text: str) -> bool:
     default = field.default
-    return default == text or (default is not None and not field.case_sensitive and default.lower() == text.lower())
+    return default == text or (
+        default is not None and not field.case_sensitive and default.lower() == text.lower()
+    )
 
 
 def _visible(slots: np.ndarray, words: np.ndarray, alive: BitMap) -> tuple[np.ndarray, np.ndarray]:

@@ -204,7 +204,7 @@ def _check_log(path: Path, meta: np.ndarray) -> Iterator[Finding]:
 def _check_memory(silo: "Silo") -> Iterator[Finding]:
     """Compare the operations that the writer holds in memory with those in its logs."""
     applied = int(silo._base.meta["applied"][0])
-    for held in silo._logs:
+    for held in silo._state()[0]:
         try:
             stored = OpsLog.read(held.path, silo.identity, applied, None, False).operations
         except (BitdexError, OSError):

@@ -30,7 +30,7 @@ def stats(silo: "Silo") -> dict[str, Any]:
     headers of the file and of the live regions. Index figures count the entries that a
     lookup of a key which is there looks at.
     """
-    base = silo._base
+    base = silo._state()[1]
     entries = base.entries()
     live, allocated = int(entries["length"].sum()), _allocated(entries)
     distances = _distances(base, _positions(base))
@@ -100,8 +100,8 @@ def records_frame(silo: "Silo", keys: Any = None) -> "pd.DataFrame":
     import pandas as pd
 
     wanted = None if keys is None else np.unique(as_keys(keys))
-    parts = [_data_rows(silo._base, wanted)]
-    parts += [_log_rows(log, wanted) for log in sorted(silo._logs, key=lambda log: log.last_sequence)]
+    logs, base = silo._state()
+    parts = [_data_rows(base, wanted), *(_log_rows(log, wanted) for log in logs)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(columns["key"], kind="stable")
     columns = {name: column[order] for name, column in columns.items()}
@@ -118,10 +118,10 @@ def ops_frame(silo: "Silo") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    parts = [_log_rows(log, None) for log in sorted(silo._logs, key=lambda log: log.last_sequence)]
+    logs, base = silo._state()
+    parts = [_data_rows(base, _NO_KEYS), *(_log_rows(log, None) for log in logs)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    words = [_words(log.map(), log.operations.places) if len(log) else _NO_WORDS for log in silo._logs]
-    words = [words[i] for i in sorted(range(2), key=lambda i: silo._logs[i].last_sequence)]
+    words = [_NO_KEYS, *(_words(log.map(), log.operations.places) for log in logs)]
     return pd.DataFrame(
         {
             "log": columns["file"],
@@ -135,7 +135,7 @@ def ops_frame(silo: "Silo") -> "pd.DataFrame":
     )
 
 
-_NO_WORDS = np.empty(0, np.uint64)
+_NO_KEYS = np.empty(0, np.uint64)
 
 
 def _positions(base: Base) -> np.ndarray:

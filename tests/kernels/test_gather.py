@@ -16,66 +16,117 @@ operations = st.tuples(st.sampled_from([PUT, MERGE, DELETE]), st.binary(max_size
 record_kinds = st.lists(st.lists(operations, min_size=1, max_size=4), max_size=5)
 
 
-def singles(payloads):
-    """Return data, keys, places and offsets of records of one frame; None stands for an absent key."""
-    there = [(key, payload) for key, payload in enumerate(payloads) if payload is not None]
-    data, found = frames_at([(key, payload, frame.order(1, PUT)) for key, payload in there], 72)
-    places = np.full(len(payloads), -1, np.int64)
-    places[[key for key, _ in there]] = found
-    _, offsets = packed([payload or b"" for payload in payloads])
-    return data, u64(range(len(payloads))), places, offsets
+class Singles:
+    """Records of one PUT frame each, and their table.
+
+    None stands for an absent key, a list for a record that has to be folded.
+    """
+
+    def __init__(self, payloads):
+        self.keys = u64(range(len(payloads)))
+        self.payloads = payloads
+        there = [key for key, payload in enumerate(payloads) if payload is not None]
+        flat = [p if isinstance(p, bytes) else b"".join(p) for p in map(payloads.__getitem__, there)]
+        self.data, places = frames_at([(k, p, frame.order(1, PUT)) for k, p in zip(there, flat)], 72)
+        single = [isinstance(payloads[key], bytes) for key in there]
+        extents = [24 + len(p) | (frame.padded(len(p)) | one) << 32 for p, one in zip(flat, single)]
+        self.table = hash_index.new_table(len(there))
+        hash_index.insert_entries(u64(there), places.astype(np.uint64), u64(extents), self.table)
+        self.places = dict(zip(there, places.tolist()))
+
+    def sizes(self):
+        return [len(payload) if isinstance(payload, bytes) else 0 for payload in self.payloads]
+
+    def measure(self, blocks=0):
+        """Return places, offsets and totals, as the serial kernel or in blocks."""
+        count = len(self.keys)
+        places, offsets = np.empty(count, np.int64), np.empty(count + 1, np.int64)
+        totals = np.empty(2 * max(blocks, 1), np.int64)
+        if blocks:
+            gather.measure_singles_parallel(self.table, self.keys, blocks, places, offsets, totals)
+        else:
+            gather.measure_singles_serial(self.table, self.keys, places, offsets, totals)
+        return places, offsets, totals
+
+    def copy(self, places, offsets, totals):
+        """Return the copied payloads and the first failure of each block."""
+        out = np.zeros(totals[::2].sum(), np.uint8)
+        if len(totals) == 2:
+            return out, [gather.copy_singles_serial(self.data, self.keys, places, SEED, offsets, out)]
+        bad = np.empty(len(totals) // 2, np.int64)
+        starts = np.cumsum(totals[::2]) - totals[::2]
+        gather.copy_singles_parallel(self.data, self.keys, places, SEED, starts, offsets, out, bad)
+        return out, bad.tolist()
 
 
-def test_singles_are_measured_and_others_left_to_fold():
-    table = hash_index.new_table(3)
-    extents = u64([24 + 7 | (32 | 1) << 32, 60 | 64 << 32, 24 | (24 | 1) << 32])
-    hash_index.insert_entries(u64([5, 6, 7]), u64([72, 200, 300]), extents, table)
-    entries = hash_index.lookup(table, u64([7, 5, 9, 6, 5]))
-    places, offsets = np.empty(5, np.int64), np.empty(6, np.int64)
-    assert gather.measure_singles(table, entries, places, offsets) == 1
-    assert places.tolist() == [300, 72, -1, -2, 72]
-    assert offsets.tolist() == [0, 0, 7, 7, 7, 14]
+kinds_of_payload = st.one_of(st.none(), st.binary(max_size=90), st.lists(st.binary(max_size=9), max_size=2))
 
 
 @quick
-@given(st.lists(st.none() | st.binary(max_size=90), max_size=25))
-def test_payloads_are_copied_side_by_side_or_in_a_row(payloads):
-    data, keys, places, offsets = singles(payloads)
-    expected = b"".join(payload or b"" for payload in payloads)
-    serial, parallel = np.empty(offsets[-1], np.uint8), np.empty(offsets[-1], np.uint8)
-    assert gather.copy_singles_serial(data, keys, places, offsets, SEED, serial) == -1
-    bad = np.empty(THREADS, np.int64)
-    gather.copy_singles_parallel(data, keys, places, offsets, SEED, THREADS, parallel, bad)
-    assert serial.tobytes() == parallel.tobytes() == expected
-    assert (bad == -1).all()
+@given(st.lists(kinds_of_payload, max_size=25), st.sampled_from([0, 1, 2, 3, THREADS]))
+def test_payloads_are_measured_and_copied(payloads, blocks):
+    store = Singles(payloads)
+    places, offsets, totals = store.measure(blocks)
+    expected = [
+        gather.ABSENT
+        if payload is None
+        else store.places[key]
+        if isinstance(payload, bytes)
+        else gather.FOLDED
+        for key, payload in enumerate(payloads)
+    ]
+    assert places.tolist() == expected
+    assert offsets.tolist() == [0, *store.sizes()]
+    for block in range(max(blocks, 1)):
+        lo, hi = block * len(payloads) // max(blocks, 1), (block + 1) * len(payloads) // max(blocks, 1)
+        folded = sum(isinstance(payload, list) for payload in payloads[lo:hi])
+        assert totals[2 * block : 2 * block + 2].tolist() == [sum(store.sizes()[lo:hi]), folded]
+    out, bad = store.copy(places, offsets, totals)
+    assert set(bad) == {-1}
+    assert out.tobytes() == b"".join(payload for payload in payloads if isinstance(payload, bytes))
+    assert offsets.tolist() == np.cumsum([0, *store.sizes()]).tolist()
+
+
+def test_one_record_is_found_alone():
+    store = Singles([b"zero", None, [b"to", b"fold"], b""])
+    size = np.empty(1, np.int64)
+
+    def find(key):
+        return gather.find_single(store.table, store.data, np.uint64(key), SEED, size)
+
+    assert (find(0), size[0]) == (store.places[0], 4)
+    assert (find(3), size[0]) == (store.places[3], 0)
+    assert find(1) == find(2**64 - 1) == gather.ABSENT and find(2) == gather.FOLDED
+    store.data[store.places[0] + 25] ^= 1
+    assert find(0) == gather.DAMAGED
 
 
 def test_a_flipped_bit_is_never_copied():
-    data, keys, places, offsets = singles([b"zero", b"one!", b"two"])
-    out = np.empty(offsets[-1], np.uint8)
+    store = Singles([b"zero", b"one!", b"two"])
+    measured = store.measure()
     for bit in range(8 * (24 + 4)):
-        data[places[1] + bit // 8] ^= 1 << bit % 8
-        assert gather.copy_singles_serial(data, keys, places, offsets, SEED, out) == 1, bit
-        data[places[1] + bit // 8] ^= 1 << bit % 8
-    assert gather.copy_singles_serial(data, keys, places, offsets, SEED, out) == -1
+        store.data[store.places[1] + bit // 8] ^= 1 << bit % 8
+        assert store.copy(measured[0], measured[1].copy(), measured[2])[1] == [1], bit
+        store.data[store.places[1] + bit // 8] ^= 1 << bit % 8
+    assert store.copy(*measured)[1] == [-1]
 
 
-@pytest.mark.parametrize("change", ["key", "place", "size", "beyond"])
-def test_a_frame_that_is_not_the_wanted_one_is_refused(change):
-    data, keys, places, offsets = singles([b"four", b"four", b"four"])
+@pytest.mark.parametrize("change", ["key", "place", "size", "beyond", "negative"])
+@pytest.mark.parametrize("blocks", [0, 3])
+def test_a_frame_that_is_not_the_wanted_one_is_refused(change, blocks):
+    store = Singles([b"four", b"four", b"four"])
+    places, offsets, totals = store.measure(blocks)
     if change == "key":
-        keys[1] = 9
+        store.keys[1] = 9
     elif change == "place":
         places[1] = places[0]
     elif change == "size":
-        offsets[2:] += 1
+        offsets[2] -= 1
+    elif change == "negative":
+        offsets[2] = -30
     else:
-        places[1] = len(data) - 20
-    out = np.empty(offsets[-1], np.uint8)
-    assert gather.copy_singles_serial(data, keys, places, offsets, SEED, out) == 1
-    bad = np.empty(3, np.int64)
-    gather.copy_singles_parallel(data, keys, places, offsets, SEED, 3, out, bad)
-    assert bad.tolist() == [-1, 1, -1]
+        places[1] = len(store.data) - 20
+    assert store.copy(places, offsets, totals)[1] == ([-1, 1, -1] if blocks else [1])
 
 
 def store(kinds):

@@ -164,10 +164,25 @@ def test_parallel_lookup_equals_serial_lookup():
 
 def test_places_and_lengths_are_read():
     table = build({5: (72, 24 | 40 << 32), 6: (200, 30 | 48 << 32)})
-    entries = hash_index.lookup(table, u64([6, 7, 5]))
-    places, lengths = np.empty(3, np.int64), np.empty(3, np.int64)
-    hash_index.read_places(table, entries, places, lengths)
+    places, lengths = hash_index.find_records(table, u64([6, 7, 5]))
     assert places.tolist() == [200, -1, 72] and lengths.tolist() == [30, -1, 24]
+
+
+@quick
+@given(st.lists(pool, max_size=60), st.lists(pool, max_size=60), st.sampled_from([1, 2, 5]))
+def test_records_are_found_side_by_side_or_in_a_row(keys, wanted, blocks):
+    table = build({key: (72 + 8 * i, 24 + i | 32 << 32) for i, key in enumerate(dict.fromkeys(keys))})
+    serial, parallel = np.empty((2, len(wanted)), np.int64), np.empty((2, len(wanted)), np.int64)
+    hash_index.find_records_serial(table, u64(wanted), *serial)
+    hash_index.find_records_parallel(table, u64(wanted), blocks, *parallel)
+    model = content(table)
+    expected = [model.get(key, (-1, -1)) for key in wanted]
+    assert serial[0].tolist() == parallel[0].tolist() == [offset for offset, _ in expected]
+    assert (
+        serial[1].tolist()
+        == parallel[1].tolist()
+        == [extent & 0xFFFFFFFF if extent >= 0 else -1 for _, extent in expected]
+    )
 
 
 def unshifted(value, shift):

@@ -69,7 +69,7 @@ def test_killed_at_any_file_call(tmp_path, monkeypatch, action):
         seen.append(found == after)
         again = Silo.open(copy, "w", sync="none")
         with again:
-            if not seen[-1]:
+            if before == after or not seen[-1]:
                 action(again)
             assert dict(zip(again.keys().tolist(), again.get_many(again.keys()))) == after, allowed
             assert not list(again.check()), allowed

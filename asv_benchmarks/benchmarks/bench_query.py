@@ -1,0 +1,114 @@
+"""Questions to an open index: what they cost when everything they read is decoded."""
+
+import bitdex
+from bitdex.query.text import parse
+
+from . import RARE_TAG, TAG, Loaded
+
+f = bitdex.field
+
+
+class Prepared(Loaded):
+    """Asks the scenario's question once before the clock starts."""
+
+    where: object = None
+    sort: str | None = None
+
+    def setup(self, path: str) -> None:
+        super().setup(path)
+        self.page = self.index.query(self.where, self.sort, limit=50)
+        self.next = self.page.next()
+
+
+class LookupOfOneBitmap(Prepared):
+    where = f.tagIds.has(TAG)
+
+    def time_count(self, path: str) -> int:
+        return self.index.count(self.where)
+
+
+class IntersectionOfDenseBitmaps(Prepared):
+    where = f.tagIds.has(TAG) & (f.nsfwLevel == 1) & f.hasMeta
+
+    def time_count(self, path: str) -> int:
+        return self.index.count(self.where)
+
+
+class UnionOfManyBitmaps(Prepared):
+    where = f.userId.isin(range(1, 500))
+
+    def time_count(self, path: str) -> int:
+        return self.index.count(self.where)
+
+
+class RangeOverEveryValue(Prepared):
+    where = f.sortAt.between("2023-01-01", "2024-01-01")
+
+    def time_count(self, path: str) -> int:
+        return self.index.count(self.where)
+
+
+class RangeOverFewDocuments(Prepared):
+    where = f.tagIds.has(RARE_TAG) & (f.sortAt >= "2023-01-01")
+
+    def time_count(self, path: str) -> int:
+        return self.index.count(self.where)
+
+
+class TopOfEverything(Prepared):
+    sort = "-reactionCount"
+
+    def time_page(self, path: str) -> int:
+        return self.index.query(None, self.sort, limit=50).ids[-1]
+
+
+class TopOfDenseFilter(Prepared):
+    where = f.tagIds.has(TAG)
+    sort = "-sortAt"
+
+    def time_page(self, path: str) -> int:
+        return self.index.query(self.where, self.sort, limit=50).ids[-1]
+
+    def time_next_page(self, path: str) -> int:
+        return self.page.next().ids[-1]
+
+
+class TopOfSparseFilter(Prepared):
+    where = f.tagIds.has(RARE_TAG)
+    sort = "-sortAt"
+
+    def time_page(self, path: str) -> int:
+        return self.index.query(self.where, self.sort, limit=50).ids[-1]
+
+
+class TopOfManyTies(Prepared):
+    where = f.nsfwLevel == 1
+    sort = "commentCount"  # zero for nine images of ten
+
+    def time_page(self, path: str) -> int:
+        return self.index.query(self.where, self.sort, limit=50).ids[-1]
+
+
+class OffsetOfManyRows(Prepared):
+    sort = "-sortAt"
+
+    def time_page(self, path: str) -> int:
+        return self.index.query(None, self.sort, limit=50, offset=20_000).ids[-1]
+
+
+class ParsingOfText:
+    text = "tagIds has 304 and nsfwLevel in [1, 2] and not poi and sortAt >= '2024-01-01'"
+
+    def time_parse(self) -> str:
+        return str(parse(self.text))
+
+
+class Memory(Prepared):
+    where = f.tagIds.has(TAG)
+    sort = "-sortAt"
+
+    def peakmem_reference(self, path: str) -> None:
+        """The memory of everything but the question."""
+
+    def peakmem_all_sort_columns(self, path: str) -> int:
+        return sum(self.index.query(None, one.name).total for one in self.index.schema.sort_fields)
