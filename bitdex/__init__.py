@@ -18,7 +18,7 @@ _RENAMED = {
     "create": ("bitdex.index", "create"),
     "open": ("bitdex.index", "open_index"),
     "field": ("bitdex.query.expression", "field"),
-    "warmup": ("bitdex.warmup", "warmup"),
+    "warmup": ("bitdex.warming", "warmup"),
 }
 
 __all__ = sorted([*_HOMES, *_RENAMED])

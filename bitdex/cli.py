@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 
 from bitdex import cli_output as output
-from bitdex import filesystem
 from bitdex.errors import BitdexError
 
 app = typer.Typer(
@@ -203,6 +202,7 @@ def sample(
     """Write a generated data set: tables, schema.yaml and phases.yaml."""
     from tqdm import tqdm
 
+    from bitdex import filesystem
     from bitdex.sample import generate
 
     with tqdm(total=rows, unit=" images", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:

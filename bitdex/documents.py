@@ -75,11 +75,11 @@ class DocSilo:
 
     def known(self, name: str) -> str:
         """Return the name of a field that documents can hold, or refuse it."""
+        if self.schema.has(name) and not self.schema.field(name).stored:
+            raise InvalidError(
+                f"field {name!r} is filter_only: it can be filtered by but is not in the documents"
+            )
         if name == "id" or name in self.registry:
-            if self.schema.has(name) and not self.schema.field(name).stored:
-                raise InvalidError(
-                    f"field {name!r} is filter_only: it can be filtered by but is not in the documents"
-                )
             return name
         return self.schema.field(name).name  # unknown: the schema says which names are near
 
@@ -95,11 +95,13 @@ class DocSilo:
         for number, value in decode_document(payload).items():
             reader = readers.get(number) or self._reader(number)
             name, texts = reader
+            if texts is not None and value not in texts:
+                texts = self._reader(number)[1]  # labels that came since
             if wanted is None or name in wanted:
                 out[name] = value if texts is None else texts.get(value)
         for name, default in self.defaults.items():
             if name not in out and (wanted is None or name in wanted):
-                out[name] = default
+                out[name] = default.copy() if isinstance(default, list) else default
         out["id"] = slot
         return out
 
@@ -113,7 +115,7 @@ class DocSilo:
         """Return the texts of a labelled or mapped field by number; None for other fields."""
         field = self.schema.fields.get(name)
         if field is not None and field.kind == "low_cardinality_string":
-            return self.dictionaries.labels(self.registry.number(name))
+            return self.dictionaries.labels(self.registry.number(name)) if name in self.registry else {}
         if field is not None and field.kind == "mapped_string":
             return {value: text for text, value in (field.string_map or {}).items()}
         return None

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bitdex.columns import decode_columns, scan_fields
+from bitdex.columns import ARROW, decode_columns, scan_fields
 from bitdex.documents import DocSilo, column_kind
 from bitdex.formats.document import decode_document
 from bitdex.silo.values import Values
@@ -35,9 +35,12 @@ def to_arrow(documents: DocSilo, slots: np.ndarray, fields: Sequence[str] | None
     """Return documents as a table: ``id`` and one column a field, in the order of `slots` (uint32)."""
     values = documents.silo.get_many(slots)
     names = _names(documents, fields, values)
-    kinds = [(documents.registry.number(name), _kind(documents, name, values)) for name in names]
-    arrays = decode_columns(values.data, values.offsets, kinds)
-    shown = [_column(documents, name, array) for name, array in zip(names, arrays)]
+    written = [name for name in names if name in documents.registry]  # the others no phase has given yet
+    kinds = [(documents.registry.number(name), _kind(documents, name, values)) for name in written]
+    arrays = dict(zip(written, decode_columns(values.data, values.offsets, kinds)))
+    for name in set(names) - arrays.keys():
+        arrays[name] = pa.nulls(len(slots), ARROW[column_kind(documents.schema.field(name))])
+    shown = [_column(documents, name, arrays[name]) for name in names]
     return pa.table([pa.array(slots), *shown], ["id", *names])
 
 
@@ -46,7 +49,7 @@ def _names(documents: DocSilo, fields: Sequence[str] | None, values: Values) -> 
     if fields is not None and list(fields) != ["*"]:
         return [name for name in dict.fromkeys(map(documents.known, fields)) if name != "id"]
     registry = documents.registry
-    names = [f.name for f in documents.schema.fields.values() if f.stored and f.name in registry]
+    names = [f.name for f in documents.schema.fields.values() if f.stored]
     extra = (registry.name(number) for number in scan_fields(values.data, values.offsets))
     names += [name for name in extra if name is not None and name not in names]
     return [name for name in names if name != "id"]

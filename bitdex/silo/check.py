@@ -83,6 +83,9 @@ def check_files(files: SiloFiles, meta: np.ndarray | None = None) -> Iterator[Fi
     for path in files.logs:
         if filesystem.exists(path):
             yield from _check_log(path, meta)
+        elif int(newest["commit"][0]):
+            what = "expected an ops log, found none; operations that were not compacted are lost"
+            yield Finding(str(path), 0, what, "error", RESTORE)
 
 
 def _refused(path: Path, error: Exception, severity: str, remedy: str) -> Finding:
@@ -92,6 +95,9 @@ def _refused(path: Path, error: Exception, severity: str, remedy: str) -> Findin
 
 def _check_records(path: Path, content: bytes) -> Iterator[Finding]:
     """Check both commit records; a place that was never written is zero."""
+    if len(content) != meta_format.FILE_SIZE:
+        what = f"offset {len(content)}: expected {meta_format.FILE_SIZE} bytes, found {len(content)}"
+        yield Finding(str(path), len(content), what, "warning", RENEWED)
     for place in meta_format.PLACES:
         raw = content[place : place + meta_format.META.itemsize]
         try:

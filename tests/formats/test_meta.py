@@ -7,7 +7,7 @@ from bitdex.errors import CorruptError, VersionError
 from bitdex.formats import meta
 from bitdex.kernels.checksum import crc32c
 from tests.formats.goldens import golden, register
-from tests.formats.suite import refuses, check_golden
+from tests.formats.suite import check_golden, refuses
 
 
 def record(commit, **fields):

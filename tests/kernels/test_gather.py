@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitdex.formats import frame
@@ -151,6 +151,7 @@ def kept_frames(ops):
 
 
 @quick
+@example([[(PUT, b"a"), (MERGE, b"b"), (MERGE, b"c"), (DELETE, b""), (MERGE, b"d")]])
 @given(record_kinds)
 def test_frames_of_records_are_listed_measured_and_copied(kinds):
     data, places, lengths = store(kinds)
@@ -160,8 +161,10 @@ def test_frames_of_records_are_listed_measured_and_copied(kinds):
     expected = [kept_frames(ops) for ops in kinds]
     assert counts.tolist() == [len(kept) for kept in expected]
     starts = np.cumsum(counts) - counts
-    listed = np.empty(int(counts.sum()), np.int64)
+    guarded = np.full(int(counts.sum()) + 8, -9, np.int64)
+    listed = guarded[: int(counts.sum())]
     gather.list_base_frames(data, places, lengths, counts, starts, listed)
+    assert (guarded[len(listed) :] == -9).all(), "written behind the output"
     nothing = np.empty(0, np.uint8)
     sources, offsets = np.zeros(len(listed), np.uint64), np.empty(len(listed) + 1, np.int64)
     gather.measure_frames(data, nothing, nothing, listed, sources, offsets)

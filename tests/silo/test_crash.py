@@ -1,5 +1,6 @@
 """A writer that dies at any file call: the state before or after, and running it again gives the same."""
 
+import shutil
 from contextlib import suppress
 from errno import ENOSPC
 
@@ -11,16 +12,24 @@ from tests.silo.store import Killed, Killer, content, copy_of
 BIG = [bytes([key]) * (key * 400) for key in range(20)]
 
 
-def prepare(path):
-    """Make a silo with records of several frames, headroom, dead space and pending operations."""
-    silo = Silo.open(path, "w", "concatenate", headroom=1.5)
-    silo.put_many(range(20), [b"base %d;" % key for key in range(20)])
-    silo.compact()
-    silo.merge_many(range(0, 20, 3), [b"more;"] * 7)
-    silo.delete(4)
-    silo.compact()
-    silo.merge_many([1, 2, 30], [b"pending;"] * 3)
-    return silo
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """Return a silo's directory with records of several frames, headroom, dead space, pending operations."""
+    path = tmp_path_factory.mktemp("template") / "silo"
+    with Silo.open(path, "w", "concatenate", headroom=1.5, sync="none") as silo:
+        silo.put_many(range(20), [b"base %d;" % key for key in range(20)])
+        silo.compact()
+        silo.merge_many(range(0, 20, 3), [b"more;"] * 7)
+        silo.delete(4)
+        silo.compact()
+        silo.merge_many([1, 2, 30], [b"pending;"] * 3)
+    return path
+
+
+@pytest.fixture
+def prepare(template):
+    """Return a function that opens a copy of the template."""
+    return lambda path: Silo.open(shutil.copytree(template, path), "w")
 
 
 def put(silo):
@@ -42,8 +51,7 @@ def rewrite(silo):
     silo.rewrite()
 
 
-def model_after(tmp_path, action):
-    silo = prepare(tmp_path / "model")
+def model_after(silo, action):
     with silo:
         before = dict(zip(silo.keys().tolist(), silo.get_many(silo.keys())))
         action(silo)
@@ -52,8 +60,8 @@ def model_after(tmp_path, action):
 
 
 @pytest.mark.parametrize("action", [put, compact, merge, rewrite])
-def test_killed_at_any_file_call(tmp_path, monkeypatch, action):
-    before, after = model_after(tmp_path, action)
+def test_killed_at_any_file_call(tmp_path, monkeypatch, prepare, action):
+    before, after = model_after(prepare(tmp_path / "model"), action)
     seen = []
     for allowed in range(100):
         silo = prepare(tmp_path / f"{allowed}")
@@ -82,9 +90,9 @@ def test_killed_at_any_file_call(tmp_path, monkeypatch, action):
 
 
 @pytest.mark.parametrize("action", [put, compact, merge, rewrite])
-def test_a_file_call_that_fails_once(tmp_path, monkeypatch, action):
+def test_a_file_call_that_fails_once(tmp_path, monkeypatch, prepare, action):
     """A full disk is an error: it is raised, nothing is lost, and nothing stays open."""
-    before, after = model_after(tmp_path, action)
+    before, after = model_after(prepare(tmp_path / "model"), action)
     for allowed in range(100):
         path = tmp_path / f"{allowed}"
         with prepare(path) as silo, monkeypatch.context() as patched:
@@ -105,7 +113,7 @@ def test_a_file_call_that_fails_once(tmp_path, monkeypatch, action):
     assert killer.calls <= allowed, "the action has more file calls than were tried"
 
 
-def test_a_copy_taken_before_the_commit_gives_the_same_when_run_again(tmp_path):
+def test_a_copy_taken_before_the_commit_gives_the_same_when_run_again(tmp_path, prepare):
     """Concatenating merges, so that applying anything twice would show."""
     silo = prepare(tmp_path / "silo")
     with silo.merge_writer() as writer:
@@ -130,7 +138,7 @@ def test_a_copy_taken_before_the_commit_gives_the_same_when_run_again(tmp_path):
     assert content(copy) == after
 
 
-def test_an_index_that_was_not_renamed_is_found(tmp_path):
+def test_an_index_that_was_not_renamed_is_found(tmp_path, prepare):
     silo = prepare(tmp_path / "silo")
     with silo.merge_writer(commit=False) as writer:
         writer.merge_many([1], [b"!"])

@@ -1,0 +1,285 @@
+"""The command line: answers on stdout, one line of error on stderr, exit codes."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bitdex
+from bitdex import cli_output as output
+from bitdex.cli import main
+from bitdex.sample import NOW, generate, sample_phases, sample_schema
+
+ROWS = 500
+BEST = "reactionCount"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an index of the sample."""
+    root = tmp_path_factory.mktemp("cli")
+    generate(root / "tables", ROWS)
+    with bitdex.create(root / "index", sample_schema(), sync="none") as index:
+        index.dump(sample_phases(), root / "tables", now=NOW)
+    return root / "index"
+
+
+class Shell:
+    """Runs commands in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]):
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: object) -> int:
+        with pytest.raises(SystemExit) as exit:
+            main([str(argument) for argument in arguments])
+        self.out, self.err = self._capsys.readouterr()
+        return int(exit.value.code or 0)
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+def test_a_sample_becomes_an_index(shell: Shell, tmp_path: Path) -> None:
+    assert shell("sample", tmp_path / "tables", "--rows", 300) == 0
+    assert shell("create", tmp_path / "index", "--schema", tmp_path / "tables" / "schema.yaml") == 0
+    phases, tables = tmp_path / "tables" / "phases.yaml", tmp_path / "tables"
+    assert (
+        shell("dump", tmp_path / "index", "--phases", phases, "--from", tables, "--only", "images, tags") == 0
+    )
+    assert shell.out.startswith("images: 300 rows = 300 applied")
+    assert len(shell.out.splitlines()) == 2
+    assert (
+        shell("dump", tmp_path / "index", "--phases", phases, "--from", tables, "--only", "tools", "-q") == 0
+    )
+    assert (shell.out, shell.err) == ("", "")
+    assert shell("count", tmp_path / "index") == 0
+    assert shell.out == "300\n"
+
+
+def test_now_decides_which_documents_are_visible(shell: Shell, tmp_path: Path) -> None:
+    generate(tmp_path, 300)
+    bitdex.create(tmp_path / "index", sample_schema(), sync="none").close()
+    phases = Path(bitdex.__file__).parent / "sample_phases.yaml"
+    shell(
+        "dump",
+        tmp_path / "index",
+        "--phases",
+        phases,
+        "--from",
+        tmp_path,
+        "--only",
+        "images",
+        "--now",
+        "1650000000",
+    )
+    assert "deferred" in shell.out
+    shell("count", tmp_path / "index")
+    assert 0 < int(shell.out) < 300
+
+
+def test_a_phase_that_fails_leaves_and_shows_those_before_it(shell: Shell, tmp_path: Path) -> None:
+    generate(tmp_path, 300)
+    (tmp_path / "tags.csv").write_text("tagId,imageId,attributes\n")
+    bitdex.create(tmp_path / "index", sample_schema(), sync="none").close()
+    phases = Path(bitdex.__file__).parent / "sample_phases.yaml"
+    assert shell("dump", tmp_path / "index", "--phases", phases, "--from", tmp_path) == 1
+    assert shell.out.startswith("images: 300 rows")
+    assert shell.err.startswith("bitdex: phase 'tags'")
+
+
+def test_query_prints_a_table(shell: Shell, directory: Path) -> None:
+    assert (
+        shell("query", directory, "not poi", "--sort", f"-{BEST}", "--limit", 3, "--fields", f"{BEST},tagIds")
+        == 0
+    )
+    lines = shell.out.splitlines()
+    assert lines[0].split() == ["id", BEST, "tagIds"]
+    counts = [int(line.split()[1]) for line in lines[1:4]]
+    assert counts == sorted(counts, reverse=True)
+    assert ", +" in shell.out, "long lists are shortened"
+    assert "next page: --after" in lines[-1]
+
+
+def test_without_fields_a_table_fits_the_terminal(
+    shell: Shell, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    shell("query", directory, "--sort", "sortAt")
+    table, more = shell.out.split("and ", 1)
+    assert max(map(len, table.splitlines())) <= 60
+    assert "more fields: " in more
+
+
+def test_pages_continue_behind_the_cursor(shell: Shell, directory: Path) -> None:
+    arguments = ("query", directory, "nsfwLevel == 1", "--sort", f"-{BEST}", "--limit", 40, "--json")
+    ids, after = [], []
+    while True:
+        assert shell(*arguments, *after) == 0
+        page = json.loads(shell.out)
+        assert page.keys() == {"ids", "total", "cursor", "documents"}
+        assert [document["id"] for document in page["documents"]] == page["ids"]
+        ids += page["ids"]
+        if page["cursor"] is None:
+            break
+        after = ["--after", page["cursor"]]
+    assert len(ids) == len(set(ids)) == page["total"]
+    with bitdex.open(directory) as index:
+        assert ids == index.query("nsfwLevel == 1", f"-{BEST}", limit=ROWS).ids.tolist()
+
+
+def test_offset_skips(shell: Shell, directory: Path) -> None:
+    shell("query", directory, "--limit", 10, "--json")
+    expected = json.loads(shell.out)["ids"][4:]
+    shell("query", directory, "--limit", 6, "--offset", 4, "--json")
+    assert json.loads(shell.out)["ids"] == expected
+
+
+def test_csv_is_as_rfc_4180_has_it(shell: Shell, directory: Path) -> None:
+    assert (
+        shell(
+            "query", directory, "tagIds is not null", "--limit", 5, "--fields", "url,tagIds,hasMeta", "--csv"
+        )
+        == 0
+    )
+    assert shell.out.count("\r\n") == 6
+    names, *rows = csv.reader(io.StringIO(shell.out, newline=""))
+    assert names == ["id", "url", "tagIds", "hasMeta"]
+    with bitdex.open(directory) as index:
+        for id, url, tags, has_meta in rows:
+            document = index.get(int(id))
+            assert (url, json.loads(tags), json.loads(has_meta)) == tuple(
+                document[name] for name in names[1:]
+            )
+    assert "next page" in shell.err
+
+
+def test_csv_cells_are_quoted_where_they_must(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_csv(["a", "b"], [['say "no"', None], ["two\nlines", "x,y"]])
+    assert capsys.readouterr().out == 'a,b\r\n"say ""no""",\r\n"two\nlines","x,y"\r\n'
+
+
+def test_count_and_get(shell: Shell, directory: Path) -> None:
+    with bitdex.open(directory) as index:
+        expected = index.count("nsfwLevel in [1, 16]")
+        document = index.get(int(index.ids()[0]))
+    shell("count", directory, "nsfwLevel in [1, 16]")
+    assert int(shell.out) == expected
+    shell("get", directory, document["id"], "--json")
+    assert json.loads(shell.out) == document
+    shell("get", directory, document["id"], "--fields", "url,tagIds")
+    assert [line.split()[0] for line in shell.out.splitlines()] == ["id", "url", "tagIds"]
+    assert shell.out.splitlines()[1].split() == ["url", document["url"]]
+
+
+def test_stats_and_explain(shell: Shell, directory: Path) -> None:
+    shell("stats", directory, "--json")
+    found = json.loads(shell.out)
+    shell("stats", directory)
+    assert f"{found['documents']:,} documents" in shell.out
+    assert all(phase in shell.out for phase in found["phases"])
+    shell("explain", directory, "nsfwLevel == 1 and not poi")
+    assert [line.split()[1] for line in shell.out.splitlines()] == ["action", "start", "and"]
+
+
+def test_check_exits_with_1_when_there_are_findings(shell: Shell, directory: Path, tmp_path: Path) -> None:
+    import shutil
+
+    assert shell("check", directory) == 0
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    with open(copy / "documents" / "data.bin", "r+b") as data:
+        data.seek(300)
+        byte = data.read(1)
+        data.seek(300)
+        data.write(bytes([byte[0] ^ 1]))
+    assert shell("check", copy) == 1
+    assert "data.bin: offset" in shell.out
+    assert shell.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["count", "INDEX", "nsfwLevl == 1"], "unknown field 'nsfwLevl'"),
+        (["count", "INDEX", "nsfwLevel == 'a'"], "nsfwLevel takes a whole number"),
+        (["count", "INDEX", "tagIds hs 3"], "expected `and`, `or` or the end"),
+        (["query", "INDEX", "--sort", "-type"], "not a sort field"),
+        (["query", "INDEX", "--after", "nonsense"], "A cursor is 'value:slot'"),
+        (["query", "INDEX", "--limit", "0"], "limit: 0"),
+        (["get", "INDEX", "4000000000"], "there is no document 4000000000"),
+        (["count", "INDEX/nowhere"], "there is no index here"),
+        (["create", "INDEX", "--schema", "missing.yaml"], "no such configuration file"),
+        (["dump", "INDEX", "--phases", "missing.yaml", "--from", "."], "no such configuration file"),
+    ],
+)
+def test_an_error_is_said_and_exits_with_1(
+    shell: Shell, directory: Path, arguments: list[str], message: str
+) -> None:
+    assert shell(*[argument.replace("INDEX", str(directory)) for argument in arguments]) == 1
+    assert shell.out == ""
+    assert shell.err.startswith("bitdex: ")
+    assert message in shell.err
+    assert "Traceback" not in shell.err
+
+
+def test_usage_errors_exit_with_2(shell: Shell, directory: Path) -> None:
+    assert shell("query", directory, "--json", "--csv") == 2
+    assert shell("get", directory, "seven") == 2
+
+
+def test_warmup_makes_all_kernels_ready(shell: Shell) -> None:
+    assert shell("warmup") == 0
+    from bitdex.kernels.jit import JIT_ENABLED, registry
+
+    assert shell.out.startswith(f"{len(registry) if JIT_ENABLED else 0} kernels ready in ")
+
+
+def run(*arguments: object, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from bitdex.cli import main; main()", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_reader_that_goes_away_is_no_error(directory: Path) -> None:
+    with run("query", directory, "--limit", ROWS, "--csv") as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert "Traceback" not in errors and "BrokenPipe" not in errors
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom bitdex.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print('heavy:', {'numpy', 'numba', 'pandas', 'pyarrow', 'rich'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("heavy: set()\n")
+    for name in ("create", "dump", "query", "count", "get", "stats", "check", "explain", "warmup", "sample"):
+        assert f"\n  {name} " in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (True, "true"),
+        ([1, 2], "[1, 2]"),
+        ([1, 2, 3, 4, 5, 6], "[1, 2, 3, 4, +2]"),
+        ("two\nlines", "two lines"),
+        ("x" * 60, "x" * 53 + "..."),
+    ],
+)
+def test_cells(value: object, shown: str) -> None:
+    assert output.cell(value) == shown
+
+
+def test_tables_align_numbers_right() -> None:
+    assert output.table(["name", "n"], [["a", 5], ["long", 1234]]) == "name     n\na        5\nlong  1234"
