@@ -63,7 +63,7 @@ class BitmapSilo:
 
     def get_values(self, field: int, values: list[int]) -> list[BitMap]:
         """Return the bitmaps of several values of a filter field."""
-        if 0 <= min(values) and max(values) < WIDE:
+        if min(values) >= 0 and max(values) < WIDE:
             first = field << 48
             return self.get_many([first | value for value in values])
         stored = [self.stored_value(field, value) for value in values]

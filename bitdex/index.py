@@ -1,21 +1,5 @@
-"""Index: the object a user holds. A directory with a schema, documents, bitmaps and dictionaries.
+"""Index: the object a user holds: load dumps into it, query it, read documents (files: `bitdex.store`)."""
 
-::
-
-    schema.json          the index definition
-    commit.bin           the sequence that counts, in two alternating records
-    fields.bin           field name -> number
-    dictionaries.bin     label -> number
-    dumps.json           the phases that were loaded
-    documents/  bitmaps/ two silos
-
-A commit: both silos prepare (their meta records name the new sequence), dictionaries and
-the record of phases are written, then ``commit.bin``. Each silo is opened at the
-sequence that ``commit.bin`` names, so they agree after a crash at any step.
-"""
-
-import json
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -25,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
-from bitdex.dictionaries import Dictionaries
-from bitdex.documents import SETTLED_HEADROOM, DocSilo
-from bitdex.dump.log import PhaseLog, PhaseResult
+from bitdex.documents import DocSilo
 from bitdex.errors import ClosedError, InvalidError, LockedError, NotFoundError
-from bitdex.formats import meta as meta_format
 from bitdex.page import Documents, Page, Request
+from bitdex.phase_log import PhaseResult
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
 from bitdex.query.clauses import Clause
@@ -41,8 +22,8 @@ from bitdex.query.expression import to_clause
 from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
-from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
+from bitdex.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +32,6 @@ if TYPE_CHECKING:
     from bitdex.dump.sources import Sources
 
 SLOTS = 1 << 32
-WASTE = 0.2
 
 
 def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
@@ -70,25 +50,13 @@ def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
     InvalidError
         If the definition is wrong, or the directory is not empty.
     """
-    directory = Path(path)
     definition = schema if isinstance(schema, Schema) else Schema.load(schema)
-    if filesystem.exists(directory) and filesystem.list_directory(directory):
-        raise InvalidError(
-            f"{directory}: the directory is not empty; open the index in it, or choose another"
-        )
-    filesystem.make_directory(directory)
-    files = _Files(directory)
-    record = meta_format.blank(secrets.randbits(63) + 1, "index", 0, 0, 8)
-    content = json.dumps(definition.to_mapping(), indent=1) + "\n"
-    filesystem.write_whole(files.schema, content.encode(), sync != "none")
-    filesystem.write_whole(
-        files.commit, meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0"), sync != "none"
-    )
-    return Index(directory, "w", sync)
+    Store.create(Path(path), definition, sync)
+    return Index(Path(path), "w", sync)
 
 
-def open_index(path: str | Path, mode: str = "r", sync: str = "batch") -> "Index":
-    """Open an index: "r" to read, "w" to load dumps as well.
+def open_index(path: str | Path, mode: str = "w", sync: str = "batch") -> "Index":
+    """Open an index: "w" to load dumps and query, "r" to query only.
 
     Raises
     ------
@@ -98,70 +66,47 @@ def open_index(path: str | Path, mode: str = "r", sync: str = "batch") -> "Index
     return Index(Path(path), mode, sync)
 
 
-class _Files:
-    """The names of an index's files."""
-
-    def __init__(self, directory: Path):
-        self.directory = directory
-        self.schema = directory / "schema.json"
-        self.commit = directory / "commit.bin"
-        self.fields = directory / "fields.bin"
-        self.dictionaries = directory / "dictionaries.bin"
-        self.dumps = directory / "dumps.json"
-        self.documents = directory / "documents"
-        self.bitmaps = directory / "bitmaps"
-
-
 class Index:
     """An index opened for reading or writing.
 
-    Any number of threads may query it, one at a time may load. Use it as a context
+    Any number of threads may query it while nobody loads; to query while another thread
+    or process loads, open the index once more with mode "r". Use it as a context
     manager, or close it.
-
-    Attributes
-    ----------
-    schema : Schema
-    documents : DocSilo
-    bitmaps : BitmapSilo
     """
 
-    def __init__(self, directory: Path, mode: str = "r", sync: str = "batch"):
-        self._files = _Files(directory)
-        if mode not in ("r", "w"):
-            raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
-        if not filesystem.exists(self._files.commit):
-            raise NotFoundError(
-                f"{directory}: there is no index here (no commit.bin); bitdex.create makes one"
-            )
-        self.mode, self._sync = mode, sync
-        self.schema = Schema.load(json.loads(filesystem.read(self._files.schema)))
-        self._closed = False
-        self._load()
-
-    def _load(self) -> None:
-        files = self._files
-        self._commit_record = meta_format.decode(filesystem.read(files.commit), None, str(files.commit))
-        identity, at = (int(self._commit_record[name][0]) for name in ("identity", "sequence"))
-        self._registry = FieldRegistry(files.fields, identity)
-        self._dictionaries = Dictionaries(files.dictionaries, identity)
-        self._log = PhaseLog(files.dumps, at)
-        self.bitmaps = BitmapSilo.open(files.bitmaps, self._silo_mode, at, self._sync, self._dictionaries)
-        self.documents = DocSilo.open(
-            files.documents, self._silo_mode, at, self._sync, self.schema, self._registry, self._dictionaries
-        )
+    def __init__(self, directory: Path, mode: str = "w", sync: str = "batch"):
+        self._store = Store(directory, mode, sync)
         self._snapshot: Snapshot | None = None
+        self._closed = False
 
     @property
-    def _silo_mode(self) -> str:
-        return "w" if not filesystem.exists(self._files.bitmaps / "meta.bin") else self.mode
+    def path(self) -> Path:
+        """The directory of the index."""
+        return self._store.directory
+
+    @property
+    def schema(self) -> Schema:
+        """The index definition."""
+        return self._store.schema
+
+    @property
+    def documents(self) -> DocSilo:
+        """The documents, by slot."""
+        return self._store.documents
+
+    @property
+    def bitmaps(self) -> BitmapSilo:
+        """The bitmaps, by field and value."""
+        return self._store.bitmaps
 
     @property
     def snapshot(self) -> Snapshot:
         """The committed state that queries see."""
         if self._closed:
-            raise ClosedError(f"{self._files.directory}: the index was closed")
+            raise ClosedError(f"{self.path}: the index was closed")
         if self._snapshot is None:
-            self._snapshot = Snapshot(self.schema, self._registry, self._dictionaries, self.bitmaps)
+            store = self._store
+            self._snapshot = Snapshot(store.schema, store.registry, store.dictionaries, store.bitmaps)
         return self._snapshot
 
     # -- loading ---------------------------------------------------------------------------
@@ -196,71 +141,32 @@ class Index:
             Rows read, applied, filtered and rejected, with examples, of each phase.
             A phase that was loaded before replaces what it wrote then.
         """
-        if self.mode != "w":
-            raise LockedError(f'{self._files.directory}: opened for reading; open it with mode="w"')
+        if self._store.mode != "w":
+            raise LockedError(f'{self.path}: opened for reading; open it with mode="w"')
         from bitdex.dump.phases import load_phases
         from bitdex.dump.sources import Sources
 
         chosen = _choose(load_phases(phases, self.schema), only)
         tables, moment = Sources(source), time.time() if now is None else now
         results = [self._load_phase(phase, tables, moment, progress) for phase in chosen]
-        self._settle()
+        self._store.settle()
+        self._snapshot = None
         return results
 
     def _load_phase(self, phase: "Phase", tables: "Sources", now: float, progress: Any) -> PhaseResult:
         from bitdex.dump.load import PhaseLoad
         from bitdex.dump.progress import reporter
 
-        load = PhaseLoad(
-            phase,
-            self.schema,
-            self.documents,
-            self.bitmaps,
-            self._registry,
-            self._dictionaries,
-            self._log,
-            self._files.directory / "temporary",
-            now,
-        )
         try:
             with reporter(progress, phase.name, tables.size(phase)) as report:
-                result = load.run(tables, report, self._sync != "none")
-            self._commit(result.sequence)
+                result = PhaseLoad(phase, self._store, now).run(tables, report)
+            self._store.commit(result.sequence)
         except BaseException:
-            self._reopen()
+            self._store.reopen()
             raise
-        return result
-
-    def _commit(self, sequence: int) -> None:
-        """Make `sequence` the state of the index: the silos are prepared, everything else is on disk."""
-        record = self._commit_record.copy()
-        record["sequence"] = sequence
-        record["commit"] += 1
-        descriptor = filesystem.open_write(self._files.commit)
-        try:
-            filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
-            if self._sync != "none":
-                filesystem.sync(descriptor)
         finally:
-            filesystem.close(descriptor)
-        self._commit_record = record
-        self._snapshot = None
-        self.documents.silo.finish()
-        self.bitmaps.silo.finish()
-
-    def _reopen(self) -> None:
-        """Go back to the committed state after a phase that failed."""
-        self.documents.silo.close()
-        self.bitmaps.silo.close()
-        self._load()
-
-    def _settle(self) -> None:
-        """Rewrite a silo of which merges have left more than a fifth unused."""
-        if self.documents.silo.waste > WASTE:
-            self.documents.silo.rewrite(SETTLED_HEADROOM)
-        if self.bitmaps.silo.dead_ratio > WASTE:
-            self.bitmaps.silo.rewrite()
-        self._snapshot = None
+            self._snapshot = None
+        return result
 
     # -- queries ---------------------------------------------------------------------------
 
@@ -386,7 +292,7 @@ class Index:
     @property
     def phases(self) -> list[PhaseResult]:
         """The phases that were loaded, with counts, times and rejects."""
-        return list(self._log)
+        return list(self._store.log)
 
     def labels(self, field: str) -> dict[int, str]:
         """Return the labels of a low-cardinality field by number."""
@@ -401,8 +307,8 @@ class Index:
         """Return counts and sizes of the index and its silos."""
         return {
             "documents": len(self.snapshot.alive),
-            "sequence": int(self._commit_record["sequence"][0]),
-            "phases": [run.name for run in self._log],
+            "sequence": self._store.sequence,
+            "phases": [run.name for run in self._store.log],
             "silos": {"documents": self.documents.silo.stats(), "bitmaps": self.bitmaps.silo.stats()},
         }
 
@@ -419,8 +325,7 @@ class Index:
         """Release files and threads. Closing twice is allowed."""
         if not self._closed:
             self._closed = True
-            self.documents.silo.close()
-            self.bitmaps.silo.close()
+            self._store.close()
 
     def __enter__(self) -> "Index":
         return self
@@ -431,7 +336,7 @@ class Index:
     def __repr__(self) -> str:
         if self._closed:
             return f"<Index {self.schema.name!r}, closed>"
-        return f"<Index {self.schema.name!r}: {len(self):,} documents in {self._files.directory}>"
+        return f"<Index {self.schema.name!r}: {len(self):,} documents in {self.path}>"
 
 
 def _choose(phases: "tuple[Phase, ...]", only: Sequence[str] | None) -> "list[Phase]":

@@ -6,6 +6,7 @@ fit its types is parsed again as text, and each row that cannot be used is rejec
 its line number and the reason; the others stay. Rows in = rows out + rejects.
 """
 
+import codecs
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,20 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 
 from bitdex import filesystem
+from bitdex.dump.cells import EXPECTED, FALSE, NOT_UTF8, TRUE, TYPES, convert_text
 from bitdex.errors import InvalidError, NotFoundError
+from bitdex.kernels.csv_rows import find_row_end
 from bitdex.kernels.integer_csv import count_lines, parse_integers
 
 BLOCK = 8 << 20  # bytes of text parsed at a time
 ROWS = 1 << 19  # rows of a frame taken at a time
-TRUE = ["t", "true", "True", "TRUE", "T", "1"]
-FALSE = ["f", "false", "False", "FALSE", "F", "0"]
-TYPES = {
-    "integer": pa.int64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "float": pa.float64(),
-    "any": pa.string(),
-}
 EXAMPLES = 3
 QUOTE, NEWLINE = 34, 10
 
@@ -129,45 +123,72 @@ class TextSource:
         missing = [name for name in kinds if name not in self.names]
         if missing:
             raise InvalidError(
-                f"{what}: column {missing[0]!r} is not in {path.name}; it has {', '.join(self.names)}"
+                f"{what}: column {missing[0]!r} is not in {path.name}; it has {_listed(self.names)}"
             )
 
     def blocks(self) -> Iterator[Block]:
         """Yield the file block by block; the last line needs no line break."""
         at, row = self._start, 1
         while at < len(self._data):
-            end = cut_rows(self._data, at, BLOCK)
-            block = self._parse(self._data[at:end], row)
-            row += block.rows + block.rejects.total
-            yield block
+            end = cut_rows(self._data, at, BLOCK, self.delimiter)
+            unclosed = end < 0
+            end = -1 - end if unclosed else end
+            if end > at:
+                block = self._parse(self._data[at:end], row)
+                row += block.rows + block.rejects.total
+                yield block
+            if unclosed:
+                yield self._unclosed(end, row)
+                return
             at = end
 
+    def _unclosed(self, start: int, row: int) -> Block:
+        rejects, rest = Rejects(), self._data[start:]
+        shown = rest[:60].tobytes().decode(errors="replace")
+        rejects.add("a quote opens and never closes", [f"row {row}, {len(rest):,} bytes to the end: {shown!r}"])
+        return Block({name: pa.nulls(0, TYPES[kind]) for name, kind in self.kinds.items()}, 0, len(rest), row, rejects)
+
     def _header(self, names: Sequence[str]) -> list[str]:
-        end = cut_rows(self._data, self._start, 1)
-        first = self._data[self._start : end]
-        parsed = self._read(first, None, {}).to_pydict() if len(first) else {}
-        found = [str(cells[0]).strip() if cells and cells[0] is not None else "" for cells in parsed.values()]
+        first, end = b"", self._start
+        while not first and end < len(self._data):  # empty lines before the header
+            start, end = end, cut_rows(self._data, end, 1, self.delimiter)
+            end = len(self._data) if end < 0 else end
+            first = self._data[start:end].tobytes().strip(b"\r\n")
+        found = self._names_in(first) if first else []
         if not names or found == list(names):
             self._start = end
             names = found
         if len(set(names)) != len(names):
-            raise InvalidError(f"{self.what}: {self.path.name} has a column name twice: {', '.join(names)}")
+            raise InvalidError(f"{self.what}: {self.path.name} has a column name twice: {_listed(names)}")
         return list(names)
+
+    def _names_in(self, line: bytes) -> list[str]:
+        """Return the cells of the first line."""
+        try:
+            cells = self._read(np.frombuffer(line + b"\n", np.uint8), None, {}).to_pydict().values()
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            raise InvalidError(
+                f"{self.what}: the first line of {self.path.name} cannot be read: {error}; "
+                "a table is UTF-8 text, one line a row"
+            ) from None
+        return [str(one[0]).strip() if one and one[0] is not None else "" for one in cells]
 
     def _parse(self, text: np.ndarray, first: int) -> Block:
         columns = self._parse_integers(text)
         if columns is not None:
             return Block(columns, len(next(iter(columns.values()))), len(text), first)
-        rejects = Rejects()
-        types = {name: TYPES[kind] for name, kind in self.kinds.items()}
-        try:
-            table = self._read(text, rejects, types)
-        except pa.ArrowInvalid:
+        marked = _as_utf8(text)
+        if marked is text:
             rejects = Rejects()
-            table = self._read(text, rejects, dict.fromkeys(self.kinds, pa.string()))
-            return self._convert(table, first, len(text), rejects)
-        columns = {name: _one_chunk(table.column(name)) for name in self.kinds}
-        return Block(columns, table.num_rows, len(text), first, rejects)
+            try:
+                table = self._read(text, rejects, {name: TYPES[kind] for name, kind in self.kinds.items()})
+                columns = {name: _one_chunk(table.column(name)) for name in self.kinds}
+                return Block(columns, table.num_rows, len(text), first, rejects)
+            except pa.ArrowInvalid:
+                pass  # a cell does not fit its type
+        rejects = Rejects()
+        table = self._read(marked, rejects, dict.fromkeys(self.kinds, pa.string()))
+        return self._convert(table, first, len(text), rejects)
 
     def _parse_integers(self, text: np.ndarray) -> dict[str, pa.Array] | None:
         """Return the columns of a block in which every cell is an integer, or None."""
@@ -219,7 +240,7 @@ class TextSource:
                 quoted_strings_can_be_null=True,
                 true_values=TRUE,
                 false_values=FALSE,
-                check_utf8=True,
+                check_utf8=False,  # `_as_utf8` has
             ),
         )
 
@@ -233,85 +254,56 @@ class TextSource:
             bad = np.flatnonzero(~good & usable)
             if len(bad):
                 shown = [f"row {first + i}: {name} = {cells[int(i)].as_py()!r}" for i in bad[:EXAMPLES]]
-                rejects.add(f"{name}: not {_ARTICLES[kind]}", shown, len(bad))
+                rejects.add(f"{name}: not {EXPECTED[kind]}", shown, len(bad))
             usable &= good
         keep = pa.array(usable)
         columns = {name: array.filter(keep) for name, array in columns.items()}
         return Block(columns, int(usable.sum()), size, first, rejects)
 
 
-# What Arrow reads as well: hexadecimal integers, and the floats that are no numbers.
-_PATTERNS = {
-    "integer": r"^(-?\d{1,19}|0[xX][0-9a-fA-F]{1,16})$",
-    "float": r"^-?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:nan|inf|infinity))$",
-}
-_ARTICLES = {"integer": "an integer", "boolean": "a boolean (t, f, true, false, 0, 1)", "float": "a number"}
-
-
-def convert_text(cells: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
-    """Convert a text column; return it and which rows fit (a cell that does not fit becomes null)."""
-    if kind in ("string", "any"):
-        return cells, np.ones(len(cells), bool)
-    trimmed = pc.utf8_trim_whitespace(cells)
-    if kind == "boolean":
-        truths = pc.is_in(trimmed, pa.array(TRUE))
-        good = pc.or_(pc.or_(truths, pc.is_in(trimmed, pa.array(FALSE))), pc.is_null(cells))
-        return pc.if_else(pc.and_(good, pc.is_valid(cells)), truths, None), np.asarray(good)
-    text = pc.replace_substring_regex(trimmed, r"^\+", "")
-    text = _within_64_bits(text) if kind == "integer" else text
-    fits = pc.fill_null(pc.match_substring_regex(text, _PATTERNS[kind]), False)
-    good = pc.or_(fits, pc.is_null(cells))
-    return pc.if_else(fits, text, None).cast(TYPES[kind]), np.asarray(good)
-
-
-def _within_64_bits(text: pa.Array) -> pa.Array:
-    """Return integers without leading zeros, and null for those that have more than 64 bits."""
-    text = pc.replace_substring_regex(text, r"^(-?)0+(\d)", r"\1\2")
-    long = pc.fill_null(pc.match_substring_regex(text, r"^-?\d{19}$"), False)
-    if not pc.any(long).as_py():
-        return text
-    digits = pc.if_else(long, text, None).cast(pa.decimal128(38, 0))
-    low, high = (pa.scalar(bound).cast(digits.type) for bound in (-(2**63), 2**63 - 1))
-    fits = pc.and_(pc.less_equal(low, digits), pc.less_equal(digits, high))
-    return pc.if_else(pc.and_(long, pc.invert(pc.fill_null(fits, False))), None, text)
-
-
-def cut_rows(data: np.ndarray, start: int, wanted: int) -> int:
+def cut_rows(data: np.ndarray, start: int, wanted: int, delimiter: str) -> int:
     """Return the end of the rows that begin at `start` and have about `wanted` bytes.
 
-    A line break inside double quotes does not end a row.
+    A line break inside double quotes does not end a row. Where the quotes of the last
+    row never close, return ``-1 -`` the place where it begins.
     """
-    end = min(start + wanted, len(data))
-    if not (data[start:end] == QUOTE).any():
-        at = _find_newline(data, end)
-        if not (data[end:at] == QUOTE).any():
-            return at
-    return _cut_quoted(data, start, end)
+    least = min(start + wanted, len(data))
+    if not (data[start:least] == QUOTE).any():
+        end = _find_newline(data, least)
+        if not (data[least:end] == QUOTE).any():
+            return end
+    return int(find_row_end(data, start, least, ord(delimiter)))
 
 
 def _find_newline(data: np.ndarray, at: int) -> int:
+    """Return the place behind the first line break at ``at - 1`` or later."""
+    at = max(at - 1, 0)
     while at < len(data):
-        found = np.flatnonzero(data[at - 1 : at + 65536] == NEWLINE) if at else np.flatnonzero(data[:65536] == NEWLINE)
+        found = np.flatnonzero(data[at : at + 65536] == NEWLINE)
         if len(found):
-            return max(at - 1, 0) + int(found[0]) + 1
+            return at + int(found[0]) + 1
         at += 65536
     return len(data)
 
 
-def _cut_quoted(data: np.ndarray, start: int, end: int) -> int:
-    """Walk on from `end` until a line break with an even number of quotes before it."""
-    odd = int(np.count_nonzero(data[start:end] == QUOTE)) & 1
-    if end > start and not odd and data[end - 1] == NEWLINE:
-        return end
-    while end < len(data):
-        piece = data[end : end + 65536]
-        inside = (np.cumsum(piece == QUOTE) + odd) & 1
-        breaks = np.flatnonzero((piece == NEWLINE) & (inside == 0))
-        if len(breaks):
-            return end + int(breaks[0]) + 1
-        odd = int(inside[-1])
-        end += len(piece)
-    return len(data)
+def _as_utf8(text: np.ndarray) -> np.ndarray:
+    """Return text as it is, or with a mark for bytes that are no UTF-8, for their rows to be rejected."""
+    whole = pa.py_buffer(np.array([0, len(text)], np.int64))
+    try:
+        pa.LargeStringArray.from_buffers(1, whole, pa.py_buffer(text)).validate(full=True)
+        return text
+    except pa.ArrowInvalid:
+        return np.frombuffer(text.tobytes().decode(errors="bitdex-mark").encode(), np.uint8)
+
+
+codecs.register_error("bitdex-mark", lambda error: (NOT_UTF8, error.end))  # type: ignore[attr-defined]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [name if len(name) <= 40 else name[:40] + "..." for name in names[:20]]
+    if not shown:
+        return "no columns: it is empty"
+    return ", ".join(shown) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
 
 
 class ArrowSource:
@@ -343,7 +335,7 @@ class ArrowSource:
             if len(bad):
                 cells = batch.column(name)
                 shown = [f"row {first + i}: {name} = {cells[int(i)].as_py()!r}" for i in bad[:EXAMPLES]]
-                rejects.add(f"{name}: not {_ARTICLES[kind]}", shown, len(bad))
+                rejects.add(f"{name}: not {EXPECTED[kind]}", shown, len(bad))
             usable &= good
         if rejects.total:
             columns = {name: array.filter(pa.array(usable)) for name, array in columns.items()}

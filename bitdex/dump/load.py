@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
-from bitdex.bitmaps import BitmapChanges, BitmapSilo
+from bitdex.bitmaps import BitmapChanges
 from bitdex.columns import decode_columns
-from bitdex.dictionaries import Dictionaries
-from bitdex.documents import DocSilo, column_kind
+from bitdex.documents import column_kind
 from bitdex.dump.blocks import Block
 from bitdex.dump.grouping import Grouping
-from bitdex.dump.log import PhaseLog, PhaseResult
 from bitdex.dump.lookup import LookupTable
 from bitdex.dump.phases import Phase
 from bitdex.dump.postings import Postings
@@ -37,9 +34,10 @@ from bitdex.dump.sinks import DocumentSink, FieldSink, document_columns, union_o
 from bitdex.dump.sources import Sources
 from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
+from bitdex.phase_log import PhaseResult
 from bitdex.query.order import bitmap_of
-from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
+from bitdex.store import Store
 
 POSTINGS_MEMORY = 384 << 20
 Report = Callable[[int, int], None]  # rows, bytes
@@ -52,30 +50,19 @@ class _OutOfOrder(Exception):
 class PhaseLoad:
     """One run of one phase, up to the point where it can be committed."""
 
-    def __init__(
-        self,
-        phase: Phase,
-        schema: Schema,
-        documents: DocSilo,
-        bitmaps: BitmapSilo,
-        registry: FieldRegistry,
-        dictionaries: Dictionaries,
-        log: PhaseLog,
-        directory: Path,
-        now: float,
-    ):
-        self.phase, self.schema, self.log, self.now = phase, schema, log, now
-        self._documents, self._bitmaps = documents, bitmaps
-        self._registry, self._dictionaries = registry, dictionaries
-        self._directory = directory
-        self._earlier = log.get(phase.name)
+    def __init__(self, phase: Phase, store: Store, now: float):
+        self.phase, self.schema, self.log, self.now = phase, store.schema, store.log, now
+        self._documents, self._bitmaps = store.documents, store.bitmaps
+        self._registry, self._dictionaries = store.registry, store.dictionaries
+        self._directory, self._durable = store.directory / "temporary", store.durable
+        self._earlier = self.log.get(phase.name)
         self._check_shared_lists()
 
-    def run(self, sources: Sources, report: Report, durable: bool) -> PhaseResult:
+    def run(self, sources: Sources, report: Report) -> PhaseResult:
         """Read the phase's table and prepare everything; the caller commits the result's sequence."""
         started, clock = datetime.now(UTC), time.perf_counter()
         computed = self._computed_fields()
-        self._registry.ensure([*self.phase.targets, *(f.name for f in computed)], durable)
+        self._registry.ensure([*self.phase.targets, *(f.name for f in computed)], self._durable)
         self._numbers = {
             n: self._registry.number(n) for n in [*self.phase.targets, *(f.name for f in computed)]
         }
@@ -99,8 +86,8 @@ class PhaseLoad:
             started=started.isoformat(timespec="seconds"),
             **counts,
         )
-        self._dictionaries.save(durable)
-        self.log.record(result, durable)
+        self._dictionaries.save(self._durable)
+        self.log.record(result, self._durable)
         return result
 
     def _next_sequence(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bitdex.dump.blocks import Rejects, TextSource, ArrowSource
+from bitdex.dump.blocks import ArrowSource, Rejects, TextSource
 from bitdex.dump.evaluate import evaluate, to_mask
 from bitdex.dump.phases import Level, Lookup
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bitdex.dictionaries import Dictionaries
-from bitdex.dump.blocks import Block, Rejects, convert_text
+from bitdex.dump.blocks import Block, Rejects
+from bitdex.dump.cells import convert_text
 from bitdex.dump.evaluate import evaluate, to_mask
 from bitdex.dump.lookup import LookupTable, level_targets
 from bitdex.dump.phases import Phase

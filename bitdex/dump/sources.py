@@ -34,14 +34,14 @@ class Sources:
 
     def open(self, level: Level, kinds: Mapping[str, str]) -> TextSource | ArrowSource:
         """Open the table of a phase or lookup, to read these columns."""
-        what = f"phase {level.name!r}" if isinstance(level, Phase) else f"lookup {level.source!r}"
+        what = _named(level)
         table = self._find(level, what)
         tab = level.format == "tsv" or (isinstance(table, Path) and table.suffix == ".tsv")
         return open_source(table, kinds, level.columns, "\t" if tab else ",", what)
 
     def size(self, level: Level) -> int:
         """Return the bytes of a table, 0 where it has none on disk."""
-        table = self._find(level, "table")
+        table = self._find(level, _named(level))
         return filesystem.size(table) if isinstance(table, Path) else 0
 
     def _find(self, level: Level, what: str) -> Any:
@@ -67,3 +67,7 @@ class Sources:
             if filesystem.exists(path):
                 return path
         raise NotFoundError(f"{what}: there is no file {' or '.join(str(path) for path in paths[:3])}")
+
+
+def _named(level: Level) -> str:
+    return f"phase {level.name!r}" if isinstance(level, Phase) else f"lookup {level.source!r}"

@@ -34,7 +34,7 @@ class Indexes:
     def reopen(self, index: Index) -> Index:
         """Close an index and open it again for writing."""
         index.close()
-        return self.open(index._files.directory.name, "w")
+        return self.open(index.path.name, "w")
 
     def load(
         self, schema: Any, phases: Any, files: Mapping[str, str], now: float = 0, name: str = "index"
