@@ -7,6 +7,7 @@ because somebody may have them mapped. Tests put a recorder or a fault injector 
 place of these functions.
 """
 
+import fcntl
 import mmap
 import os
 import uuid
@@ -64,6 +65,11 @@ def allocate(descriptor: int, offset: int, length: int) -> None:
     """Reserve space on disk, so that later stores through a map cannot run out of it."""
     if length > 0:
         os.posix_fallocate(descriptor, offset, length)
+
+
+def lock(descriptor: int) -> None:
+    """Wait until no other process holds the lock of this file, and take it until the file is closed."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def sync(descriptor: int) -> None:

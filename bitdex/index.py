@@ -102,12 +102,15 @@ class Index:
     @property
     def snapshot(self) -> Snapshot:
         """The committed state that queries see."""
-        if self._closed:
-            raise ClosedError(f"{self.path}: the index was closed")
+        self._check_open()
         if self._snapshot is None:
             store = self._store
             self._snapshot = Snapshot(store.schema, store.registry, store.dictionaries, store.bitmaps)
         return self._snapshot
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self.path}: the index was closed")
 
     # -- loading ---------------------------------------------------------------------------
 
@@ -141,6 +144,7 @@ class Index:
             Rows read, applied, filtered and rejected, with examples, of each phase.
             A phase that was loaded before replaces what it wrote then.
         """
+        self._check_open()
         if self._store.mode != "w":
             raise LockedError(f'{self.path}: opened for reading; open it with mode="w"')
         from bitdex.dump.phases import load_phases
@@ -248,8 +252,8 @@ class Index:
         NotFoundError
             If there is no such document, or it is not visible yet.
         """
-        if not 0 <= id < SLOTS:
-            raise InvalidError(f"id: {id} is outside 0 to {SLOTS - 1}")
+        if not _is_slot(id):
+            raise InvalidError(f"id: {id!r} is no whole number from 0 to {SLOTS - 1}")
         if id not in self.snapshot.alive:
             raise NotFoundError(f"there is no document {id}")
         return self.documents.get(int(id), fields)
@@ -285,7 +289,7 @@ class Index:
         return len(self.snapshot.alive)
 
     def __contains__(self, id: int) -> bool:
-        return id in self.snapshot.alive
+        return _is_slot(id) and id in self.snapshot.alive
 
     # -- state -----------------------------------------------------------------------------
 
@@ -299,9 +303,10 @@ class Index:
         known = self.schema.field(field)
         if not known.is_labelled:
             raise InvalidError(f"field {field!r} has no labels; it is a {known.kind}")
-        return (
-            dict(self._dictionaries.labels(self._registry.number(field))) if field in self._registry else {}
-        )
+        store = self._store
+        if field not in store.registry:
+            return {}
+        return dict(store.dictionaries.labels(store.registry.number(field)))
 
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the index and its silos."""
@@ -351,6 +356,10 @@ def _choose(phases: "tuple[Phase, ...]", only: Sequence[str] | None) -> "list[Ph
 def _check_count(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InvalidError(f"{name}: {value!r} is no whole number of at least {least}")
+
+
+def _is_slot(id: Any) -> bool:
+    return isinstance(id, int | np.integer) and not isinstance(id, bool) and 0 <= id < SLOTS
 
 
 def _outside(slots: np.ndarray, alive: BitMap) -> BitMap:

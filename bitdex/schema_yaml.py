@@ -58,7 +58,7 @@ MAPPING_KEYS = (*MAPPING_TEXTS, *MAPPING_FLAGS, "string_map", "default")
 
 def read_schema(source: str | Path | Mapping[str, Any]) -> Schema:
     """Make a schema from a YAML or JSON file or from its content."""
-    content = source if isinstance(source, Mapping) else read_configuration(source)
+    content = read_configuration(source) if isinstance(source, str | Path) else source
     root = Section(content, "", ROOT_KEYS)
     config = root.section("config", CONFIG_KEYS) or Section({}, "config", CONFIG_KEYS)
     data = root.section("data_schema", DATA_KEYS) or Section({}, "data_schema", DATA_KEYS)

@@ -5,7 +5,6 @@ user's cache directory (see `bitdex.kernels.jit`); a lock file beside it makes a
 wait and then read what the first has compiled.
 """
 
-import fcntl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +60,7 @@ def _locked(directory: Path) -> Iterator[None]:
     filesystem.make_directory(directory)
     descriptor = filesystem.open_write(directory / "warmup.lock")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        filesystem.lock(descriptor)
         yield
     finally:
         filesystem.close(descriptor)

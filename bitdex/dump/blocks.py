@@ -145,8 +145,12 @@ class TextSource:
     def _unclosed(self, start: int, row: int) -> Block:
         rejects, rest = Rejects(), self._data[start:]
         shown = rest[:60].tobytes().decode(errors="replace")
-        rejects.add("a quote opens and never closes", [f"row {row}, {len(rest):,} bytes to the end: {shown!r}"])
-        return Block({name: pa.nulls(0, TYPES[kind]) for name, kind in self.kinds.items()}, 0, len(rest), row, rejects)
+        rejects.add(
+            "a quote opens and never closes", [f"row {row}, {len(rest):,} bytes to the end: {shown!r}"]
+        )
+        return Block(
+            {name: pa.nulls(0, TYPES[kind]) for name, kind in self.kinds.items()}, 0, len(rest), row, rejects
+        )
 
     def _header(self, names: Sequence[str]) -> list[str]:
         first, end = b"", self._start
@@ -195,7 +199,9 @@ class TextSource:
         if not self._integers:
             return None
         wanted = list(self.kinds)
-        targets = np.array([wanted.index(n) if n in self.kinds else len(wanted) for n in self.names], np.int64)
+        targets = np.array(
+            [wanted.index(n) if n in self.kinds else len(wanted) for n in self.names], np.int64
+        )
         rows = count_lines(text) + 1
         out = np.empty(rows * (len(wanted) + 1), np.int64)
         found = parse_integers(text, np.uint8(ord(self.delimiter)), targets, rows, out)
@@ -203,7 +209,9 @@ class TextSource:
             self._integers = False
             return None
         return {
-            name: pa.Array.from_buffers(pa.int64(), found, [None, pa.py_buffer(out[i * rows : i * rows + found])])
+            name: pa.Array.from_buffers(
+                pa.int64(), found, [None, pa.py_buffer(out[i * rows : i * rows + found])]
+            )
             for i, name in enumerate(wanted)
         }
 
@@ -349,10 +357,16 @@ def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
         array = array.dictionary_decode()
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or array.type == TYPES[kind]:
         return array, everything
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or array.type == pa.string_view():
+    if (
+        pa.types.is_string(array.type)
+        or pa.types.is_large_string(array.type)
+        or array.type == pa.string_view()
+    ):
         return convert_text(array.cast(pa.string()), kind)
     if kind == "boolean" and pa.types.is_integer(array.type):
-        return array.cast(pa.bool_()), np.asarray(pc.fill_null(pc.is_in(array, pa.array([0, 1], array.type)), True))
+        return array.cast(pa.bool_()), np.asarray(
+            pc.fill_null(pc.is_in(array, pa.array([0, 1], array.type)), True)
+        )
     if kind == "any":
         return array, everything
     if pa.types.is_floating(array.type) and kind == "integer":

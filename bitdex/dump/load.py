@@ -215,7 +215,7 @@ class PhaseLoad:
     # -- running again ---------------------------------------------------------------------
 
     def _check_shared_lists(self) -> None:
-        """Refuse to run a phase again whose lists another phase has added to: they could not be told apart."""
+        """Refuse to run a phase again whose lists another phase has added to."""
         if self._earlier is None:
             return
         for other in self.log:

@@ -58,7 +58,8 @@ def decode(data: bytes, identity: int | None = None, name: str = "dictionaries.b
             raise CorruptError(f"{name}: offset {at}: expected an entry, found the end of the file")
         entry = np.frombuffer(data, ENTRY, 1, at)[0]
         at += ENTRY.itemsize
-        text = data[at : at + int(entry["size"])]
-        labels.append(Label(int(entry["field"]), int(entry["label"]), header.text(text, int(entry["size"]), name, at)))
-        at += int(entry["size"])
+        size = int(entry["size"])
+        text = header.text(data[at : at + size], size, name, at)
+        labels.append(Label(int(entry["field"]), int(entry["label"]), text))
+        at += size
     return labels

@@ -58,7 +58,8 @@ def decode(data: bytes, identity: int | None = None, name: str = "fields.bin") -
             raise CorruptError(f"{name}: offset {at}: expected an entry, found the end of the file")
         entry = np.frombuffer(data, ENTRY, 1, at)[0]
         at += ENTRY.itemsize
-        text = data[at : at + int(entry["size"])]
-        entries.append(Entry(int(entry["field"]), header.text(text, int(entry["size"]), name, at), bool(entry["dropped"])))
-        at += int(entry["size"])
+        size = int(entry["size"])
+        text = header.text(data[at : at + size], size, name, at)
+        entries.append(Entry(int(entry["field"]), text, bool(entry["dropped"])))
+        at += size
     return entries
