@@ -21,10 +21,11 @@ MODULES = {
 LAYERS = [
     ["errors"],
     ["kernels", "formats", "filesystem"],
-    ["silo", "columns", "configuration", "registry", "dictionaries"],
+    ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache"],
+    ["store"],
     ["dump", "query", "frames", "page"],
-    ["index", "sample", "warmup"],
+    ["index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

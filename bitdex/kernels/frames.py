@@ -4,18 +4,35 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.checksum import crc_update
+from bitdex.kernels.checksum import crc_byte, crc_update, crc_word
 from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
 from bitdex.kernels.memory import copy, load32, load64, store32, store64
 
 HEAD = 24
 COMMIT = np.uint64(0x10)
-PREFETCH = 16
+_HALF = np.uint64(32)
+
+
+@device
+def _frame_crc(key: Any, order: Any, values: Any, start: Any, size: Any, seed: Any) -> Any:
+    """Return the checksum of a frame from its parts.
+
+    Reading the frame back would wait until its cache line has arrived and taken the stores.
+    """
+    state = crc_word(~seed, np.uint64(size) | key << _HALF)
+    state = crc_word(state, key >> _HALF | order << _HALF)
+    if size >= 4:
+        state = crc_word(state, order >> _HALF | np.uint64(load32(values, start)) << _HALF)
+        return np.uint32(~crc_update(state, values, start + 4, size - 4))
+    for shift in range(32, 64, 8):
+        state = crc_byte(state, np.uint8((order >> np.uint64(shift)) & np.uint64(0xFF)))
+    return np.uint32(~crc_update(state, values, start, size))
 
 
 @device
 def put_frame(key: Any, order: Any, values: Any, start: Any, size: Any, seed: Any, out: Any, at: Any) -> Any:
     """Write one frame at ``out[at:]``; return the bytes taken, padding included."""
+    store32(out, at, _frame_crc(key, order, values, start, size, seed))
     store32(out, at + 4, np.uint32(size))
     store64(out, at + 8, key)
     store64(out, at + 16, order)
@@ -23,7 +40,6 @@ def put_frame(key: Any, order: Any, values: Any, start: Any, size: Any, seed: An
     if tail:  # zero the padding first, the payload then covers the rest of the word
         store64(out, at + HEAD + size - tail, np.uint64(0))
     copy(out, at + HEAD, values, start, size)
-    store32(out, at, ~crc_update(~seed, out, at + 4, 20 + size))
     return (HEAD + size + 7) & ~7
 
 
@@ -36,6 +52,28 @@ def frame_holds(data: Any, at: Any, end: Any, seed: Any) -> Any:
     if size > end - at - HEAD:
         return False
     return np.uint32(~crc_update(~seed, data, at + 4, 20 + size)) == load32(data, at)
+
+
+@device
+def is_frame_of(key: Any, size: Any, data: Any, at: Any, seed: Any) -> Any:
+    """Tell whether the frame of `key` with `size` bytes of payload lies, whole and right, at `at`."""
+    if at < 0 or size < 0 or at + HEAD + size > len(data):
+        return False
+    if np.int64(load32(data, at + 4)) != size or load64(data, at + 8) != key:
+        return False
+    return np.uint32(~crc_update(~seed, data, at + 4, 20 + size)) == load32(data, at)
+
+
+@kernel(r_i64, i64, i64, returns=i64)
+def check_offsets(offsets: Any, end: Any, longest: Any) -> Any:
+    """Return the first value that does not lie in ``0..end`` or passes `longest` bytes, or -1."""
+    if offsets[0] < 0 or offsets[0] > end:
+        return 0
+    for i in range(len(offsets) - 1):
+        size = offsets[i + 1] - offsets[i]
+        if size < 0 or size > longest or offsets[i + 1] > end:
+            return i
+    return -1
 
 
 @kernel(r_i64, i64, w_i64)
@@ -76,7 +114,7 @@ def write_frames(
     base: Any,
     out: Any,
 ) -> None:
-    """Write the frames ``lo..hi`` at ``places - base`` in `out`; `order` has a word for each, or one for all."""
+    """Write the frames ``lo..hi`` at ``places - base`` in `out`; `order` has one word each or for all."""
     each = len(order) > 1
     for i in range(lo, hi):
         word = order[i] if each else order[0]

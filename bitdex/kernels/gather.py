@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.checksum import crc_update
-from bitdex.kernels.frames import frame_holds
+from bitdex.kernels.frames import frame_holds, is_frame_of
 from bitdex.kernels.hash_index import find_entry, home, homes_of, warm
 from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
 from bitdex.kernels.memory import copy, load32, load64, prefetch
@@ -89,16 +88,6 @@ def _warm_frame(data: Any, place: Any, size: Any) -> None:
 
 
 @device
-def _single_holds(data: Any, place: Any, size: Any, key: Any, seed: Any) -> Any:
-    """Tell whether the frame of `key` with `size` bytes of payload lies, whole and right, at `place`."""
-    if size < 0 or place < 0 or place + HEAD + size > len(data):
-        return False
-    if np.int64(load32(data, place + 4)) != size or load64(data, place + 8) != key:
-        return False
-    return np.uint32(~crc_update(~seed, data, place + 4, 20 + size)) == load32(data, place)
-
-
-@device
 def _copy_range(
     data: Any, keys: Any, places: Any, seed: Any, lo: Any, hi: Any, start: Any, offsets: Any, out: Any
 ) -> Any:
@@ -108,7 +97,7 @@ def _copy_range(
             _warm_frame(data, places[i + AHEAD], offsets[i + AHEAD + 1])
         size = offsets[i + 1]
         if places[i] >= 0:
-            if not _single_holds(data, places[i], size, keys[i], seed):
+            if not is_frame_of(keys[i], size, data, places[i], seed):
                 return i
             copy(out, at, data, places[i] + HEAD, size)
         at += size
@@ -155,7 +144,7 @@ def find_single(table: Any, data: Any, key: Any, seed: Any, size: Any) -> Any:
         return FOLDED
     place = np.int64(table[3 * entry + 1])
     size[0] = np.int64(extent & _LOW) - HEAD
-    return place if _single_holds(data, place, size[0], key, seed) else DAMAGED
+    return place if is_frame_of(key, size[0], data, place, seed) else DAMAGED
 
 
 @kernel(r_u8, r_u64, r_i64, r_i64, u32, w_i64, returns=i64)
@@ -195,7 +184,8 @@ def list_base_frames(data: Any, places: Any, lengths: Any, counts: Any, starts: 
                 seen = 0
             else:
                 seen = 0 if kind == PUT else seen
-                out[starts[i] + seen] = at
+                if seen < counts[i]:  # a record that a later frame cuts off may have more
+                    out[starts[i] + seen] = at
                 seen += 1
             at += (HEAD + np.int64(load32(data, at + 4)) + 7) & ~7
 

@@ -205,10 +205,15 @@ def build_index(
     keys: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, allocated: np.ndarray
 ) -> np.ndarray:
     """Return a table of these entries (all uint64, shape (n,))."""
-    room = len(keys)
+    return build_table([(keys, offsets, extents(lengths, allocated))])
+
+
+def build_table(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return a table of entries given in parts: keys, offsets and third words (all uint64)."""
+    room = sum(len(keys) for keys, _, _ in parts)
     while True:
         table = new_table(room)
-        if insert_entries(keys, offsets, extents(lengths, allocated), table) >= 0:
+        if all(insert_entries(*part, table) >= 0 for part in parts):
             return table
         room += room // 4 + 1
 

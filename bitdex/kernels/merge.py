@@ -4,74 +4,149 @@ Several threads work on one table and one map without locks: each owns the keys 
 mixed value falls into its part, takes all their frames in order, and writes only their
 entries, their headroom and its own arenas. Arenas of a part ascend in the file, so of
 two regions of one key the later one is the valid one.
+
+A frame passes three stages, each far enough behind the one before that what it needs has
+arrived from memory: fetch the home of its key, find the entry and fetch the headroom,
+write. Entries found wait in a ring.
 """
 
 from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.frames import frame_holds
+from bitdex.kernels.frames import frame_holds, put_frame
 from bitdex.kernels.hash_index import find_entry, home, homes_of, warm
-from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u8, r_u64, u32, w_i64, w_u8, w_u64
+from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
 from bitdex.kernels.memory import copy, load32, load64, prefetch, store64
-from bitdex.kernels.records import DELETE, HEAD, MERGE, PUT, REGION, allocation, kind_of, put_region
+from bitdex.kernels.records import (
+    DELETE,
+    HEAD,
+    MAX_ALLOCATED,
+    MERGE,
+    PUT,
+    REGION,
+    allocation,
+    kind_of,
+    put_region,
+)
 
-AHEAD = 16
+AHEAD = 16  # frames between two stages; the size of the ring
+_RING = AHEAD - 1
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
-# what merge_frames reports about a frame in `outcome`
+# what happened to a frame: `outcome`
 WAITING, IN_PLACE, RELOCATED, MISSING, DELETED, TOO_LONG, DAMAGED = 0, 1, 2, 3, 4, 5, 6
 OUTCOMES = ("waiting", "in_place", "relocated", "missing", "deleted", "too_long", "damaged")
-MAX_RECORD = (1 << 32) - 4096
+ARENA, ARENA_END, DEAD, NEEDED = 0, 1, 2, 3  # words of `state`
+HEADROOM, MINIMUM, ALIGNMENT = 0, 1, 2  # words of `geometry`
+
+
+@kernel(r_u64, i64, i64, w_i64, returns=i64)
+def own_rows(keys: Any, part: Any, parts: Any, out: Any) -> Any:
+    """Fill `out` with the rows whose key belongs to `part` of `parts`; return how many there are."""
+    count = 0
+    for i in range(len(keys)):
+        out[count] = i
+        count += home(keys[i], parts) == part
+    return count
 
 
 @device
-def _warm_headroom(table: Any, at: Any, key: Any, data: Any) -> None:
-    entry = find_entry(table, at, key)
+def _begin(keys: Any, rows: Any, start: Any, table: Any, data: Any, ring: Any) -> None:
+    """Take the first frames through the first two stages."""
+    homes = homes_of(table)
+    for j in range(start, min(start + 2 * AHEAD, len(rows))):
+        warm(table, home(keys[rows[j]], homes))
+    for j in range(start, min(start + AHEAD, len(rows))):
+        _find(keys[rows[j]], homes, table, data, ring, j)
+
+
+@device
+def _go_on(keys: Any, rows: Any, j: Any, table: Any, data: Any, ring: Any) -> Any:
+    """Take later frames one stage further, and return the entry of frame j."""
+    homes = homes_of(table)
+    entry = ring[j & _RING]
+    if j + 2 * AHEAD < len(rows):
+        warm(table, home(keys[rows[j + 2 * AHEAD]], homes))
+    if j + AHEAD < len(rows):
+        _find(keys[rows[j + AHEAD]], homes, table, data, ring, j + AHEAD)
+    return entry
+
+
+@device
+def _find(key: Any, homes: Any, table: Any, data: Any, ring: Any, j: Any) -> None:
+    entry = find_entry(table, home(key, homes), key)
+    ring[j & _RING] = entry
     if entry >= 0:
         place = np.int64(table[3 * entry + 1] + (table[3 * entry + 2] & _LOW))
         prefetch(data, place)
         prefetch(data, place + 64)
 
 
-@kernel(r_u64, r_u8, r_i64, i64, i64, i64, i64, i64, i64, i64, u32, w_u64, w_u8, w_i64, w_u8, returns=i64)
+@device
+def _make_room(
+    entry: Any, kind: Any, size: Any, geometry: Any, seed: Any, table: Any, data: Any, state: Any
+) -> Any:
+    """Enter a frame of `size` bytes at the end of a record; return where it has to be written.
+
+    The outcome comes with it. `WAITING` says that the arena ran out: nothing was changed,
+    and ``state[NEEDED]`` is the room that it takes.
+    """
+    offset = np.int64(table[3 * entry + 1])
+    length = np.int64(table[3 * entry + 2] & _LOW)
+    room = np.int64((table[3 * entry + 2] >> _SHIFT) & ~np.uint64(7))
+    tail = (length + 7) & ~7
+    if tail + size <= room and (kind != PUT or geometry[ALIGNMENT] <= 8):
+        if kind == PUT:
+            table[3 * entry + 1] = np.uint64(offset + tail)
+            table[3 * entry + 2] = np.uint64(size) | np.uint64(room - tail | 1) << _SHIFT
+            state[DEAD] += tail
+        else:
+            table[3 * entry + 2] = np.uint64(tail + size) | np.uint64(room) << _SHIFT
+        return offset + tail, DELETED if kind == DELETE else IN_PLACE
+    keep = tail if kind == MERGE else 0
+    given = allocation(keep + size, geometry[HEADROOM], geometry[MINIMUM], geometry[ALIGNMENT])
+    if given > MAX_ALLOCATED:
+        return -1, TOO_LONG
+    arena = state[ARENA]
+    if arena + REGION + given > state[ARENA_END]:
+        state[NEEDED] = REGION + given
+        return -1, WAITING
+    put_region(data, arena, arena, given, seed)
+    if keep:
+        copy(data, arena + REGION, data, offset, keep)
+    table[3 * entry + 1] = np.uint64(arena + REGION)
+    table[3 * entry + 2] = np.uint64(keep + size) | np.uint64(given | (kind == PUT)) << _SHIFT
+    state[DEAD] += room + REGION
+    state[ARENA] = arena + REGION + given
+    return arena + REGION + keep, DELETED if kind == DELETE else RELOCATED
+
+
+@kernel(r_u64, r_u8, r_i64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_i64, w_i64, w_u8, returns=i64)
 def merge_frames(
     keys: Any,
     frames: Any,
     places: Any,
+    rows: Any,
     start: Any,
-    part: Any,
-    parts: Any,
-    packed_geometry: Any,
-    minimum: Any,
-    arena_start: Any,
-    arena_end: Any,
+    geometry: Any,
     seed: Any,
     table: Any,
     data: Any,
     state: Any,
+    ring: Any,
     outcome: Any,
 ) -> Any:
-    """Apply the frames at `places` whose key belongs to `part` of `parts` (`home` of as many), from `start` on.
+    """Verify and apply the frames ``rows[start:]``, which lie at `places`.
 
-    Returns the frame at which the arena ``data[arena_start:arena_end]`` ran out, or
-    ``len(keys)``. ``state[0]`` receives the arena's new start, ``state[1]`` counts dead
-    bytes, ``state[2]`` is the room that the frame at which it stopped needs.
-    `packed_geometry` is ``headroom << 16 | alignment``.
+    Returns the row at which the arena ``data[state[ARENA]:state[ARENA_END]]`` ran out, or
+    ``len(rows)``; ``state[DEAD]`` counts dead bytes.
     """
-    headroom, alignment = packed_geometry >> 16, packed_geometry & 0xFFFF
-    homes = homes_of(table)
-    arena = arena_start
-    n = len(keys)
-    for i in range(start, n):
-        if i + 2 * AHEAD < n:
-            warm(table, home(keys[i + 2 * AHEAD], homes))
-        if i + AHEAD < n and home(keys[i + AHEAD], parts) == part:
-            _warm_headroom(table, home(keys[i + AHEAD], homes), keys[i + AHEAD], data)
-        if home(keys[i], parts) != part:
-            continue
-        entry = find_entry(table, home(keys[i], homes), keys[i])
+    _begin(keys, rows, start, table, data, ring)
+    for j in range(start, len(rows)):
+        i = rows[j]
+        entry = _go_on(keys, rows, j, table, data, ring)
         if entry < 0:
             outcome[i] = MISSING
             continue
@@ -80,41 +155,46 @@ def merge_frames(
             continue
         kind = kind_of(load64(frames, places[i] + 16))
         size = HEAD + np.int64(load32(frames, places[i] + 4))
-        offset = np.int64(table[3 * entry + 1])
-        length = np.int64(table[3 * entry + 2] & _LOW)
-        room = np.int64((table[3 * entry + 2] >> _SHIFT) & ~np.uint64(7))
-        tail = (length + 7) & ~7
-        if tail + size <= room and (kind != PUT or alignment <= 8):
-            copy(data, offset + tail, frames, places[i], size)
-            if kind == PUT:
-                table[3 * entry + 1] = np.uint64(offset + tail)
-                table[3 * entry + 2] = np.uint64(size) | np.uint64(room - tail | 1) << _SHIFT
-                state[1] += tail
-            else:
-                table[3 * entry + 2] = np.uint64(tail + size) | np.uint64(room) << _SHIFT
-            outcome[i] = DELETED if kind == DELETE else IN_PLACE
+        at, outcome[i] = _make_room(entry, kind, size, geometry, seed, table, data, state)
+        if outcome[i] == WAITING:
+            return j
+        if at >= 0:
+            copy(data, at, frames, places[i], size)
+    return len(rows)
+
+
+@kernel(r_u64, r_u8, r_i64, u64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_i64, w_i64, w_u8, returns=i64)
+def merge_values(
+    keys: Any,
+    values: Any,
+    offsets: Any,
+    word: Any,
+    rows: Any,
+    start: Any,
+    geometry: Any,
+    seed: Any,
+    table: Any,
+    data: Any,
+    state: Any,
+    ring: Any,
+    outcome: Any,
+) -> Any:
+    """As `merge_frames`, for values that become frames, with the order word `word`, where they belong."""
+    kind = kind_of(word)
+    _begin(keys, rows, start, table, data, ring)
+    for j in range(start, len(rows)):
+        i = rows[j]
+        entry = _go_on(keys, rows, j, table, data, ring)
+        if entry < 0:
+            outcome[i] = MISSING
             continue
-        keep = tail if kind == MERGE else 0
-        if keep + size > MAX_RECORD:
-            outcome[i] = TOO_LONG
-            continue
-        given = allocation(keep + size, headroom, minimum, alignment)
-        if arena + REGION + given > arena_end:
-            state[0] = arena
-            state[2] = REGION + given
-            return i
-        put_region(data, arena, arena, given, seed)
-        if keep:
-            copy(data, arena + REGION, data, offset, keep)
-        copy(data, arena + REGION + keep, frames, places[i], size)
-        single = 1 if kind == PUT else 0
-        table[3 * entry + 1] = np.uint64(arena + REGION)
-        table[3 * entry + 2] = np.uint64(keep + size) | np.uint64(given | single) << _SHIFT
-        state[1] += room + REGION
-        arena += REGION + given
-        outcome[i] = DELETED if kind == DELETE else RELOCATED
-    state[0] = arena
-    return n
+        size = offsets[i + 1] - offsets[i]
+        at, outcome[i] = _make_room(entry, kind, HEAD + size, geometry, seed, table, data, state)
+        if outcome[i] == WAITING:
+            return j
+        if at >= 0:
+            put_frame(keys[i], word, values, offsets[i], size, seed, data, at)
+    return len(rows)
 
 
 @kernel(r_u64, i64, w_i64)
@@ -124,7 +204,7 @@ def part_of_keys(keys: Any, parts: Any, out: Any) -> None:
         out[i] = home(keys[i], parts)
 
 
-@kernel(r_u64, r_u8, r_i64, r_i64, i64, i64, i64, i64, u32, w_u8, w_i64, w_u64, w_u64)
+@kernel(r_u64, r_u8, r_i64, r_i64, i64, i64, i64, i64, u32, w_u8, w_i64, w_u64, w_u64, returns=i64)
 def place_new(
     keys: Any,
     frames: Any,
@@ -139,15 +219,18 @@ def place_new(
     state: Any,
     offsets: Any,
     extents: Any,
-) -> None:
+) -> Any:
     """Give each frame of `rows`, whose keys are not in the table, a region from `arena` on.
 
     The keys are distinct and the arena has room. ``state[0]`` receives the arena's end.
+    Returns the first row whose region would be too long, or -1.
     """
     for j in range(len(rows)):
         i = rows[j]
         size = HEAD + np.int64(load32(frames, places[i] + 4))
         given = allocation(size, headroom, minimum, alignment)
+        if given > MAX_ALLOCATED:
+            return i
         put_region(data, arena, arena, given, seed)
         copy(data, arena + REGION, frames, places[i], size)
         single = 1 if kind_of(load64(frames, places[i] + 16)) == PUT else 0
@@ -155,6 +238,7 @@ def place_new(
         extents[j] = np.uint64(size) | np.uint64(given | single) << _SHIFT
         arena += REGION + given
     state[0] = arena
+    return -1
 
 
 @kernel(i64, i64, u32, w_u8)

@@ -65,7 +65,7 @@ def find_newest(wanted: Any, keys: Any, heads: Any, out: Any) -> Any:
 
 @kernel(r_i64, r_i64, r_u64, w_i64, w_u64)
 def measure_chains(latest: Any, previous: Any, words: Any, counts: Any, based: Any) -> None:
-    """Count the pending frames of each record after the last cut; `based` is 1 where the base still counts."""
+    """Count each record's pending frames after the last cut; `based` is 1 where the base still counts."""
     for i in range(len(latest)):
         at = latest[i]
         counts[i] = 0

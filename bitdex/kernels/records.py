@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 
 from bitdex.kernels.checksum import crc_word
-from bitdex.kernels.frames import frame_holds, put_frame
+from bitdex.kernels.frames import frame_holds, is_frame_of, put_frame
 from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u8, r_u64, u32, w_i64, w_u8, w_u64
-from bitdex.kernels.memory import copy, load32, load64, prefetch, store32
+from bitdex.kernels.memory import copy, load32, load64, prefetch, store32, store64
 
 PUT, MERGE, DELETE, KIND_MASK = 1, 2, 3, np.uint64(0x0F)
+KIND_BITS = 7
 HEAD = 24
 REGION = 8
+MAX_ALLOCATED = (1 << 32) - 64
 AHEAD = 12
 
 
@@ -42,127 +44,91 @@ def allocation(length: Any, headroom: Any, minimum: Any, alignment: Any) -> Any:
     return (wanted + REGION + alignment - 1) // alignment * alignment - REGION
 
 
-@kernel(r_u64, w_i64, w_i64, w_i64, returns=i64)
-def order_keys(keys: Any, order: Any, scratch: Any, counts: Any) -> Any:
-    """Fill `order` with the stable ascending order of `keys`; return 1 when it was there already.
-
-    A least-significant-digit radix sort that skips digits in which all keys agree.
-    """
-    n = len(keys)
-    ascending = 1
-    common_and = ~np.uint64(0)
-    common_or = np.uint64(0)
-    for i in range(n):
-        order[i] = i
-        common_and &= keys[i]
-        common_or |= keys[i]
-        if i and keys[i] < keys[i - 1]:
-            ascending = 0
-    if ascending:
-        return 1
-    varying = common_and ^ common_or
-    source, target = order, scratch
-    for digit in range(4):
-        shift = np.uint64(16 * digit)
-        if (varying >> shift) & np.uint64(0xFFFF) == np.uint64(0):
-            continue
-        for value in range(65536):
-            counts[value] = 0
-        for i in range(n):
-            counts[np.int64((keys[i] >> shift) & np.uint64(0xFFFF))] += 1
-        total = 0
-        for value in range(65536):
-            here = counts[value]
-            counts[value] = total
-            total += here
-        for i in range(n):
-            value = np.int64((keys[source[i]] >> shift) & np.uint64(0xFFFF))
-            target[counts[value]] = source[i]
-            counts[value] += 1
-        source, target = target, source
-    if source is not order:
-        for i in range(n):
-            order[i] = source[i]
-    return 0
-
-
-@kernel(r_u64, r_i64, r_u64, w_i64, w_i64, returns=i64)
-def cut_records(keys: Any, order: Any, words: Any, starts: Any, kept: Any) -> Any:
+@kernel(r_u64, r_i64, r_i64, w_u64, w_i64, w_i64, w_i64, returns=i64)
+def cut_records(
+    keys: Any, frames: Any, sizes: Any, records: Any, starts: Any, kept: Any, kept_sizes: Any
+) -> Any:
     """Group ordered frames by key and drop what a later PUT or DELETE cuts off.
 
-    `kept` receives the frames that stay, record after record, `starts` (records + 1)
-    where each record begins in it. Returns the number of records.
+    `frames` holds places and kinds. `kept` receives the frames that stay, record after
+    record, `starts` (records + 1) where each record begins in it, `records` its key.
+    Returns the number of records.
     """
-    n = len(order)
-    records = 0
+    n = len(keys)
+    found = 0
     used = 0
     i = 0
     while i < n:
-        j = i
-        first = i
-        alive = True
-        while j < n and keys[order[j]] == keys[order[i]]:
-            kind = kind_of(words[order[j]])
-            if kind == PUT:
-                first = j
-                alive = True
-            elif kind == DELETE:
-                first = j + 1
-                alive = False
-            else:
-                alive = True
-            j += 1
-        if alive:
-            starts[records] = used
-            for frame in range(first, j):
-                kept[used] = order[frame]
+        key = keys[i]
+        begin = used
+        alive = False
+        while i < n and keys[i] == key:
+            kind = frames[i] & KIND_BITS
+            if kind != MERGE:
+                used = begin
+            alive = kind != DELETE
+            if alive:
+                kept[used] = frames[i]
+                kept_sizes[used] = sizes[i]
                 used += 1
-            records += 1
-        i = j
-    starts[records] = used
-    return records
+            i += 1
+        if alive:
+            starts[found] = begin
+            records[found] = key
+            found += 1
+    starts[found] = used
+    return found
 
 
-@kernel(r_i64, r_i64, r_i64, r_u64, i64, i64, i64, i64, w_i64, w_u64, w_u64)
+@kernel(r_i64, r_i64, r_i64, i64, i64, i64, i64, w_i64, w_u64, returns=i64)
 def lay_out(
     starts: Any,
-    kept: Any,
+    frames: Any,
     sizes: Any,
-    words: Any,
     start: Any,
     headroom: Any,
     minimum: Any,
     alignment: Any,
     regions: Any,
-    lengths: Any,
-    allocated: Any,
-) -> None:
+    extents: Any,
+) -> Any:
     """Give each record a region from file offset `start` on; `regions` (records + 1) ends with the end.
 
-    `allocated` carries the SINGLE flag in bit 0 (`formats.hash_index`).
+    `frames` carries the kinds. `extents` receives length and allocation as in the index, with
+    the SINGLE flag (`formats.hash_index`). Returns the first record that is too long, or -1.
     """
     at = start
     for record in range(len(starts) - 1):
         length = 0
         for i in range(starts[record], starts[record + 1]):
-            length = (length + 7) // 8 * 8 + HEAD + sizes[kept[i]]
+            length = ((length + 7) & ~7) + HEAD + sizes[i]
         room = allocation(length, headroom, minimum, alignment)
-        single = starts[record + 1] - starts[record] == 1 and kind_of(words[kept[starts[record]]]) == PUT
+        if room > MAX_ALLOCATED:
+            return record
+        first = starts[record]
+        single = starts[record + 1] - first == 1 and frames[first] & KIND_BITS == PUT
         regions[record] = at
-        lengths[record] = np.uint64(length)
-        allocated[record] = np.uint64(room) | np.uint64(single)
+        extents[record] = np.uint64(length) | np.uint64(room | np.int64(single)) << np.uint64(32)
         at += REGION + room
     regions[len(starts) - 1] = at
+    return -1
 
 
-@kernel(r_u8, r_i64, r_i64, r_i64, r_i64, r_i64, i64, i64, u32, w_u8, returns=i64)
+@device
+def _clear(out: Any, at: Any, end: Any) -> None:
+    for word in range(at, end, 8):
+        store64(out, word, np.uint64(0))
+
+
+@kernel(r_u8, r_u64, r_i64, r_i64, r_i64, r_i64, i64, i64, i64, u32, w_u8, returns=i64)
 def copy_records(
     log: Any,
-    places: Any,
-    sizes: Any,
+    keys: Any,
     starts: Any,
-    kept: Any,
+    frames: Any,
+    sizes: Any,
     regions: Any,
+    base: Any,
     lo: Any,
     hi: Any,
     seed: Any,
@@ -170,46 +136,47 @@ def copy_records(
 ) -> Any:
     """Write the regions of the records ``lo..hi`` into `out`, verifying every frame.
 
-    Returns the log place of the first frame that does not hold, or -1. `out` must be zero.
+    Region offsets count from file offset `base`. Returns the log place of the first frame
+    that does not hold, or -1.
     """
-    base = regions[lo]
     for record in range(lo, hi):
-        at = regions[record] - base
-        put_region(out, at, regions[record], regions[record + 1] - regions[record] - REGION, seed)
+        at = regions[record] - regions[lo]
+        end = regions[record + 1] - regions[lo]
+        put_region(out, at, base + regions[record], end - at - REGION, seed)
         at += REGION
         for i in range(starts[record], starts[record + 1]):
             if i + AHEAD < starts[hi]:
-                prefetch(log, places[kept[i + AHEAD]])
-                prefetch(log, places[kept[i + AHEAD]] + 64)
-            frame = kept[i]
-            if not frame_holds(log, places[frame], len(log), seed):
-                return places[frame]
-            whole = HEAD + sizes[frame]
-            copy(out, at, log, places[frame], whole)
+                _warm_frame(log, frames[i + AHEAD], sizes[i + AHEAD])
+            place = frames[i] & ~KIND_BITS
+            if not is_frame_of(keys[record], sizes[i], log, place, seed):
+                return place
+            whole = HEAD + sizes[i]
+            store64(out, at + (whole - 1 & ~7), np.uint64(0))  # the padding, then what precedes it
+            copy(out, at, log, place, whole)
             at += (whole + 7) & ~7
+        _clear(out, at, end)
     return -1
 
 
-@kernel(r_u64, r_u8, r_i64, r_u64, r_i64, r_u64, i64, i64, u32, w_u8)
+@device
+def _warm_frame(log: Any, place: Any, size: Any) -> None:
+    for line in range(0, min(HEAD + size, 512), 64):
+        prefetch(log, place + line)
+
+
+@kernel(r_u64, r_u8, r_i64, r_u64, r_i64, i64, i64, u32, w_u8)
 def write_records(
-    keys: Any,
-    values: Any,
-    offsets: Any,
-    words: Any,
-    regions: Any,
-    allocated: Any,
-    lo: Any,
-    hi: Any,
-    seed: Any,
-    out: Any,
+    keys: Any, values: Any, offsets: Any, words: Any, regions: Any, lo: Any, hi: Any, seed: Any, out: Any
 ) -> None:
-    """Write regions of one frame each for the values ``lo..hi``; `out` must be zero."""
-    base = regions[lo]
+    """Write regions of one frame each for the values ``lo..hi``."""
     for i in range(lo, hi):
-        at = regions[i] - base
-        put_region(out, at, regions[i], np.int64(allocated[i] & ~np.uint64(7)), seed)
+        at = regions[i] - regions[lo]
+        end = regions[i + 1] - regions[lo]
+        put_region(out, at, regions[i], end - at - REGION, seed)
+        at += REGION
         size = offsets[i + 1] - offsets[i]
-        put_frame(keys[i], words[i], values, offsets[i], size, seed, out, at + REGION)
+        at += put_frame(keys[i], words[i], values, offsets[i], size, seed, out, at)
+        _clear(out, at, end)
 
 
 @device

@@ -4,9 +4,10 @@ Both write ``data.bin.new`` from front to back with plain writes, several chunks
 time, and leave the commit to the caller. Readers keep the files they have mapped.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.base import Base
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.log import Operations
+from bitdex.silo.ordering import Part, order_operations
 from bitdex.silo.read import read_frames
 from bitdex.silo.rules import Fold
-
-Filler = Callable[[int, int, np.ndarray], None]
+from bitdex.silo.scratch import scratch
+from bitdex.silo.threads import each
 
 CHUNK = 4 << 20
 RECORDS = 1 << 16  # records folded at a time by a rewrite
@@ -60,44 +62,75 @@ def write_cold(
     durable: bool,
 ) -> NewData:
     """Lay the records of a log out in a new data file, in key order, copying their frames."""
-    seed = np.uint32(frame.seed(int(meta["identity"][0])))
-    count = len(operations)
-    order, scratch = np.empty(count, np.int64), np.empty(count, np.int64)
-    records.order_keys(operations.keys, order, scratch, np.empty(1 << 16, np.int64))
-    starts, kept = np.empty(count + 1, np.int64), np.empty(count, np.int64)
-    found = records.cut_records(operations.keys, order, operations.words, starts, kept)
-    starts = starts[: found + 1]
-    regions = np.empty(found + 1, np.int64)
-    lengths, allocated = np.empty(found, np.uint64), np.empty(found, np.uint64)
-    geometry = Geometry.of(meta)
-    records.lay_out(
-        starts,
-        kept,
-        operations.sizes,
-        operations.words,
-        data.FIRST_REGION,
-        geometry.headroom,
-        geometry.minimum,
-        geometry.alignment,
-        regions,
-        lengths,
-        allocated,
-    )
-    _check_lengths(operations.keys[kept[starts[:-1]]], allocated)
+    geometry, identity = Geometry.of(meta), int(meta["identity"][0])
+    seed = np.uint32(frame.seed(identity))
+    layouts = each(pool, partial(_lay_out, geometry=geometry), order_operations(operations, pool))
+    ends = np.cumsum([data.FIRST_REGION, *(int(layout.regions[-1]) for layout in layouts)])
+    chunks = [
+        (layout, int(base), lo, hi)
+        for layout, base in zip(layouts, ends)
+        for lo, hi in _chunks(layout.regions)
+    ]
+    with _Writer(files, identity, generation, durable) as writer:
 
-    def fill(lo: int, hi: int, out: np.ndarray) -> None:
-        bad = records.copy_records(
-            log, operations.places, operations.sizes, starts, kept, regions, lo, hi, seed, out
+        def write(chunk: tuple[Layout, int, int, int]) -> None:
+            layout, base, lo, hi = chunk
+            out = scratch.take(int(layout.regions[hi] - layout.regions[lo]))
+            columns = (layout.keys, layout.starts, layout.frames, layout.sizes, layout.regions)
+            bad = records.copy_records(log, *columns, base, lo, hi, seed, out)
+            if bad >= 0:
+                raise CorruptError(f"ops log: offset {bad}: expected a frame with a right checksum")
+            writer.put(out, base + int(layout.regions[lo]))
+
+        # one thread fills the index while the others copy: it waits for memory, they for the system
+        table = pool.submit(
+            index_kernels.build_table, [layout.entries(int(base)) for layout, base in zip(layouts, ends)]
         )
-        if bad >= 0:
-            raise CorruptError(f"ops log: offset {bad}: expected a frame with a right checksum")
+        each(pool, write, chunks)
+    return NewData(table.result(), sum(len(layout.keys) for layout in layouts), int(ends[-1]))
 
-    with _Writer(files, int(meta["identity"][0]), generation, durable) as writer:
-        writer.write(regions, fill, pool)
-    keys = operations.keys[kept[starts[:-1]]]
-    offsets = (regions[:-1] + data.REGION_SIZE).astype(np.uint64)
-    table = index_kernels.build_index(keys, offsets, lengths, allocated)
-    return NewData(table, found, int(regions[-1]))
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Records in key order: their frames in the log, and their regions counted from 0 (records + 1)."""
+
+    keys: np.ndarray
+    starts: np.ndarray
+    frames: np.ndarray
+    sizes: np.ndarray
+    regions: np.ndarray
+    extents: np.ndarray
+
+    def entries(self, base: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the index entries of the records, whose regions begin at file offset `base`."""
+        offsets = self.regions[:-1] + (base + data.REGION_SIZE)
+        return self.keys, offsets.view(np.uint64), self.extents
+
+
+def _lay_out(part: Part, geometry: Geometry) -> Layout:
+    count = len(part.keys)
+    keys, starts = np.empty(count, np.uint64), np.empty(count + 1, np.int64)
+    frames, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
+    found = records.cut_records(part.keys, part.frames, part.sizes, keys, starts, frames, sizes)
+    keys, starts = keys[:found], starts[: found + 1]
+    regions, extents = _regions(keys, starts, frames, sizes, 0, geometry)
+    return Layout(keys, starts, frames, sizes, regions, extents)
+
+
+def _regions(
+    keys: np.ndarray,
+    starts: np.ndarray,
+    frames: np.ndarray,
+    sizes: np.ndarray,
+    start: int,
+    geometry: Geometry,
+) -> tuple[np.ndarray, np.ndarray]:
+    regions, extents = np.empty(len(keys) + 1, np.int64), np.empty(len(keys), np.uint64)
+    sizing = (geometry.headroom, geometry.minimum, geometry.alignment)
+    bad = records.lay_out(starts, frames, sizes, start, *sizing, regions, extents)
+    if bad >= 0:
+        raise InvalidError(f"record of key {keys[bad]}: with headroom more than {data.MAX_ALLOCATED} bytes")
+    return regions, extents
 
 
 def write_folded(
@@ -113,19 +146,38 @@ def write_folded(
     entries = base.entries()
     entries = entries[np.argsort(entries["key"], kind="stable")]
     at = data.FIRST_REGION
-    parts: list[tuple[np.ndarray, ...]] = []
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with _Writer(files, int(base.meta["identity"][0]), generation, durable) as writer:
         for start in range(0, len(entries), RECORDS):
             keys = np.ascontiguousarray(entries["key"][start : start + RECORDS])
-            values, offsets, words = _fold_records(base, fold, keys)
-            sizes = np.diff(offsets)
-            part = _lay_out_singles(sizes, at, geometry)
-            _check_lengths(keys, part[2])
-            writer.write(part[0], _single_filler(keys, values, offsets, words, part, base.seed), pool)
-            parts.append((keys, (part[0][:-1] + data.REGION_SIZE).astype(np.uint64), part[1], part[2]))
-            at = int(part[0][-1])
-    columns = [np.concatenate(c) for c in zip(*parts)] if parts else [np.empty(0, np.uint64)] * 4
-    return NewData(index_kernels.build_index(*columns), len(entries), at)
+            regions, extents = _write_block(writer, base, fold, keys, at, geometry, pool)
+            parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
+            at = int(regions[-1])
+    return NewData(index_kernels.build_table(parts), len(entries), at)
+
+
+def _write_block(
+    writer: "_Writer",
+    base: Base,
+    fold: Fold,
+    keys: np.ndarray,
+    start: int,
+    geometry: Geometry,
+    pool: ThreadPoolExecutor,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write the folded records of `keys` from file offset `start` on; return their regions and extents."""
+    values, offsets, words = _fold_records(base, fold, keys)
+    one_each, puts = np.arange(len(keys) + 1), np.full(len(keys), frame.PUT)
+    regions, extents = _regions(keys, one_each, puts, np.diff(offsets), start, geometry)
+
+    def write(chunk: tuple[int, int]) -> None:
+        lo, hi = chunk
+        out = scratch.take(int(regions[hi] - regions[lo]))
+        records.write_records(keys, values, offsets, words, regions, lo, hi, base.seed, out)
+        writer.put(out, int(regions[lo]))
+
+    each(pool, write, _chunks(regions))
+    return regions, extents
 
 
 def _fold_records(base: Base, fold: Fold, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,51 +193,15 @@ def _fold_records(base: Base, fold: Fold, keys: np.ndarray) -> tuple[np.ndarray,
     return values, offsets, words
 
 
-def _lay_out_singles(
-    sizes: np.ndarray, start: int, geometry: Geometry
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count = len(sizes)
-    regions = np.empty(count + 1, np.int64)
-    lengths, allocated = np.empty(count, np.uint64), np.empty(count, np.uint64)
-    order = np.arange(count, dtype=np.int64)
-    records.lay_out(
-        np.arange(count + 1, dtype=np.int64),
-        order,
-        sizes,
-        np.full(count, frame.PUT, np.uint64),
-        start,
-        geometry.headroom,
-        geometry.minimum,
-        geometry.alignment,
-        regions,
-        lengths,
-        allocated,
-    )
-    return regions, lengths, allocated
-
-
-def _single_filler(
-    keys: np.ndarray,
-    values: np.ndarray,
-    offsets: np.ndarray,
-    words: np.ndarray,
-    part: tuple[np.ndarray, ...],
-    seed: np.uint32,
-) -> Filler:
-    def fill(lo: int, hi: int, out: np.ndarray) -> None:
-        records.write_records(keys, values, offsets, words, part[0], part[2], lo, hi, seed, out)
-
-    return fill
-
-
-def _check_lengths(keys: np.ndarray, allocated: np.ndarray) -> None:
-    if len(allocated) and int(allocated.max()) > data.MAX_ALLOCATED:
-        row = int(allocated.argmax())
-        raise InvalidError(f"record of key {keys[row]}: {allocated[row]} bytes; at most {data.MAX_ALLOCATED}")
+def _chunks(regions: np.ndarray) -> list[tuple[int, int]]:
+    """Cut regions into ranges of about CHUNK bytes."""
+    cuts = np.arange(regions[0] + CHUNK, regions[-1], CHUNK)
+    edges = np.unique(np.concatenate(([0], np.searchsorted(regions, cuts), [len(regions) - 1])))
+    return list(pairwise(edges.tolist()))
 
 
 class _Writer:
-    """A new data file, written region range by region range."""
+    """A new data file, which any thread may write a part of."""
 
     def __init__(self, files: SiloFiles, identity: int, generation: int, durable: bool):
         self._descriptor = -1
@@ -199,18 +215,9 @@ class _Writer:
         filesystem.write_at(self._descriptor, self._header, 0)
         return self
 
-    def write(self, regions: np.ndarray, fill: Filler, pool: ThreadPoolExecutor) -> None:
-        """Write the regions at these offsets (n + 1), each chunk filled by ``fill(lo, hi, out)``."""
-
-        def write(bounds: tuple[int, int]) -> None:
-            lo, hi = bounds
-            out = np.zeros(regions[hi] - regions[lo], np.uint8)
-            fill(lo, hi, out)
-            filesystem.write_at(self._descriptor, out, int(regions[lo]))
-
-        cuts = np.arange(regions[0] + CHUNK, regions[-1], CHUNK)
-        edges = np.unique(np.concatenate(([0], np.searchsorted(regions, cuts), [len(regions) - 1])))
-        list(pool.map(write, zip(edges[:-1].tolist(), edges[1:].tolist())))
+    def put(self, out: np.ndarray, offset: int) -> None:
+        """Write regions at their offset."""
+        filesystem.write_at(self._descriptor, out, offset)
 
     def __exit__(self, kind: object, *rest: object) -> None:
         try:

@@ -11,6 +11,7 @@ from bitdex.errors import CorruptError
 from bitdex.formats import frame, oplog
 from bitdex.kernels import frames as kernels
 from bitdex.silo.scratch import scratch
+from bitdex.silo.threads import each
 
 CHUNK = 4 << 20  # bytes encoded and written at a time
 SCAN = 1 << 20  # frames scanned at a time
@@ -148,11 +149,7 @@ class OpsLog:
                 kernels.mark_commit(out, entered.places[hi - 1] - base, self.seed)
             filesystem.write_at(self._writable(), out, base)
 
-        chunks = _chunks(entered.places, end)
-        if len(chunks) == 1:
-            write(chunks[0])
-        else:
-            list(pool.map(write, chunks))
+        each(pool, write, _chunks(entered.places, end))
         self.end = end  # before the count, which is what makes a reader look at the bytes
         self.last_sequence = word >> 8
         self._entered.count += len(keys)

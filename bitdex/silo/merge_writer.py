@@ -16,7 +16,11 @@ state and therefore gives the same result.
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,9 +35,11 @@ from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.threads import each
 from bitdex.silo.values import as_keys, as_packed
 
 FIRST_ARENA, LAST_ARENA = 1 << 18, 16 << 20  # bytes reserved at a time for a thread, doubling
+TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
 BLOCK = 1 << 17  # keys encoded at a time
 
 
@@ -52,7 +58,8 @@ class MergeWriter:
         self._base = base
         self._pool = pool
         self._geometry = Geometry.of(base.meta)
-        self._table = base.table.copy()
+        self._sizing = np.array(astuple(self._geometry), np.int64)
+        self._table = self._copy(base.table)
         self._count = base.count
         self._dead = int(base.meta["dead_bytes"][0])
         self._end = int(base.meta["data_end"][0])
@@ -64,8 +71,14 @@ class MergeWriter:
         self._reserved = 0
         self._lock = threading.Lock()
 
+    def _copy(self, table: np.ndarray) -> np.ndarray:
+        out = np.empty_like(table)
+        parts = zip(np.array_split(out, THREADS), np.array_split(table, THREADS))
+        each(self._pool, lambda part: np.copyto(*part), parts)
+        return out
+
     def merge_many(self, keys: Any, values: Any, offsets: Any = None) -> None:
-        """Merge values (packed uint8 and int64 offsets (n + 1), or a sequence of bytes) into their records."""
+        """Merge values (packed uint8 and int64 offsets (n + 1), or a sequence of bytes) into records."""
         self._apply(keys, values, offsets, frame.MERGE)
 
     def put_many(self, keys: Any, values: Any, offsets: Any = None) -> None:
@@ -78,19 +91,14 @@ class MergeWriter:
 
     def apply_frames(self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray) -> None:
         """Apply ready frames (bytes and the place of each), in order."""
-        if len(keys) == 0:
-            return
-        while True:
-            outcome = np.zeros(len(keys), np.uint8)
-            self._run(keys, frames, places, outcome)
-            self._refuse(keys, outcome)
+        while len(keys):
+            outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places))
             missing = np.flatnonzero(outcome == merge.MISSING)
-            if not len(missing):
-                break
-            keys, places = self._insert(keys, frames, places, outcome, missing)
-            if not len(keys):
+            if len(missing):
+                keys, places = self._insert(keys, frames, places, outcome, missing)
+            else:
+                self._remove(keys, outcome)
                 return
-        self._remove(keys, outcome)
 
     def finish(self, durable: bool) -> NewData:
         """Sync what was written and return the new index; the caller commits it."""
@@ -116,73 +124,74 @@ class MergeWriter:
             raise ClosedError("the merge writer was closed")
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
-        word = np.array([frame.order(self.sequence, kind)], np.uint64)
         for lo in range(0, len(keys), BLOCK):
             hi = min(lo + BLOCK, len(keys))
-            places = np.empty(hi - lo + 1, np.int64)
-            frame_kernels.place_frames(offsets[lo : hi + 1], 0, places)
-            frames = np.empty(places[-1], np.uint8)
-            self._encode(keys[lo:hi], values, offsets[lo : hi + 1], word, places, frames)
-            self.apply_frames(keys[lo:hi], frames, places[:-1])
+            self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
 
-    def _encode(self, keys: Any, values: Any, offsets: Any, word: Any, places: Any, frames: Any) -> None:
-        def encode(part: int) -> None:
-            lo, hi = part * len(keys) // THREADS, (part + 1) * len(keys) // THREADS
+    def _apply_block(self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int) -> None:
+        """Merge values; what belongs to keys that are not there yet goes on as frames."""
+        outcome = self._run(keys, partial(merge.merge_values, keys, values, offsets, np.uint64(word)))
+        missing = np.flatnonzero(outcome == merge.MISSING)
+        if len(missing):
+            frames, places = self._encode(keys, values, offsets, word)
+            keys, places = self._insert(keys, frames, places, outcome, missing)
+            self.apply_frames(keys, frames, places)
+        else:
+            self._remove(keys, outcome)
+
+    def _encode(
+        self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        places = np.empty(len(keys) + 1, np.int64)
+        frame_kernels.place_frames(offsets, 0, places)
+        frames = np.empty(places[-1], np.uint8)
+        words = np.array([word], np.uint64)
+        edges = [part * len(keys) // THREADS for part in range(THREADS + 1)]
+
+        def encode(rows: tuple[int, int]) -> None:
             frame_kernels.write_frames(
-                keys, values, offsets, word, self._base.seed, places, lo, hi, 0, frames
+                keys, values, offsets, words, self._base.seed, places, *rows, 0, frames
             )
 
-        list(self._pool.map(encode, range(THREADS)))
+        each(self._pool, encode, pairwise(edges))
+        return frames, places[:-1]
 
-    def _run(self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray, outcome: np.ndarray) -> None:
-        def work(part: int) -> None:
-            state, at = np.zeros(3, np.int64), 0
+    def _run(self, keys: np.ndarray, apply: Callable[..., int]) -> np.ndarray:
+        """Apply the frames of `keys`, each thread those of its keys; return what happened to each."""
+        outcome = np.zeros(len(keys), np.uint8)
+
+        def work(part: int) -> int:
+            rows, ring = np.empty(len(keys), np.int64), np.empty(merge.AHEAD, np.int64)
+            rows = rows[: merge.own_rows(keys, part, THREADS, rows)]
+            state = np.array([*self._arenas[part], 0, 0], np.int64)
+            at = 0
             while True:
-                at = self._merge(keys, frames, places, at, part, state, outcome)
-                if at == len(keys):
-                    break
-                self._arenas[part] = self._reserve(part, int(state[2]))
-            with self._lock:
-                self._dead += int(state[1])
+                target = (self._base.seed, self._table, self._data)
+                at = apply(rows, at, self._sizing, *target, state, ring, outcome)
+                self._arenas[part] = (int(state[merge.ARENA]), int(state[merge.ARENA_END]))
+                if at == len(rows):
+                    return int(state[merge.DEAD])
+                state[:2] = self._arenas[part] = self._reserve(part, int(state[merge.NEEDED]))
 
-        list(self._pool.map(work, range(THREADS)))
-
-    def _merge(
-        self, keys: Any, frames: Any, places: Any, at: int, part: int, state: Any, outcome: Any
-    ) -> int:
-        geometry = self._geometry
-        start, end = self._arenas[part]
-        at = merge.merge_frames(
-            keys,
-            frames,
-            places,
-            at,
-            part,
-            THREADS,
-            geometry.headroom << 16 | geometry.alignment,
-            geometry.minimum,
-            start,
-            end,
-            self._base.seed,
-            self._table,
-            self._data,
-            state,
-            outcome,
-        )
-        self._arenas[part] = (int(state[0]), end)
-        return at
+        dead = sum(each(self._pool, work, range(THREADS)))
+        self._dead += dead  # after the work, which counts closed arenas in it as well
+        self._refuse(keys, outcome)
+        return outcome
 
     def _reserve(self, part: int, needed: int) -> tuple[int, int]:
         """Close a thread's arena and give it a new one with room for `needed` bytes."""
         with self._lock:
             self._close_arena(*self._arenas[part])
-            size = max(min(FIRST_ARENA << self._reserved, LAST_ARENA), needed)
+            size = max(min(FIRST_ARENA << self._reserved, LAST_ARENA), -(-needed // 64) * 64)
             self._reserved += 1
-            start = self._end
-            filesystem.allocate(self._descriptor, start, size)
-            self._end = start + size
-            self._data = filesystem.map_write(self._descriptor, self._end)
+            start, self._end = self._end, self._end + size
+            if self._end > len(self._data):  # a new map begins without pages: make few of them
+                self._extend(max(self._end, len(self._data) + len(self._data) // 8))
             return start, self._end
+
+    def _extend(self, end: int) -> None:
+        filesystem.allocate(self._descriptor, len(self._data), end - len(self._data))
+        self._data = filesystem.map_write(self._descriptor, end)
 
     def _close_arena(self, start: int, end: int) -> None:
         if end == start:
@@ -234,7 +243,7 @@ class MergeWriter:
             self._arenas[part] = self._reserve(part, bound)
         state = np.zeros(1, np.int64)
         offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
-        merge.place_new(
+        bad = merge.place_new(
             keys,
             frames,
             places,
@@ -249,6 +258,8 @@ class MergeWriter:
             offsets,
             extents,
         )
+        if bad >= 0:
+            raise InvalidError(f"merge into key {keys[bad]}: {TOO_LONG}")
         self._arenas[part] = (int(state[0]), self._arenas[part][1])
         self._grow(len(rows))
         added = index_kernels.insert_entries(keys[rows], offsets, extents, self._table)
@@ -289,7 +300,7 @@ class MergeWriter:
     def _refuse(self, keys: np.ndarray, outcome: np.ndarray) -> None:
         for code, error, text in (
             (merge.DAMAGED, CorruptError, "expected a frame with a right checksum"),
-            (merge.TOO_LONG, InvalidError, "the record would pass 2^32 - 4096 bytes"),
+            (merge.TOO_LONG, InvalidError, TOO_LONG),
         ):
             rows = np.flatnonzero(outcome == code)
             if len(rows):

@@ -1,5 +1,6 @@
 """Reading records: base and pending operations, verified, folded by the merge rule."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def _measure(base: Base, keys: np.ndarray, places: np.ndarray, offsets: np.ndarr
 def _block_totals(sizes: np.ndarray) -> np.ndarray:
     blocks = 1 if len(sizes) < PARALLEL_FROM else THREADS
     edges = [block * len(sizes) // blocks for block in range(blocks + 1)]
-    return np.array([sizes[lo:hi].sum() for lo, hi in zip(edges, edges[1:])], np.int64)
+    return np.array([sizes[lo:hi].sum() for lo, hi in pairwise(edges)], np.int64)
 
 
 def _copy(

@@ -22,7 +22,7 @@ import numpy as np
 
 from bitdex import filesystem
 from bitdex.errors import ClosedError, InvalidError, LockedError, NotFoundError
-from bitdex.formats import data, frame, hash_index
+from bitdex.formats import data, frame, hash_index, header
 from bitdex.formats import meta as meta_format
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels.jit import THREADS
@@ -489,10 +489,11 @@ class Silo:
         filesystem.remove(path)
         descriptor = filesystem.open_write(path)
         try:
-            at = 0
-            for piece in hash_index.encode(new.table, new.count, self.identity, generation):
-                filesystem.write_at(descriptor, piece, at)
-                at += len(piece)
+            encoded = self._pool.submit(
+                hash_index.encode, new.table, new.count, self.identity, generation
+            )  # its checksum, while the table is written
+            filesystem.write_at(descriptor, new.table.view(np.uint8), header.SIZE)
+            filesystem.write_at(descriptor, encoded.result()[0], 0)
             if self._durable:
                 filesystem.sync(descriptor)
         finally:

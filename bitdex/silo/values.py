@@ -8,6 +8,7 @@ import numpy as np
 
 from bitdex.errors import InvalidError
 from bitdex.formats.frame import MAX_PAYLOAD
+from bitdex.kernels.frames import check_offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +66,24 @@ def as_packed(values: Any, offsets: Any, count: int) -> tuple[np.ndarray, np.nda
     places = np.ascontiguousarray(np.asarray(offsets), dtype=np.int64)
     if len(places) != count + 1:
         raise InvalidError(f"offsets: expected {count + 1} for {count} keys, found {len(places)}")
-    sizes = np.diff(places)
-    if places[0] < 0 or places[-1] > len(data) or (count and sizes.min() < 0):
-        raise InvalidError(f"offsets: expected an ascending sequence from 0 to {len(data)}")
-    _check_sizes(sizes)
+    _check_offsets(places, len(data))
     return data, places
 
 
 def _pack(values: Sequence[bytes], count: int) -> tuple[np.ndarray, np.ndarray]:
     if len(values) != count:
         raise InvalidError(f"values: expected {count} for {count} keys, found {len(values)}")
-    sizes = np.fromiter(map(len, values), np.int64, count)
-    _check_sizes(sizes)
-    return np.frombuffer(b"".join(values), np.uint8), np.concatenate(([0], np.cumsum(sizes)))
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, values), np.int64, count), out=offsets[1:])
+    _check_offsets(offsets, int(offsets[-1]))
+    return np.frombuffer(b"".join(values), np.uint8), offsets
 
 
-def _check_sizes(sizes: np.ndarray) -> None:
-    if len(sizes) and sizes.max() > MAX_PAYLOAD:
-        row = int(sizes.argmax())
-        raise InvalidError(f"values: value {row} has {sizes[row]} bytes; at most {MAX_PAYLOAD} are possible")
+def _check_offsets(offsets: np.ndarray, end: int) -> None:
+    row = check_offsets(offsets, end, MAX_PAYLOAD)
+    if row < 0:
+        return
+    size = int(offsets[row + 1] - offsets[row]) if len(offsets) > 1 else 0
+    if size > MAX_PAYLOAD:
+        raise InvalidError(f"values: value {row} has {size} bytes; at most {MAX_PAYLOAD} are possible")
+    raise InvalidError(f"offsets: expected an ascending sequence from 0 to {end}, found others at {row}")

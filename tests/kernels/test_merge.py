@@ -25,36 +25,37 @@ class Store:
         count = len(values)
         self.geometry = (headroom, minimum, alignment)
         regions = np.empty(count + 1, np.int64)
-        lengths, allocated = np.empty(count, np.uint64), np.empty(count, np.uint64)
-        words = u64([frame.order(1, PUT)] * count)
-        records.lay_out(
-            np.arange(count + 1), np.arange(count), np.diff(offsets), words, 64, *self.geometry,
-            regions, lengths, allocated,
-        )  # fmt: skip
+        extents, words = np.empty(count, np.uint64), u64([frame.order(1, PUT)] * count)
+        one_each, puts = np.arange(count + 1), np.full(count, PUT)
+        records.lay_out(one_each, puts, np.diff(offsets), 64, *self.geometry, regions, extents)
         self.end = int(regions[-1])
         self.data = np.zeros(self.end + free, np.uint8)
-        records.write_records(
-            u64(range(count)), packed_values, offsets, words, regions, allocated, 0, count, SEED,
-            self.data[64 : self.end],
-        )  # fmt: skip
-        self.table = hash_index.build_index(u64(range(count)), u64(regions[:-1] + 8), lengths, allocated)
+        keys, area = u64(range(count)), self.data[64 : self.end]
+        records.write_records(keys, packed_values, offsets, words, regions, 0, count, SEED, area)
+        self.table = hash_index.build_table([(keys, u64(regions[:-1] + 8), extents)])
         self.arena = self.end
         self.dead = 0
 
-    def merge(self, ops, part=0, parts=1, start=0, arena_end=None):
-        """Apply operations (key, kind, payload); return the outcomes and where it stopped."""
-        frames, places = frames_at([(key, payload, frame.order(2, kind)) for key, kind, payload in ops])
-        state, outcome = np.zeros(3, np.int64), np.zeros(len(ops), np.uint8)
-        headroom, minimum, alignment = self.geometry
-        keys = u64(key for key, _, _ in ops)
-        end = len(self.data) if arena_end is None else arena_end
-        stopped = merge.merge_frames(
-            keys, frames, places, start, part, parts, headroom << 16 | alignment, minimum, self.arena, end,
-            SEED, self.table, self.data, state, outcome,
-        )  # fmt: skip
-        self.arena = int(state[0])
-        self.dead += int(state[1])
-        self.needed = int(state[2])
+    def merge(self, ops, part=0, parts=1, start=0, arena_end=None, direct=False):
+        """Apply operations (key, kind, payload); return the outcomes and where it stopped.
+
+        With `direct` the operations are of one kind, and merged as values.
+        """
+        keys, outcome = u64(key for key, _, _ in ops), np.zeros(len(ops), np.uint8)
+        rows, ring = np.empty(len(ops), np.int64), np.full(merge.AHEAD, 10**9)
+        rows = rows[: merge.own_rows(keys, part, parts, rows)]
+        state = np.array([self.arena, len(self.data) if arena_end is None else arena_end, 0, 0])
+        target = (np.array(self.geometry), SEED, self.table, self.data, state, ring, outcome)
+        if direct:
+            values, offsets = packed([payload for _, _, payload in ops])
+            word = np.uint64(frame.order(2, ops[0][1]))
+            stopped = merge.merge_values(keys, values, offsets, word, rows, start, *target)
+        else:
+            frames, places = frames_at([(key, payload, frame.order(2, kind)) for key, kind, payload in ops])
+            stopped = merge.merge_frames(keys, frames, places, rows, start, *target)
+        self.arena = int(state[merge.ARENA])
+        self.dead += int(state[merge.DEAD])
+        self.needed = int(state[merge.NEEDED])
         return [merge.OUTCOMES[code] for code in outcome], stopped
 
     def entry(self, key):
@@ -93,6 +94,22 @@ def test_merging_equals_the_definition_and_leaves_committed_bytes(ops, geometry,
         assert np.array_equal(store.data[lo:hi], before[lo:hi])
     used = sum(8 + store.entry(key)[2] for key in model)
     assert used + store.dead == store.arena - 64
+
+
+@quick
+@given(
+    st.sampled_from([PUT, MERGE, DELETE]),
+    st.lists(st.tuples(st.integers(0, 6), payloads), min_size=1, max_size=60),
+    st.sampled_from([(0, 0, 8), (3000, 0, 8), (1000, 100, 32)]),
+)
+def test_values_are_merged_as_their_frames_are(kind, pairs, geometry):
+    """The same outcomes, entries and bytes, for more operations than the stages hold."""
+    ops = [(key, kind, payload) for key, payload in pairs]
+    stores = [Store([b"some", b"", b"values", b"x" * 40, b"y"], *geometry, free=1 << 15) for _ in range(2)]
+    assert stores[0].merge(ops) == stores[1].merge(ops, direct=True)
+    assert np.array_equal(stores[0].table, stores[1].table)
+    assert np.array_equal(stores[0].data, stores[1].data)
+    assert (stores[0].arena, stores[0].dead) == (stores[1].arena, stores[1].dead)
 
 
 def test_defect_11_a_merge_fills_the_headroom_and_not_the_record():
@@ -152,10 +169,11 @@ def test_a_damaged_frame_is_not_merged():
     store = Store([b"value"], 3000)
     frames, places = frames_at([(0, b"payload", frame.order(2, MERGE))])
     frames[places[0] + 24] ^= 1
-    before, state, outcome = store.data.copy(), np.zeros(3, np.int64), np.zeros(1, np.uint8)
+    before, outcome, ring = store.data.copy(), np.zeros(1, np.uint8), np.empty(merge.AHEAD, np.int64)
+    state, geometry = np.array([store.end, len(store.data), 0, 0]), np.array([3000, 0, 8])
     merge.merge_frames(
-        u64([0]), frames, places, 0, 0, 1, 3000 << 16 | 8, 0, store.end, len(store.data), SEED,
-        store.table, store.data, state, outcome,
+        u64([0]), frames, places, np.array([0]), 0, geometry, SEED, store.table, store.data, state, ring,
+        outcome,
     )  # fmt: skip
     assert merge.OUTCOMES[outcome[0]] == "damaged" and np.array_equal(store.data, before)
 

@@ -24,30 +24,6 @@ geometries = st.tuples(
 )
 
 
-def ordered(wanted):
-    order, scratch = np.empty(len(wanted), np.int64), np.empty(len(wanted), np.int64)
-    flag = records.order_keys(wanted, order, scratch, np.empty(1 << 16, np.int64))
-    return order, flag
-
-
-@quick
-@given(st.lists(keys, max_size=40))
-def test_ordering_is_a_stable_sort(wanted):
-    order, flag = ordered(u64(wanted))
-    assert order.tolist() == sorted(range(len(wanted)), key=wanted.__getitem__)
-    assert bool(flag) == (wanted == sorted(wanted))
-
-
-@pytest.mark.parametrize("digits", [(0,), (3,), (0, 2), (1, 2, 3), (0, 1, 2, 3)])
-def test_ordering_by_any_digits(digits):
-    """Digits in which all keys agree are skipped; an odd and an even number of passes end in `order`."""
-    rng = np.random.default_rng(0)
-    wanted = np.full(500, 0x0101_0101_0101_0101, np.uint64)
-    for digit in digits:
-        wanted ^= rng.integers(0, 9, 500, np.uint64) << np.uint64(16 * digit)
-    assert np.array_equal(ordered(wanted)[0], np.argsort(wanted, kind="stable"))
-
-
 def cut(ops):
     """Return {key: numbers of the frames that count}, as the specification says it."""
     kept = {}
@@ -62,20 +38,26 @@ def cut(ops):
 
 
 def cut_by_kernel(ops):
-    wanted = u64(key for key, _, _ in ops)
-    words = u64(frame.order(1 + i, kind) for i, (_, kind, _) in enumerate(ops))
-    starts, kept = np.empty(len(ops) + 1, np.int64), np.empty(len(ops), np.int64)
-    found = records.cut_records(wanted, ordered(wanted)[0], words, starts, kept)
-    return wanted, words, starts[: found + 1], kept
+    """Return keys, starts, frames (ten times their number, and the kind) and sizes of the records."""
+    order = sorted(range(len(ops)), key=lambda i: ops[i][0])
+    frames = np.array([80 * i | ops[i][1] for i in order], np.int64)
+    sizes = np.array([len(ops[i][2]) for i in order], np.int64)
+    found, starts = np.empty(len(ops), np.uint64), np.empty(len(ops) + 1, np.int64)
+    kept, kept_sizes = np.empty_like(frames), np.empty_like(sizes)
+    count = records.cut_records(u64(ops[i][0] for i in order), frames, sizes, found, starts, kept, kept_sizes)
+    starts = starts[: count + 1]
+    return found[:count], starts, kept[: starts[-1]], kept_sizes[: starts[-1]]
 
 
 @quick
 @given(operations)
 def test_records_are_cut_at_puts_and_deletes(ops):
-    wanted, _, starts, kept = cut_by_kernel(ops)
-    found = {int(wanted[kept[lo]]): kept[lo:hi].tolist() for lo, hi in pairwise(starts)}
+    wanted, starts, kept, sizes = cut_by_kernel(ops)
+    found = {int(key): (kept[lo:hi] // 80).tolist() for key, (lo, hi) in zip(wanted, pairwise(starts))}
     assert found == cut(ops)
     assert list(found) == sorted(found)
+    assert sizes.tolist() == [len(ops[i][2]) for numbers in found.values() for i in numbers]
+    assert (kept & 7).tolist() == [ops[i][1] for numbers in found.values() for i in numbers]
 
 
 def allocated(length, headroom, minimum, alignment):
@@ -84,23 +66,30 @@ def allocated(length, headroom, minimum, alignment):
     return -(-(wanted + 8) // alignment) * alignment - 8
 
 
-def lay_out(starts, kept, sizes, words, start, geometry):
+def lay_out(starts, frames, sizes, start, geometry):
+    """Return regions, lengths and allocations with the flag; None where a region would be too long."""
     count = len(starts) - 1
-    regions = np.empty(count + 1, np.int64)
-    lengths, given_ = np.empty(count, np.uint64), np.empty(count, np.uint64)
-    records.lay_out(starts, kept, sizes, words, start, *geometry, regions, lengths, given_)
-    return regions, lengths, given_
+    regions, extents = np.empty(count + 1, np.int64), np.empty(count, np.uint64)
+    bad = records.lay_out(starts, frames, sizes, start, *geometry, regions, extents)
+    return None if bad >= 0 else (regions, extents & np.uint64(2**32 - 1), extents >> np.uint64(32))
+
+
+def one_each(payloads, start, geometry):
+    """Lay out one PUT a record."""
+    count = len(payloads)
+    sizes = np.array([len(payload) for payload in payloads], np.int64)
+    return lay_out(np.arange(count + 1), np.full(count, PUT), sizes, start, geometry)
 
 
 @quick
 @given(operations, geometries)
 def test_regions_follow_each_other_and_hold_their_records(ops, geometry):
-    _, words, starts, kept = cut_by_kernel(ops)
-    sizes = np.array([len(payload) for _, _, payload in ops], np.int64)
-    regions, lengths, given_ = lay_out(starts, kept, sizes, words, 64, geometry)
+    _, starts, kept, sizes = cut_by_kernel(ops)
+    regions, lengths, given_ = lay_out(starts, kept, sizes, 64, geometry)
     at = 64
     for row, (key, numbers) in enumerate(sorted(cut(ops).items())):
-        length = sum(int(frame.padded(sizes[i])) for i in numbers[:-1]) + 24 + int(sizes[numbers[-1]])
+        payloads = [len(ops[i][2]) for i in numbers]
+        length = sum(int(frame.padded(size)) for size in payloads[:-1]) + 24 + payloads[-1]
         room = allocated(length, *geometry)
         single = len(numbers) == 1 and ops[numbers[0]][1] == PUT
         assert (regions[row], lengths[row], given_[row]) == (at, length, room | single), key
@@ -109,15 +98,19 @@ def test_regions_follow_each_other_and_hold_their_records(ops, geometry):
     assert regions[-1] == at
 
 
-@pytest.mark.parametrize("payload", [20_000_001, 2**24 + 1, 2**32 - 64 - 24, 123_456_789])
+@pytest.mark.parametrize("payload", [20_000_001, 2**24 + 1, 2**32 - 128 - 24, 123_456_789])
 @pytest.mark.parametrize("headroom", [0, 1, 250])
 def test_defect_25_sizes_are_integers(payload, headroom):
     """In float32, 20,000,001 bytes at ratio 1.0 got 20,000,000."""
-    one = np.array([0, 1]), np.array([0]), np.array([payload]), u64([frame.order(1, PUT)])
-    regions, lengths, given_ = lay_out(*one, 64, (headroom, 0, 8))
+    laid = lay_out(np.array([0, 1]), np.array([PUT]), np.array([payload]), 64, (headroom, 0, 8))
+    room = allocated(payload + 24, headroom, 0, 8)
+    if room > data_format.MAX_ALLOCATED:
+        assert laid is None
+        return
+    regions, lengths, given_ = laid
     assert int(lengths[0]) == payload + 24
-    assert int(given_[0]) & ~7 == allocated(payload + 24, headroom, 0, 8) >= payload + 24
-    assert regions[1] == 64 + 8 + (int(given_[0]) & ~7)
+    assert int(given_[0]) & ~7 == room >= payload + 24
+    assert regions[1] == 64 + 8 + room
 
 
 def region_header(at, room):
@@ -128,26 +121,28 @@ def region_header(at, room):
 @quick
 @given(operations, geometries, st.data())
 def test_copying_records_and_walking_them(ops, geometry, draw):
-    _, words, starts, kept = cut_by_kernel(ops)
-    log, places = frames_at([(key, payload, int(word)) for (key, _, payload), word in zip(ops, words)], 64)
-    sizes = np.array([len(payload) for _, _, payload in ops], np.int64)
-    regions, lengths, given_ = lay_out(starts, kept, sizes, words, 64, geometry)
-    out = np.zeros(regions[-1], np.uint8)
+    wanted, starts, kept, sizes = cut_by_kernel(ops)
+    log, places = frames_at([(key, payload, frame.order(1, kind)) for key, kind, payload in ops], 64)
+    kept = places[kept // 80] | kept & 7
+    base = draw.draw(st.sampled_from([64, 4096]))
+    regions, lengths, given_ = lay_out(starts, kept, sizes, 0, geometry)
+    out = np.full(base + regions[-1], 0xAA, np.uint8)
     middle = draw.draw(st.integers(0, len(lengths)))
     for lo, hi in ((0, middle), (middle, len(lengths))):
         if lo < hi:
-            part = out[regions[lo] : regions[hi]]
-            assert records.copy_records(log, places, sizes, starts, kept, regions, lo, hi, SEED, part) == -1
+            part = out[base + regions[lo] : base + regions[hi]]
+            source = (log, wanted, starts, kept, sizes, regions)
+            assert records.copy_records(*source, base, lo, hi, SEED, part) == -1
     for row, (key, numbers) in enumerate(sorted(cut(ops).items())):
-        at = int(regions[row])
-        assert out[at : at + 8].tobytes() == region_header(at, int(regions[row + 1]) - at - 8)
+        at, end = base + int(regions[row]), base + int(regions[row + 1])
+        assert out[at : at + 8].tobytes() == region_header(at, end - at - 8)
         expected = [(key, ops[i][1], ops[i][2]) for i in numbers]
         assert read_frames(out, at + 8, at + 8 + int(lengths[row])) == expected
-        assert not out[at + 8 + int(lengths[row]) : regions[row + 1]].any()
-    found = walk(out, len(lengths))
+        assert not out[at + 8 + int(lengths[row]) : end].any()
+    found = walk(out, len(lengths), base)
     expected_keys = u64(sorted(cut(ops)))
     assert [column.tolist() for column in found] == [
-        column.tolist() for column in (expected_keys, u64(regions[:-1] + 8), lengths, given_)
+        column.tolist() for column in (expected_keys, u64(base + regions[:-1] + 8), lengths, given_)
     ]
 
 
@@ -160,13 +155,24 @@ def walk(content, room, start=64, stop=None):
     return [column[:count] for column in columns]
 
 
-def test_a_damaged_frame_of_the_log_is_not_copied():
+@pytest.mark.parametrize("byte", [0, 4, 8, 16, 24, 30])
+def test_a_damaged_frame_of_the_log_is_not_copied(byte):
     log, places = frames_at([(i, b"payload", frame.order(1, PUT)) for i in range(3)])
-    log[places[1] + 24] ^= 1
-    starts, kept, sizes = np.arange(4), np.arange(3), np.full(3, 7)
-    regions, _, _ = lay_out(starts, kept, sizes, u64([1] * 3), 64, (0, 0, 8))
-    out = np.zeros(regions[3] - 64, np.uint8)
-    assert records.copy_records(log, places, sizes, starts, kept, regions, 0, 3, SEED, out) == places[1]
+    log[places[1] + byte] ^= 1
+    frames, sizes = places | PUT, np.full(3, 7)
+    regions, _, _ = lay_out(np.arange(4), frames, sizes, 0, (0, 0, 8))
+    out = np.zeros(regions[3], np.uint8)
+    source = (log, u64(range(3)), np.arange(4), frames, sizes, regions)
+    assert records.copy_records(*source, 64, 0, 3, SEED, out) == places[1]
+
+
+@pytest.mark.parametrize("place", [-8, 0, 8, 2**40])
+def test_a_frame_outside_the_log_is_not_copied(place):
+    log, _ = frames_at([(5, b"payload", frame.order(1, PUT))])
+    frames, sizes = np.array([place | PUT]), np.array([2**20])
+    regions, out = np.array([0, 2**20 + 64]), np.zeros(2**20 + 64, np.uint8)
+    source = (log, u64([5]), np.array([0, 1]), frames, sizes, regions)
+    assert records.copy_records(*source, 64, 0, 1, SEED, out) == place
 
 
 @quick
@@ -175,15 +181,15 @@ def test_written_records_are_one_put_each(payloads, geometry):
     values, offsets = packed(payloads)
     count = len(payloads)
     wanted, words = u64(range(5, 5 + count)), u64(frame.order(7 + i, PUT) for i in range(count))
-    sizes = np.diff(offsets)
-    regions, _, given_ = lay_out(np.arange(count + 1), np.arange(count), sizes, words, 64, geometry)
-    out = np.zeros(regions[-1] - 64, np.uint8)
-    records.write_records(wanted, values, offsets, words, regions, given_, 0, count, SEED, out)
+    regions, _, given_ = one_each(payloads, 64, geometry)
+    out = np.full(regions[-1] - 64, 0xAA, np.uint8)
+    records.write_records(wanted, values, offsets, words, regions, 0, count, SEED, out)
     for row, payload in enumerate(payloads):
         at = int(regions[row]) - 64
         assert out[at : at + 8].tobytes() == region_header(at + 64, int(given_[row]) & ~7)
         whole = frame.encode(5 + row, payload, int(words[row]), IDENTITY)
         assert out[at + 8 : at + 8 + len(whole)].tobytes() == whole
+        assert not out[at + 8 + len(whole) : regions[row + 1] - 64].any()
     assert (given_ & np.uint64(1) == 1).all()
 
 
@@ -191,9 +197,9 @@ def test_a_walk_goes_on_where_the_output_was_full():
     payloads = [b"x" * i for i in range(5)]
     values, offsets = packed(payloads)
     words = u64([frame.order(1, PUT)] * 5)
-    regions, _, given_ = lay_out(np.arange(6), np.arange(5), np.diff(offsets), words, 64, (0, 0, 8))
+    regions, _, _ = one_each(payloads, 64, (0, 0, 8))
     content = np.zeros(regions[-1], np.uint8)
-    records.write_records(u64(range(5)), values, offsets, words, regions, given_, 0, 5, SEED, content[64:])
+    records.write_records(u64(range(5)), values, offsets, words, regions, 0, 5, SEED, content[64:])
     stop, at, found = np.zeros(2, np.int64), 64, []
     while at < len(content):
         found += walk(content, 2, at, stop)[0].tolist()
