@@ -89,7 +89,21 @@ def _read_fields(filters: dict[str, Section], config: Section, data: Section) ->
     sorts = _by_name(config.sections("sort_fields", SORT_KEYS), "name")
     mappings = _by_name(data.sections("fields", MAPPING_KEYS), "target")
     names = [*filters, *sorts, *mappings]
-    return {name: _read_field(name, filters.get(name), sorts.get(name), mappings.get(name)) for name in names}
+    fields = {n: _read_field(n, filters.get(n), sorts.get(n), mappings.get(n)) for n in names}
+    return {name: _with_default(field, fields) for name, field in fields.items()}
+
+
+def _with_default(field: Field, fields: dict[str, Field]) -> Field:
+    """Give a computed sort field the value that follows from the defaults of its sources."""
+    computed = field.sort.computed if field.sort else None
+    if computed is None or field.default is not None:
+        return field
+    kind = float if field.kind == "float" else int
+    found = [fields[name].default for name in computed.sources if name in fields]
+    defaults = [kind(default) for default in found if isinstance(default, bool | int | float)]
+    if not defaults:
+        return field
+    return dataclasses.replace(field, default=(max if computed.op == "greatest" else min)(defaults))
 
 
 def _read_field(name: str, filters: Section | None, sorts: Section | None, mapping: Section | None) -> Field:

@@ -18,13 +18,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapChanges
-from bitdex.columns import decode_columns
-from bitdex.documents import column_kind
 from bitdex.dump.blocks import Block
+from bitdex.dump.current import CurrentValues, later_than, union_of_phases
 from bitdex.dump.grouping import Grouping
 from bitdex.dump.lookup import LookupTable
 from bitdex.dump.phases import Phase
@@ -35,10 +33,10 @@ from bitdex.dump.sources import Sources
 from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
 from bitdex.phase_log import PhaseResult
-from bitdex.query.order import bitmap_of
-from bitdex.schema import Field, Schema
+from bitdex.schema import Field
 from bitdex.store import Store
 
+CHUNK = 1 << 19  # slots for which values are derived at a time
 POSTINGS_MEMORY = 384 << 20
 Report = Callable[[int, int], None]  # rows, bytes
 
@@ -52,7 +50,7 @@ class PhaseLoad:
 
     def __init__(self, phase: Phase, store: Store, now: float):
         self.phase, self.schema, self.log, self.now = phase, store.schema, store.log, now
-        self._documents, self._bitmaps = store.documents, store.bitmaps
+        self._store, self._documents, self._bitmaps = store, store.documents, store.bitmaps
         self._registry, self._dictionaries = store.registry, store.dictionaries
         self._directory, self._durable = store.directory / "temporary", store.durable
         self._earlier = self.log.get(phase.name)
@@ -78,7 +76,6 @@ class PhaseLoad:
         result = PhaseResult(
             name=self.phase.name,
             number=self._earlier.number if self._earlier else self.log.next_number(),
-            sequence=sequence,
             hash=self.phase.hash,
             targets=list(self.phase.targets),
             sets_alive=self.phase.sets_alive,
@@ -107,19 +104,21 @@ class PhaseLoad:
         try:
             with Postings(POSTINGS_MEMORY, self._directory) as postings:
                 fields = FieldSink(self.schema, self._numbers, self._bitmaps, postings)
-                state = _Progress(ordered, self.schema, self.now)
+                state = _Progress(ordered)
                 earlier = self._earlier_slots()
+                current = CurrentValues(self._store, self.phase.targets, earlier, self._watched(computed))
                 sink.clear(_slots_of(earlier), self._stored_numbers(computed))
                 for block in _read_ahead(sources.open(self.phase, self.phase.input_columns).blocks()):
-                    self._take(block, maker, sink, fields, state, computed)
+                    self._take(block, maker, sink, fields, state, current, computed)
                     report(state.rows, state.bytes)
+                revived = self._conclude(sink, fields, state, current, earlier, computed)
                 counts = self._counts(state, maker)
                 sink.prepare()
-                self._write_bitmaps(fields, state, earlier, computed, sequence)
+                self._write_bitmaps(fields, state, earlier, revived, computed, sink.sequence)
         except BaseException as error:
             sink.abort(error)
             raise
-        return counts
+        return counts | {"sequence": sink.sequence}
 
     def _take(
         self,
@@ -128,6 +127,7 @@ class PhaseLoad:
         sink: DocumentSink,
         fields: FieldSink,
         state: "_Progress",
+        current: CurrentValues,
         computed: list[Field],
     ) -> None:
         rows = maker.make(block)
@@ -140,11 +140,13 @@ class PhaseLoad:
             name: grouping.lists(array) if self._is_list(name) else grouping.last(array)
             for name, array in rows.fields.items()
         }
-        for field in computed:
-            columns[field.name] = self._compute(field, grouping.slots, columns)
+        if state.ordered:
+            columns |= self._derive(grouping.slots, columns, state, current, computed)
+        else:
+            current.note(grouping.slots, columns)
         sink.add(grouping.slots, document_columns(self.schema, self._numbers, columns))
-        fields.add(grouping, columns, state.ordered)
-        state.note(grouping.slots, columns, self.phase.sets_alive)
+        fields.add(grouping.slots, columns, state.ordered)
+        state.note(grouping.slots)
 
     # -- computed sort fields --------------------------------------------------------------
 
@@ -157,32 +159,71 @@ class PhaseLoad:
             if f.sort and f.sort.computed and targets.intersection(f.sort.computed.sources)
         ]
 
-    def _compute(self, field: Field, slots: np.ndarray, columns: dict[str, pa.Array]) -> pa.Array:
-        """Return the greatest or least of the sources, from this phase or else from the documents."""
-        assert field.sort is not None and field.sort.computed is not None
-        missing = [n for n in field.sort.computed.sources if n not in columns and n in self._registry]
-        stored = self._stored(slots, missing) if missing else {}
-        sources = [columns.get(n, stored.get(n)) for n in field.sort.computed.sources]
-        present = [s for s in sources if s is not None]
-        pick = pc.max_element_wise if field.sort.computed.op == "greatest" else pc.min_element_wise
-        return pick(*present, skip_nulls=True)
+    def _watched(self, computed: list[Field]) -> set[str]:
+        """Return the sources of what is derived once all rows are in."""
+        sources = {n for f in computed if f.sort and f.sort.computed for n in f.sort.computed.sources}
+        deferral = self.schema.deferred
+        return sources | {deferral.source_field} if deferral and self.phase.sets_alive else sources
 
-    def _stored(self, slots: np.ndarray, names: list[str]) -> dict[str, pa.Array]:
-        values = self._documents.silo.get_many(slots.astype(np.uint64))
-        wanted = [(self._registry.number(n), column_kind(self.schema.field(n))) for n in names]
-        return dict(zip(names, decode_columns(values.data, values.offsets, wanted)))
+    def _derive(
+        self,
+        slots: np.ndarray,
+        columns: dict[str, pa.Array],
+        state: "_Progress",
+        current: CurrentValues,
+        computed: list[Field],
+    ) -> dict[str, pa.Array]:
+        """Return the computed fields of slots; note which of them are deferred."""
+        derived = {f.name: current.computed(f, slots, columns) for f in computed}
+        deferral = self.schema.deferred
+        if deferral is not None and self.phase.sets_alive:
+            limit = self.now * (1000 if deferral.ms_to_seconds else 1)
+            times = current.value(deferral.source_field, slots, columns | derived)
+            state.deferred |= later_than(slots, times, limit)
+        return derived
+
+    def _conclude(
+        self,
+        sink: DocumentSink,
+        fields: FieldSink,
+        state: "_Progress",
+        current: CurrentValues,
+        earlier: BitMap,
+        computed: list[Field],
+    ) -> BitMap:
+        """Derive what could not be derived block by block: for rows in no order, and for slots that the phase
+        has left. Return those of the latter that another phase keeps visible."""
+        left = earlier - state.touched()
+        slots = _slots_of(left if state.ordered else left | state.touched())
+        if not self._watched(computed):
+            slots = slots[:0]
+        for start in range(0, len(slots), CHUNK):
+            part = slots[start : start + CHUNK]
+            columns = self._derive(part, current.noted(part), state, current, computed)
+            if columns:
+                sink.add(part, document_columns(self.schema, self._numbers, columns))
+                fields.add(part, columns, False)
+        revived = left & union_of_phases(self._store, self.phase.name) if left else left
+        state.deferred &= state.touched() | revived
+        return revived
 
     # -- the end of a phase ----------------------------------------------------------------
 
     def _write_bitmaps(
-        self, fields: FieldSink, state: "_Progress", earlier: BitMap, computed: list[Field], sequence: int
+        self,
+        fields: FieldSink,
+        state: "_Progress",
+        earlier: BitMap,
+        revived: BitMap,
+        computed: list[Field],
+        sequence: int,
     ) -> None:
         changes = BitmapChanges(self._bitmaps)
         targets = [*self.phase.targets, *(f.name for f in computed)]
         fields.write(changes, targets, earlier)
         touched = state.touched()
         if self.phase.sets_alive:
-            alive = (self._bitmaps.alive() - earlier - state.deferred) | state.alive()
+            alive = (self._bitmaps.alive() - earlier - touched) | ((touched | revived) - state.deferred)
             changes.put(format_.alive_key(), alive)
         number = self._earlier.number if self._earlier else self.log.next_number()
         changes.put(format_.phase_key(number), touched)
@@ -242,11 +283,9 @@ class PhaseLoad:
 class _Progress:
     """What has been seen of a phase: counts, the slots, which of them are to be visible."""
 
-    def __init__(self, ordered: bool, schema: Schema, now: float):
+    def __init__(self, ordered: bool):
         self.ordered, self.rows, self.applied, self.bytes = ordered, 0, 0, 0
         self.deferred = BitMap()
-        self._deferral = schema.deferred
-        self._now = now
         self._last = -1
         self._slots: list[np.ndarray] = []
         self._union: BitMap | None = None
@@ -262,25 +301,14 @@ class _Progress:
             raise _OutOfOrder
         self._last = max(self._last, int(grouping.slots[-1]))
 
-    def note(self, slots: np.ndarray, columns: dict[str, pa.Array], sets_alive: bool) -> None:
+    def note(self, slots: np.ndarray) -> None:
         self._slots.append(slots)
-        if not sets_alive or self._deferral is None or self._deferral.source_field not in columns:
-            return
-        times = pc.fill_null(columns[self._deferral.source_field], 0)
-        limit = self._now * (1000 if self._deferral.ms_to_seconds else 1)
-        later = np.asarray(times) > limit
-        valid = np.asarray(pc.is_valid(columns[self._deferral.source_field]))
-        self.deferred -= bitmap_of(slots[~later & valid])
-        self.deferred |= bitmap_of(slots[later])
 
     def touched(self) -> BitMap:
         if self._union is None:
             self._union = union_of(self._slots)
             self._slots.clear()
         return self._union
-
-    def alive(self) -> BitMap:
-        return self.touched() - self.deferred
 
 
 def _slots_of(bitmap: BitMap) -> np.ndarray:

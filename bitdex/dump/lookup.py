@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bitdex.dump.blocks import ArrowSource, Rejects, TextSource
+from bitdex.dump.arrow_source import ArrowSource
+from bitdex.dump.blocks import Rejects
 from bitdex.dump.evaluate import evaluate, to_mask
 from bitdex.dump.phases import Level, Lookup
+from bitdex.dump.text_source import TextSource
 
 Opener = Callable[[Level, Mapping[str, str]], "TextSource | ArrowSource"]
 

@@ -11,7 +11,7 @@ from pyroaring import BitMap
 from bitdex.bitmaps import BitmapChanges, BitmapSilo
 from bitdex.columns import Column, encode_columns
 from bitdex.documents import DocSilo, column_kind
-from bitdex.dump.grouping import Grouping, last_of_each
+from bitdex.dump.grouping import last_of_each
 from bitdex.dump.postings import Postings
 from bitdex.formats import bitmap as format_
 from bitdex.formats.document import encode_document
@@ -20,11 +20,18 @@ from bitdex.schema import Field, Schema
 
 
 class DocumentSink:
-    """Writes the documents of a phase: through the log into an empty silo, else merged in place."""
+    """Writes the documents of a phase: through the log into an empty silo, else merged in place.
+
+    Attributes
+    ----------
+    sequence : int
+        The one to commit: of the merge, or of the last batch in the log.
+    """
 
     def __init__(self, documents: DocSilo, sequence: int):
         self._documents = documents
-        self._sequence = sequence
+        self._first = sequence
+        self.sequence = sequence
         self._stack = ExitStack()
         self._writer: Any = None
         self._last = -1
@@ -45,10 +52,10 @@ class DocumentSink:
         keys = slots.astype(np.uint64)
         if self._writer is not None:
             self._writer.merge_many(keys, data, offsets)
-        elif int(slots[0]) > self._last:
-            self._documents.silo.put_many(keys, data, offsets, sequence=self._sequence)
         else:
-            self._documents.silo.merge_many(keys, data, offsets, sequence=self._sequence)
+            silo, fresh = self._documents.silo, int(slots[0]) > self._last
+            append = silo.put_many if fresh else silo.merge_many
+            self.sequence = append(keys, data, offsets, sequence=max(self.sequence, silo.next_sequence))
         self._last = max(self._last, int(slots[-1]))
 
     def prepare(self) -> None:
@@ -61,7 +68,7 @@ class DocumentSink:
         """Give up what was written: the silo is as it was before the phase."""
         self._stack.__exit__(type(error), error, error.__traceback__)
         if self._writer is None:
-            self._documents.silo.reload(self._sequence - 1)
+            self._documents.silo.reload(self._first - 1)
 
 
 class FieldSink:
@@ -76,16 +83,16 @@ class FieldSink:
         self._single: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         self._present: dict[str, list[np.ndarray]] = {}
 
-    def add(self, grouping: Grouping, columns: dict[str, pa.Array], ordered: bool) -> None:
-        """Take the values of a block, one a slot (lists as Arrow lists)."""
+    def add(self, slots: np.ndarray, columns: dict[str, pa.Array], ordered: bool) -> None:
+        """Take the values of distinct slots, one a slot (lists as Arrow lists)."""
         for name, array in columns.items():
             field = self._schema.fields.get(name)
             if field is None or (field.filter is None and field.sort is None):
                 continue
             if field.is_list:
-                self._add_lists(field, grouping.slots, array)
+                self._add_lists(field, slots, array)
             else:
-                self._add_single(field, grouping.slots, array, ordered)
+                self._add_single(field, slots, array, ordered)
 
     def _add_lists(self, field: Field, slots: np.ndarray, array: pa.LargeListArray) -> None:
         counts = np.diff(np.asarray(array.offsets))

@@ -1,12 +1,13 @@
 """Where the tables of a dump are: files in a directory, or frames by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bitdex import filesystem
-from bitdex.dump.blocks import ArrowSource, TextSource, open_source
+from bitdex.dump.arrow_source import ArrowSource, as_batches, bytes_of, open_arrow
 from bitdex.dump.phases import Level, Phase
+from bitdex.dump.text_source import TextSource
 from bitdex.errors import InvalidError, NotFoundError
 
 SUFFIXES = ("csv", "tsv", "parquet", "arrow", "feather")
@@ -67,6 +68,32 @@ class Sources:
             if filesystem.exists(path):
                 return path
         raise NotFoundError(f"{what}: there is no file {' or '.join(str(path) for path in paths[:3])}")
+
+
+def open_source(
+    table: Any, kinds: Mapping[str, str], names: Sequence[str], delimiter: str, what: str
+) -> TextSource | ArrowSource:
+    """Return a source for a path, a DataFrame, an Arrow table or anything that exports an Arrow stream.
+
+    Parameters
+    ----------
+    table : path or table
+    kinds : mapping
+        The columns wanted, each with "integer", "boolean", "string", "float" or "any".
+    names : sequence of str
+        Column names of a text file without header; empty if the header tells them.
+    delimiter : str
+    what : str
+        Names the table in errors.
+    """
+    if isinstance(table, str | Path):
+        path = Path(table)
+        if not filesystem.exists(path):
+            raise NotFoundError(f"{what}: there is no file {path}")
+        if path.suffix in (".parquet", ".arrow", ".feather"):
+            return ArrowSource(open_arrow(path), kinds, what, filesystem.size(path))
+        return TextSource(path, kinds, names, delimiter, what)
+    return ArrowSource(as_batches(table, what), kinds, what, bytes_of(table))
 
 
 def _named(level: Level) -> str:

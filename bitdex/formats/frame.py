@@ -6,8 +6,8 @@
     | crc  | length | key | order | payload ...  | zero padding to 8 |
 
 `order` is ``sequence << 8 | flags | kind``. The sequence numbers the batch that wrote
-the frame; all frames of a batch carry the same one, and the last of them in a log the
-COMMIT flag, without which the batch does not count. `crc` is the CRC-32C of the bytes
+the frame; all frames of a batch carry the same one, the first of them in a log the BEGIN
+flag and the last the COMMIT flag, without which the batch does not count. `crc` is the CRC-32C of the bytes
 from `length` to the end of the payload, continued from the store's identity.
 
 A record is the frames of one key in order. PUT starts it anew, MERGE adds to it,
@@ -37,6 +37,7 @@ assert FRAME.itemsize == SIZE
 PUT, MERGE, DELETE = 1, 2, 3
 KIND_MASK = 0x0F
 COMMIT = 0x10  # flag: last frame of its batch
+BEGIN = 0x20  # flag: first frame of its batch
 MAX_PAYLOAD = (1 << 32) - 64
 
 

@@ -61,7 +61,10 @@ def decode(data: np.ndarray, name: str = "index.bin") -> tuple[np.void, np.ndarr
     head = header.decode(data, MAGIC, VERSION, name)
     size = (int(head["capacity"]) + SPILL) * ENTRY.itemsize
     if len(data) != header.SIZE + size:
-        raise CorruptError(f"{name}: expected {header.SIZE + size} bytes, found {len(data)}")
+        raise CorruptError(
+            f"{name}: offset {min(len(data), header.SIZE + size)}: expected {header.SIZE + size} bytes, "
+            f"found {len(data)}"
+        )
     body = data[header.SIZE :]
     found, expected = crc32c(body), int(head["body_crc"])
     if found != expected:

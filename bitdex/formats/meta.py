@@ -74,15 +74,19 @@ def encode(record: np.ndarray) -> bytes:
 
 def decode(data: Any, at: int | None = None, name: str = "meta.bin") -> np.ndarray:
     """Return the newest record that holds, shape (1,); with `at`, the newest not above that sequence."""
-    found = []
+    found, states = [], []
     for place in PLACES:
         raw = np.frombuffer(data, np.uint8)[place : place + META.itemsize].copy()
         if len(raw) == META.itemsize and raw[:8].tobytes() == MAGIC.ljust(8, b"\0"):
             record = raw.view(META)
             if int(record["crc"][0]) == crc32c(raw[:508]):
                 found.append(record)
+        states.append(f"offset {place}: {raw[:8].tobytes()!r} and {len(raw)} bytes")
     if not found:
-        raise CorruptError(f"{name}: neither record at {PLACES} holds; expected magic {MAGIC!r} and CRC-32C")
+        raise CorruptError(
+            f"{name}: neither record holds: expected magic {MAGIC!r} and a right CRC-32C, "
+            f"found {'; '.join(states)}"
+        )
     for record in found:
         if record["version"][0] != VERSION:
             raise VersionError(f"{name}: format version {record['version'][0]}; this package reads {VERSION}")

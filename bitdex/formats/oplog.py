@@ -9,8 +9,9 @@ read from its start: frames are taken batch by batch, a batch counting when all 
 frames hold up to the one with the COMMIT flag, and when the store's commit covers its
 sequence. What follows the last such batch is the torn tail of a writer that died, and
 is overwritten by the next one. When a frame that does not hold is followed, anywhere
-behind it, by one that does and belongs to a later batch, bytes in the middle are
-damaged: that is an error and never cut.
+behind it, by the first frame (BEGIN) of a later batch, bytes in the middle are damaged:
+that is an error and never cut. So is a sequence that goes down, and a batch that is
+there twice.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, 
 from bitdex.kernels.memory import copy, load32, load64, store32, store64
 
 HEAD = 24
-COMMIT = np.uint64(0x10)
+BEGIN = np.uint64(0x20)
 _HALF = np.uint64(32)
 
 
@@ -122,10 +122,10 @@ def write_frames(
         put_frame(keys[i], word, values, offsets[i], size, seed, out, places[i] - base)
 
 
-@kernel(w_u8, i64, u32)
-def mark_commit(out: Any, at: Any, seed: Any) -> None:
-    """Set the COMMIT flag of the frame at `at` and renew its checksum."""
-    store64(out, at + 16, load64(out, at + 16) | COMMIT)
+@kernel(w_u8, i64, u64, u32)
+def mark_frame(out: Any, at: Any, flag: Any, seed: Any) -> None:
+    """Set a flag of the frame at `at` and renew its checksum."""
+    store64(out, at + 16, load64(out, at + 16) | flag)
     size = np.int64(load32(out, at + 4))
     store32(out, at, ~crc_update(~seed, out, at + 4, 20 + size))
 
@@ -149,11 +149,12 @@ def scan_frames(
 
 @kernel(r_u8, i64, i64, u64, u32, returns=i64)
 def find_later_frame(data: Any, start: Any, end: Any, sequence: Any, seed: Any) -> Any:
-    """Return the place of the first frame that holds, with a sequence above `sequence`; or -1."""
+    """Return the place of the first frame that holds and begins a batch above `sequence`; or -1."""
     at = start
     while at + HEAD <= end:
         order = load64(data, at + 16)
-        if (order >> np.uint64(8)) > sequence and frame_holds(data, at, end, seed):
+        begins = order & BEGIN != np.uint64(0) and (order >> np.uint64(8)) > sequence
+        if begins and frame_holds(data, at, end, seed):
             return at
         at += 8
     return -1

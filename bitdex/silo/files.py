@@ -64,7 +64,8 @@ class SiloFiles:
         head = data.decode_header(mapped, str(path))
         if int(head["identity"]) != identity:
             raise CorruptError(
-                f"{path}: offset 16: expected identity {identity}, found {head['identity']} (another store's file)"
+                f"{path}: offset 16: expected identity {identity}, found {head['identity']} "
+                "(another store's file)"
             )
         if len(mapped) < end:
             raise CorruptError(f"{path}: expected at least {end} bytes, found {len(mapped)}")

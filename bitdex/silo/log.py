@@ -74,7 +74,15 @@ class GrowingOperations:
 
 
 class OpsLog:
-    """A log of one store. Appended to by one thread at a time; read by any through `map`."""
+    """A log of one store. Appended to by one thread at a time; read by any through `map`.
+
+    Attributes
+    ----------
+    generation : int
+        The sequence at which the log was emptied last.
+    cut : bool
+        Whether whole batches were left out, because they lie above the sequence to open at.
+    """
 
     def __init__(self, path: Path, identity: int):
         self.path = path
@@ -82,6 +90,8 @@ class OpsLog:
         self.identity = identity
         self.end = oplog.START
         self.last_sequence = 0
+        self.generation = 0
+        self.cut = False
         self._entered = GrowingOperations(Operations.empty(0))
         self._descriptor: int | None = None
         self._mapped = np.empty(0, np.uint8)
@@ -145,8 +155,10 @@ class OpsLog:
             base = int(entered.places[lo])
             out = scratch.take((end if hi == len(keys) else int(entered.places[hi])) - base)
             kernels.write_frames(keys, values, offsets, words, self.seed, entered.places, lo, hi, base, out)
+            if lo == 0:
+                kernels.mark_frame(out, 0, np.uint64(frame.BEGIN), self.seed)
             if hi == len(keys):
-                kernels.mark_commit(out, entered.places[hi - 1] - base, self.seed)
+                kernels.mark_frame(out, entered.places[hi - 1] - base, np.uint64(frame.COMMIT), self.seed)
             filesystem.write_at(self._writable(), out, base)
 
         each(pool, write, _chunks(entered.places, end))
@@ -176,11 +188,15 @@ class OpsLog:
                 f"{self.path}: offset 16: expected identity {self.identity}, found {head['identity']} "
                 "(another store's file)"
             )
+        self.generation = int(head["generation"])
         found = _scan_frames(data, self.seed)
         stops = np.flatnonzero(found.words & np.uint64(frame.COMMIT)) + 1
         sequences = found.words >> np.uint64(8)
+        self._refuse_disorder(found, sequences)
+        complete = len(stops)
         if at is not None:
             stops = stops[sequences[stops - 1] <= at]
+        self.cut = len(stops) < complete
         count = int(stops[-1]) if len(stops) else 0
         if count:
             self.end = int(found.places[count - 1] + frame.padded(found.sizes[count - 1]))
@@ -189,6 +205,19 @@ class OpsLog:
         self._refuse_damage(data, after, sequences, at)
         keep = slice(int(np.searchsorted(sequences[:count], applied, "right")), count)
         self._entered = GrowingOperations(found[keep])
+
+    def _refuse_disorder(self, found: Operations, sequences: np.ndarray) -> None:
+        """Refuse a log in which batches do not come in the order of their sequences."""
+        begins = found.words & np.uint64(frame.BEGIN) != 0
+        wrong = np.flatnonzero(
+            np.where(begins[1:], sequences[1:] <= sequences[:-1], sequences[1:] != sequences[:-1])
+        )
+        if len(wrong):
+            row = int(wrong[0]) + 1
+            raise CorruptError(
+                f"{self.path}: offset {found.places[row]}: expected a batch above sequence "
+                f"{sequences[row - 1]}, found {sequences[row]}"
+            )
 
     def _refuse_damage(self, data: np.ndarray, after: int, sequences: np.ndarray, at: int | None) -> None:
         """Refuse a log in which a frame that holds, of a later batch, follows one that does not."""

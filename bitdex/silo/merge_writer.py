@@ -35,6 +35,7 @@ from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
 from bitdex.silo.values import as_keys, as_packed
 
@@ -161,7 +162,7 @@ class MergeWriter:
         outcome = np.zeros(len(keys), np.uint8)
 
         def work(part: int) -> int:
-            rows, ring = np.empty(len(keys), np.int64), np.empty(merge.AHEAD, np.int64)
+            rows, ring = scratch.take(8 * len(keys)).view(np.int64), np.empty(merge.AHEAD, np.int64)
             rows = rows[: merge.own_rows(keys, part, THREADS, rows)]
             state = np.array([*self._arenas[part], 0, 0], np.int64)
             at = 0

@@ -14,7 +14,10 @@ from bitdex.errors import InvalidError
 
 Fold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-_ELSEWHERE = {"documents": "bitdex.kernels.document_fold:fold_documents", "bitmap": "bitdex.formats.bitmap:fold_records"}
+_ELSEWHERE = {
+    "documents": "bitdex.kernels.document_fold:fold_documents",
+    "bitmap": "bitdex.formats.bitmap:fold_records",
+}
 
 
 def replace(payloads: np.ndarray, offsets: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

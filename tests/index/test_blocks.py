@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitdex.dump.blocks import cut_rows
+from bitdex.dump.text_source import cut_rows
 from bitdex.kernels.csv_rows import find_row_end
 
 LETTERS = '1,"\n\ra'

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import bitdex
-from bitdex.dump import blocks
+from bitdex.dump import text_source
 from bitdex.index import Index
 from bitdex.query.clauses import EVERYTHING, Clause, Eq
 from bitdex.schema import Schema
@@ -38,7 +38,7 @@ def test_index_equals_oracle(world: World, data: st.DataObject) -> None:
             (directory / name).write_text(text, newline="")
         clauses = data.draw(st.lists(trees(oracle.schema), min_size=1, max_size=4))
         with (
-            mock.patch.object(blocks, "BLOCK", world.block),
+            mock.patch.object(text_source, "BLOCK", world.block),
             bitdex.create(directory / "index", world.schema, sync="none") as index,
         ):
             results = index.dump(world.phases, source=directory, now=NOW)

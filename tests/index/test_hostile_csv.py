@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitdex.dump import blocks
-from bitdex.dump.blocks import open_source
+from bitdex.dump import text_source
+from bitdex.dump.sources import open_source
 from bitdex.errors import BitdexError, InvalidError, NotFoundError
 from bitdex.index import Index
 from tests.index.conftest import Indexes
@@ -31,7 +31,7 @@ SCHEMA = {
         ]
     },
 }
-KEEP_BLOCK = blocks.BLOCK
+KEEP_BLOCK = text_source.BLOCK
 
 
 def phase(*fields: str, **more: Any) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def parsed(path: Path, kinds: dict[str, str], block: int) -> tuple[dict[str, lis
     columns: dict[str, list[Any]] = {name: [] for name in kinds}
     rejects: dict[str, int] = {}
     size = 0
-    with mock.patch.object(blocks, "BLOCK", block):
+    with mock.patch.object(text_source, "BLOCK", block):
         for part in open_source(path, kinds, [], ",", "table").blocks():
             for name, array in part.columns.items():
                 assert len(array) == part.rows
@@ -299,7 +299,7 @@ def test_any_bytes_are_read_or_refused(
     path = tmp_path_factory.mktemp("any") / "t.csv"
     path.write_bytes((b"id,text\n" if header else b"") + body)
     try:
-        columns, rejects, size = parsed(path, {"id": "integer", "text": "string"}, 16)
+        columns, _, size = parsed(path, {"id": "integer", "text": "string"}, 16)
     except BitdexError:
         return
     assert len(columns["id"]) == len(columns["text"])
@@ -311,7 +311,7 @@ def test_rows_are_accounted_for_in_small_blocks(indexes: Indexes) -> None:
         f"{slot},{number},{text}\n"
         for slot, number, text in itertools.product(["1", "x", "-5", "70000"], ["1", "", "y"], ["a", '"b\n"'])
     )
-    with mock.patch.object(blocks, "BLOCK", 20):
+    with mock.patch.object(text_source, "BLOCK", 20):
         index = load(indexes, content, "n", "text", filter="n != 1")
     rows, applied, filtered, rejected = accounted(index)
     assert (rows, applied, filtered) == (24, 4, 4) and rejected == 16

@@ -91,21 +91,21 @@ def test_scanning_an_array_cut_anywhere():
 @given(operations.filter(bool))
 def test_marking_the_commit_sets_the_flag_only(ops):
     data, places = frames_at(ops)
-    frames.mark_commit(data, places[-1], SEED)
+    frames.mark_frame(data, places[-1], np.uint64(frame.COMMIT), SEED)
     key, payload, word = ops[-1]
     assert scan(data) == [*ops[:-1], (key, payload, word | frame.COMMIT)]
 
 
 @pytest.mark.parametrize(("sequence", "expected"), [(0, 0), (1, 1), (2, 2), (3, 3), (4, -1), (9, -1)])
 def test_the_first_frame_of_a_later_batch_is_found(sequence, expected):
-    ops = [(i, b"payload", frame.order(i + 1, frame.PUT)) for i in range(4)]
+    ops = [(i, b"payload", frame.order(i + 1, frame.PUT) | frame.BEGIN) for i in range(4)]
     data, places = frames_at(ops)
     found = frames.find_later_frame(data, 0, len(data), np.uint64(sequence), SEED)
     assert found == (places[expected] if expected >= 0 else -1)
 
 
 def test_a_damaged_later_frame_is_not_found():
-    data, places = frames_at([(i, b"payload", frame.order(i + 1, frame.PUT)) for i in range(4)])
+    data, places = frames_at([(i, b"payload", frame.order(i + 1, frame.PUT) | frame.BEGIN) for i in range(4)])
     data[places[2] + 30] ^= 1
     assert frames.find_later_frame(data, 0, len(data), np.uint64(2), SEED) == places[3]
     assert frames.find_later_frame(data, 0, places[3] + 30, np.uint64(2), SEED) == -1
