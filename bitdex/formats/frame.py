@@ -41,9 +41,9 @@ BEGIN = 0x20  # flag: first frame of its batch
 MAX_PAYLOAD = (1 << 32) - 64
 
 
-def order(sequence: int, kind: int, commit: bool = False) -> int:
+def order(sequence: int, kind: int, begin: bool = False, commit: bool = False) -> int:
     """Return the order word of a frame."""
-    return sequence << 8 | (COMMIT if commit else 0) | kind
+    return sequence << 8 | (BEGIN if begin else 0) | (COMMIT if commit else 0) | kind
 
 
 def padded(length: Any) -> Any:

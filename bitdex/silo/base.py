@@ -27,6 +27,8 @@ class Base:
     meta : ndarray of formats.meta.META, shape (1,)
     count : int
         Number of keys.
+    name : str
+        The data file, for errors.
     seed : np.uint32
         The checksum state from which this store's frames continue.
     applied : int
@@ -37,6 +39,7 @@ class Base:
     table: np.ndarray
     meta: np.ndarray
     count: int
+    name: str = "data.bin"
     seed: np.uint32 = field(init=False)
     applied: int = field(init=False)
 
@@ -67,7 +70,7 @@ class Base:
             table, count = _read_index(files, meta)
         except CorruptError:
             table, count = rebuild_table(mapped, meta)
-        return cls(mapped, table, meta, count)
+        return cls(mapped, table, meta, count, str(files.data))
 
 
 def _read_index(files: SiloFiles, meta: np.ndarray) -> tuple[np.ndarray, int]:

@@ -151,7 +151,7 @@ class Commits:
         record["pending"] = sequence
         record["commit"] += 1
         self.files.write_meta(record, self._durable)
-        self._base = Base(self._base.data, self._base.table, record, self._base.count)
+        self._base = replace(self._base, meta=record)
 
     def _write_folded(self, geometry: Geometry, generation: int) -> NewData:
         return write_folded(
@@ -181,7 +181,7 @@ class Commits:
         mapped = self._base.data
         if generation or new.end != len(mapped):  # a new map begins without pages
             mapped = self.files.map_data(int(record["data_generation"][0]), self.identity, new.end)
-        self._base = Base(mapped, new.table, record, new.count)
+        self._base = Base(mapped, new.table, record, new.count, str(self.files.data))
         if commit:
             self.finish()
 
@@ -233,8 +233,8 @@ def create(files: SiloFiles, name: str, headroom: float, minimum: int, alignment
     per_mille = per_mille_of(headroom)
     if not 0 <= minimum < 1 << 24:
         raise InvalidError(f"minimum: {minimum} is outside 0 to {(1 << 24) - 1}")
-    if alignment not in (8, 16, 32, 64):
-        raise InvalidError(f"alignment: {alignment} is none of 8, 16, 32, 64")
+    if alignment not in (8, 16, 32):
+        raise InvalidError(f"alignment: {alignment} is none of 8, 16, 32")
     filesystem.make_directory(files.directory)
     identity = secrets.randbits(63) + 1
     record = meta_format.blank(identity, name, per_mille, minimum, alignment)

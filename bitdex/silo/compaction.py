@@ -212,7 +212,11 @@ class _Writer:
     def __enter__(self) -> "_Writer":
         filesystem.remove(self._path)  # an unfinished one; its bytes must not shine through
         self._descriptor = filesystem.open_write(self._path)
-        filesystem.write_at(self._descriptor, self._header, 0)
+        try:
+            filesystem.write_at(self._descriptor, self._header, 0)
+        except BaseException:
+            filesystem.close(self._descriptor)
+            raise
         return self
 
     def put(self, out: np.ndarray, offset: int) -> None:

@@ -67,7 +67,11 @@ class MergeWriter:
         path = files.of_generation(files.data, data.MAGIC, int(base.meta["data_generation"][0]))
         assert path is not None
         self._descriptor = filesystem.open_write(path)
-        self._data = filesystem.map_write(self._descriptor, self._end)
+        try:
+            self._data = filesystem.map_write(self._descriptor, self._end)
+        except BaseException:
+            self.close()
+            raise
         self._arenas = [(0, 0)] * THREADS
         self._reserved = 0
         self._lock = threading.Lock()

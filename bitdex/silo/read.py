@@ -27,7 +27,7 @@ def view_value(base: Base, key: int) -> tuple[bool, np.ndarray | None]:
         return True, base.data[start : start + int(size[0])]
     if place == gather.DAMAGED:
         places, _ = index_kernels.find_records(base.table, np.array([key], np.uint64))
-        raise _damaged(key, places[0])
+        raise _damaged(base.name, key, places[0])
     return place == gather.ABSENT, None
 
 
@@ -55,7 +55,7 @@ def read_frames(
     below = np.empty(len(keys), np.int64)
     bad = gather.count_base_frames(base.data, keys, places, lengths, base.seed, below)
     if bad >= 0:
-        raise _damaged(keys[bad], places[bad])
+        raise _damaged(base.name, keys[bad], places[bad])
     starts = np.concatenate(([0], np.cumsum(below + counts)))
     listed, sources = np.empty(starts[-1], np.int64), np.zeros(starts[-1], np.uint64)
     gather.list_base_frames(base.data, places, lengths, below, starts[:-1].copy(), listed)
@@ -69,7 +69,7 @@ def read_frames(
     bad = gather.copy_frames(base.data, *maps, listed, sources, offsets, base.seed, payloads)
     if bad >= 0:
         record = int(np.searchsorted(starts, bad, "right")) - 1
-        raise _damaged(keys[record], listed[bad])
+        raise _damaged(_file_of(base, int(sources[bad])), keys[record], listed[bad])
     return payloads, offsets, starts
 
 
@@ -144,11 +144,15 @@ def _copy(
         gather.copy_singles_parallel(base.data, keys, places, base.seed, starts, offsets, out, failed)
         bad = int(failed.max())
     if bad >= 0:
-        raise _damaged(keys[bad], places[bad])
+        raise _damaged(base.name, keys[bad], places[bad])
     return out
 
 
-def _damaged(key: Any, place: Any) -> CorruptError:
+def _file_of(base: Base, source: int) -> str:
+    return base.name if source == 0 else base.name.replace("data.bin", f"ops_{'ab'[source - 1]}.log")
+
+
+def _damaged(name: str, key: Any, place: Any) -> CorruptError:
     return CorruptError(
-        f"record of key {key}: expected a frame with a right checksum at offset {place}, found damaged bytes"
+        f"{name}: offset {place}: expected a frame of key {key} with a right checksum, found damaged bytes"
     )

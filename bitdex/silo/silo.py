@@ -80,7 +80,7 @@ class Silo(Commits):
             Space a new region gets, as a multiple of its record (1.0 to 60.0).
         minimum : int
             Smallest region in bytes.
-        alignment : {8, 16, 32, 64}
+        alignment : {8, 16, 32}
             Of payloads in the data file.
         sync : {"always", "batch", "none"}
             When a write returns: after its own fsync, after the fsync of its batch, or

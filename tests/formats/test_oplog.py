@@ -22,11 +22,11 @@ def empty() -> bytes:
 @register("oplog", "v1", "batches")
 def batches() -> bytes:
     frames = [
-        (1, b"one", frame.order(1, frame.PUT)),
+        (1, b"one", frame.order(1, frame.PUT, begin=True)),
         (2, b"two", frame.order(1, frame.PUT, commit=True)),
-        (1, b"", frame.order(2, frame.DELETE, commit=True)),
-        (0, b"x" * 30, frame.order(5, frame.MERGE, commit=True)),
-        (3, b"torn", frame.order(6, frame.PUT)),
+        (1, b"", frame.order(2, frame.DELETE, begin=True, commit=True)),
+        (0, b"x" * 30, frame.order(5, frame.MERGE, begin=True, commit=True)),
+        (3, b"torn", frame.order(6, frame.PUT, begin=True)),
     ]
     return oplog.encode_header(IDENTITY, 0) + b"".join(frame.encode(*one, IDENTITY) for one in frames)
 
