@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 
+
 def make_directory(path: Path) -> None:
     """Create a directory and its parents; an existing one is left as it is."""
     os.makedirs(path, exist_ok=True)
@@ -120,6 +121,18 @@ def map_read(path: Path) -> np.ndarray:
             return np.empty(0, np.uint8)
         mapped = mmap.mmap(handle.fileno(), length, access=mmap.ACCESS_READ)
     return np.frombuffer(mapped, np.uint8)
+
+
+def release(mapped: np.ndarray, larger_than: int = 1 << 27) -> None:
+    """Take a large map's pages out of this process; they stay in the system's cache until touched again.
+
+    Without it a pass over a file counts as memory of the process, up to the file's size.
+    """
+    owner: object = mapped
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = getattr(owner, "base", None) if isinstance(owner, np.ndarray) else getattr(owner, "obj", None)
+    if owner is not None and len(owner) > larger_than:
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def map_write(descriptor: int, length: int) -> np.ndarray:

@@ -56,19 +56,18 @@ def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
     everything = np.ones(len(array), bool)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or array.type == TYPES[kind]:
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         return array, everything
     if (
         pa.types.is_string(array.type)
         or pa.types.is_large_string(array.type)
         or array.type == pa.string_view()
     ):
-        return convert_text(array.cast(pa.string()), kind)
+        return convert_text(_without_empty(array.cast(pa.string())), kind)
     if kind == "boolean" and pa.types.is_integer(array.type):
-        return array.cast(pa.bool_()), np.asarray(
-            pc.fill_null(pc.is_in(array, pa.array([0, 1], array.type)), True)
-        )
-    if kind == "any":
+        good = pc.or_(pc.is_in(array, pa.array([0, 1], array.type)), pc.is_null(array))
+        return array.cast(pa.bool_()), np.asarray(good)
+    if kind == "any" or array.type == TYPES[kind]:
         return array, everything
     if pa.types.is_floating(array.type) and kind == "integer":
         return _whole_numbers(array)
@@ -78,6 +77,12 @@ def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
         return array.cast(TYPES[kind]), everything
     except pa.ArrowInvalid:
         return convert_text(array.cast(pa.string()), kind)
+
+
+def _without_empty(texts: pa.Array) -> pa.Array:
+    """Return texts with null for empty ones, as an empty cell of a text file is."""
+    empty = pc.equal(pc.binary_length(texts), 0)
+    return pc.if_else(empty, None, texts) if pc.any(empty).as_py() else texts
 
 
 def _whole_numbers(array: pa.Array) -> tuple[pa.Array, np.ndarray]:

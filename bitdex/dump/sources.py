@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from bitdex import filesystem
 from bitdex.dump.arrow_source import ArrowSource, as_batches, bytes_of, open_arrow
 from bitdex.dump.phases import Level, Phase
@@ -40,6 +42,12 @@ class Sources:
         tab = level.format == "tsv" or (isinstance(table, Path) and table.suffix == ".tsv")
         return open_source(table, kinds, level.columns, "\t" if tab else ",", what)
 
+    def repeatable(self, level: Level) -> bool:
+        """Tell whether a table can be read more than once; a stream cannot."""
+        table = self._find(level, _named(level))
+        kinds = (Path, Mapping, pa.Table, pa.RecordBatch)
+        return isinstance(table, kinds) or hasattr(table, "iloc")
+
     def size(self, level: Level) -> int:
         """Return the bytes of a table, 0 where it has none on disk."""
         table = self._find(level, _named(level))
@@ -50,7 +58,8 @@ class Sources:
         if self._tables is not None:
             for key in (name, level.source):
                 if key in self._tables:
-                    return self._tables[key]
+                    table = self._tables[key]
+                    return self._existing([Path(table)], what) if isinstance(table, str | Path) else table
             raise NotFoundError(
                 f"{what}: there is no table {name!r} in source; it has {', '.join(self._tables)}"
             )
@@ -91,7 +100,10 @@ def open_source(
         if not filesystem.exists(path):
             raise NotFoundError(f"{what}: there is no file {path}")
         if path.suffix in (".parquet", ".arrow", ".feather"):
-            return ArrowSource(open_arrow(path), kinds, what, filesystem.size(path))
+            try:
+                return ArrowSource(open_arrow(path), kinds, what, filesystem.size(path))
+            except (pa.ArrowInvalid, OSError) as error:
+                raise InvalidError(f"{what}: {path} cannot be read: {error}") from None
         return TextSource(path, kinds, names, delimiter, what)
     return ArrowSource(as_batches(table, what), kinds, what, bytes_of(table))
 

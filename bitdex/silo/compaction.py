@@ -16,6 +16,7 @@ from bitdex.errors import CorruptError, InvalidError
 from bitdex.formats import data, frame, hash_index
 from bitdex.kernels import gather, records
 from bitdex.kernels import hash_index as index_kernels
+from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.log import Operations
@@ -81,6 +82,7 @@ def write_cold(
             if bad >= 0:
                 raise CorruptError(f"ops log: offset {bad}: expected a frame with a right checksum")
             writer.put(out, base + int(layout.regions[lo]))
+            filesystem.release(log)
 
         # one thread fills the index while the others copy: it waits for memory, they for the system
         table = pool.submit(
@@ -148,32 +150,35 @@ def write_folded(
     at = data.FIRST_REGION
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with _Writer(files, int(base.meta["identity"][0]), generation, durable) as writer:
-        for start in range(0, len(entries), RECORDS):
-            keys = np.ascontiguousarray(entries["key"][start : start + RECORDS])
-            regions, extents = _write_block(writer, base, fold, keys, at, geometry, pool)
-            parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
-            at = int(regions[-1])
+        for start in range(0, len(entries), THREADS * RECORDS):
+            places = range(start, min(start + THREADS * RECORDS, len(entries)), RECORDS)
+            blocks = [np.ascontiguousarray(entries["key"][i : i + RECORDS]) for i in places]
+            for keys, folded in zip(blocks, each(pool, partial(_fold_records, base, fold), blocks)):
+                regions, extents = _write_block(writer, base.seed, keys, folded, at, geometry, pool)
+                parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
+                at = int(regions[-1])
+            filesystem.release(base.data)
     return NewData(index_kernels.build_table(parts), len(entries), at)
 
 
 def _write_block(
     writer: "_Writer",
-    base: Base,
-    fold: Fold,
+    seed: np.uint32,
     keys: np.ndarray,
+    folded: tuple[np.ndarray, np.ndarray, np.ndarray],
     start: int,
     geometry: Geometry,
     pool: ThreadPoolExecutor,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write the folded records of `keys` from file offset `start` on; return their regions and extents."""
-    values, offsets, words = _fold_records(base, fold, keys)
+    values, offsets, words = folded
     one_each, puts = np.arange(len(keys) + 1), np.full(len(keys), frame.PUT)
     regions, extents = _regions(keys, one_each, puts, np.diff(offsets), start, geometry)
 
     def write(chunk: tuple[int, int]) -> None:
         lo, hi = chunk
         out = scratch.take(int(regions[hi] - regions[lo]))
-        records.write_records(keys, values, offsets, words, regions, lo, hi, base.seed, out)
+        records.write_records(keys, values, offsets, words, regions, lo, hi, seed, out)
         writer.put(out, int(regions[lo]))
 
     each(pool, write, _chunks(regions))

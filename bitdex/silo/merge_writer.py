@@ -41,6 +41,7 @@ from bitdex.silo.values import as_keys, as_packed
 
 FIRST_ARENA, LAST_ARENA = 1 << 18, 16 << 20  # bytes reserved at a time for a thread, doubling
 TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
+RELEASE_EVERY = 1 << 21  # keys
 BLOCK = 1 << 17  # keys encoded at a time
 
 
@@ -74,6 +75,7 @@ class MergeWriter:
             raise
         self._arenas = [(0, 0)] * THREADS
         self._reserved = 0
+        self._since_release = 0
         self._lock = threading.Lock()
 
     def _copy(self, table: np.ndarray) -> np.ndarray:
@@ -132,6 +134,10 @@ class MergeWriter:
         for lo in range(0, len(keys), BLOCK):
             hi = min(lo + BLOCK, len(keys))
             self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
+            self._since_release += hi - lo
+            if self._since_release > RELEASE_EVERY:
+                filesystem.release(self._data, 1 << 30)  # merges in random order would miss it
+                self._since_release = 0
 
     def _apply_block(self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int) -> None:
         """Merge values; what belongs to keys that are not there yet goes on as frames."""
