@@ -73,7 +73,8 @@ class CurrentValues:
         kind = column_kind(field)
         if field.name in self._targets and self._earlier:
             asked = asked & ~np.isin(slots, np.frombuffer(self._earlier.to_array(), np.uint32))
-        if field.name not in self._store.registry or not asked.any():
+        nothing = not self._store.sequence or field.name not in self._store.registry
+        if nothing or not asked.any():
             return pa.nulls(len(slots), ARROW[kind])
         number, chosen = self._store.registry.number(field.name), slots[asked]
         if field.stored:

@@ -54,19 +54,22 @@ class PhaseLoad:
         self._registry, self._dictionaries = store.registry, store.dictionaries
         self._directory, self._durable = store.directory / "temporary", store.durable
         self._earlier = self.log.get(phase.name)
+        before = self._earlier.targets if self._earlier else []
+        self._targets = tuple(dict.fromkeys([*phase.targets, *(n for n in before if n in self._registry)]))
+        self._sets_alive = phase.sets_alive or (self._earlier is not None and self._earlier.sets_alive)
         self._check_shared_lists()
 
     def run(self, sources: Sources, report: Report) -> PhaseResult:
         """Read the phase's table and prepare everything; the caller commits the result's sequence."""
         started, clock = datetime.now(UTC), time.perf_counter()
         computed = self._computed_fields()
-        self._registry.ensure([*self.phase.targets, *(f.name for f in computed)], self._durable)
-        self._numbers = {
-            n: self._registry.number(n) for n in [*self.phase.targets, *(f.name for f in computed)]
-        }
+        names = [*self._targets, *(f.name for f in computed)]
+        self._registry.ensure(names, self._durable)
+        self._numbers = {name: self._registry.number(name) for name in names}
         rejected_lookups = RowMaker(self.phase, self.schema, [], self._registry, self._dictionaries)
         tables = [LookupTable(one, sources.open, rejected_lookups.rejects) for one in self.phase.enrichment]
-        ordered = not any(self._is_list(name) for name in self.phase.targets)
+        lists = any(self._is_list(name) for name in self.phase.targets)
+        ordered = not lists and sources.repeatable(self.phase)
         sequence = self._next_sequence()
         try:
             counts = self._attempt(sources, tables, sequence, report, computed, ordered)
@@ -106,15 +109,15 @@ class PhaseLoad:
                 fields = FieldSink(self.schema, self._numbers, self._bitmaps, postings)
                 state = _Progress(ordered)
                 earlier = self._earlier_slots()
-                current = CurrentValues(self._store, self.phase.targets, earlier, self._watched(computed))
-                sink.clear(_slots_of(earlier), self._stored_numbers(computed))
+                current = CurrentValues(self._store, self._targets, earlier, self._watched(computed))
+                sink.clear(_slots_of(earlier), self._stored_numbers())
                 for block in _read_ahead(sources.open(self.phase, self.phase.input_columns).blocks()):
                     self._take(block, maker, sink, fields, state, current, computed)
                     report(state.rows, state.bytes)
-                revived = self._conclude(sink, fields, state, current, earlier, computed)
+                visible = self._conclude(sink, fields, state, current, earlier, computed)
                 counts = self._counts(state, maker)
                 sink.prepare()
-                self._write_bitmaps(fields, state, earlier, revived, computed, sink.sequence)
+                self._write_bitmaps(fields, state, earlier, visible, sink.sequence)
         except BaseException as error:
             sink.abort(error)
             raise
@@ -152,7 +155,7 @@ class PhaseLoad:
 
     def _computed_fields(self) -> list[Field]:
         """Return the computed sort fields of which this phase writes a source."""
-        targets = set(self.phase.targets)
+        targets = set(self._targets)
         return [
             f
             for f in self.schema.sort_fields
@@ -163,7 +166,7 @@ class PhaseLoad:
         """Return the sources of what is derived once all rows are in."""
         sources = {n for f in computed if f.sort and f.sort.computed for n in f.sort.computed.sources}
         deferral = self.schema.deferred
-        return sources | {deferral.source_field} if deferral and self.phase.sets_alive else sources
+        return sources | {deferral.source_field} if deferral and self._sets_alive else sources
 
     def _derive(
         self,
@@ -176,7 +179,7 @@ class PhaseLoad:
         """Return the computed fields of slots; note which of them are deferred."""
         derived = {f.name: current.computed(f, slots, columns) for f in computed}
         deferral = self.schema.deferred
-        if deferral is not None and self.phase.sets_alive:
+        if deferral is not None and self._sets_alive:
             limit = self.now * (1000 if deferral.ms_to_seconds else 1)
             times = current.value(deferral.source_field, slots, columns | derived)
             state.deferred |= later_than(slots, times, limit)
@@ -192,7 +195,7 @@ class PhaseLoad:
         computed: list[Field],
     ) -> BitMap:
         """Derive what could not be derived block by block: for rows in no order, and for slots that the phase
-        has left. Return those of the latter that another phase keeps visible."""
+        has left. Return the slots that this phase, or another one, makes visible."""
         left = earlier - state.touched()
         slots = _slots_of(left if state.ordered else left | state.touched())
         if not self._watched(computed):
@@ -203,9 +206,11 @@ class PhaseLoad:
             if columns:
                 sink.add(part, document_columns(self.schema, self._numbers, columns))
                 fields.add(part, columns, False)
-        revived = left & union_of_phases(self._store, self.phase.name) if left else left
-        state.deferred &= state.touched() | revived
-        return revived
+        visible = state.touched() if self.phase.sets_alive else BitMap()
+        if earlier:
+            visible = visible | (earlier & union_of_phases(self._store, self.phase.name))
+        state.deferred &= visible
+        return visible
 
     # -- the end of a phase ----------------------------------------------------------------
 
@@ -214,17 +219,15 @@ class PhaseLoad:
         fields: FieldSink,
         state: "_Progress",
         earlier: BitMap,
-        revived: BitMap,
-        computed: list[Field],
+        visible: BitMap,
         sequence: int,
     ) -> None:
         changes = BitmapChanges(self._bitmaps)
-        targets = [*self.phase.targets, *(f.name for f in computed)]
-        fields.write(changes, targets, earlier)
+        fields.write(changes, list(self._numbers), earlier)
         touched = state.touched()
-        if self.phase.sets_alive:
-            alive = (self._bitmaps.alive() - earlier - touched) | ((touched | revived) - state.deferred)
-            changes.put(format_.alive_key(), alive)
+        if self._sets_alive:
+            others = self._bitmaps.alive() - earlier - visible
+            changes.put(format_.alive_key(), others | (visible - state.deferred))
         number = self._earlier.number if self._earlier else self.log.next_number()
         changes.put(format_.phase_key(number), touched)
         changes.write(sequence)
@@ -260,7 +263,7 @@ class PhaseLoad:
         if self._earlier is None:
             return
         for other in self.log:
-            shared = [n for n in self.phase.targets if self._is_list(n) and n in other.targets]
+            shared = [n for n in self._targets if self._is_list(n) and n in other.targets]
             if other.name != self.phase.name and shared:
                 raise InvalidError(
                     f"phase {self.phase.name!r} was loaded before, and so was {other.name!r}, which also "
@@ -272,9 +275,12 @@ class PhaseLoad:
             return BitMap()
         return self._bitmaps.get(format_.phase_key(self._earlier.number))
 
-    def _stored_numbers(self, computed: list[Field]) -> list[int]:
-        names = [*self.phase.targets, *(f.name for f in computed)]
-        return [self._numbers[n] for n in names if not self.schema.has(n) or self.schema.field(n).stored]
+    def _stored_numbers(self) -> list[int]:
+        return [
+            number
+            for name, number in self._numbers.items()
+            if not self.schema.has(name) or self.schema.field(name).stored
+        ]
 
     def _is_list(self, name: str) -> bool:
         return self.schema.has(name) and self.schema.field(name).is_list

@@ -1,5 +1,6 @@
 """One ops log: appending batches of frames, and finding them again (layout: `formats.oplog`)."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ class OpsLog:
         self.cut = False
         self._entered = GrowingOperations(Operations.empty(0))
         self._descriptor: int | None = None
+        self._lock = threading.Lock()
         self._mapped = np.empty(0, np.uint8)
 
     @classmethod
@@ -129,9 +131,10 @@ class OpsLog:
 
     def map(self) -> np.ndarray:
         """Return the log's bytes up to its end, read-only."""
-        if len(self._mapped) < self.end:
-            self._mapped = filesystem.map_read(self.path)
-        return self._mapped[: self.end]
+        with self._lock:  # of two threads, the one with the shorter map must not come last
+            if len(self._mapped) < self.end:
+                self._mapped = filesystem.map_read(self.path)
+            return self._mapped[: self.end]
 
     def append(
         self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int, pool: ThreadPoolExecutor
