@@ -19,7 +19,7 @@ from bitdex.kernels.roaring import decode_slots
 from bitdex.silo.silo import Silo
 
 WIDE = 1 << 47  # stored values from here on are WIDE + a dictionary number
-_SETTINGS = {"rule": "bitmap", "headroom": 1.0, "minimum": 0, "alignment": 32}
+_SETTINGS: dict[str, Any] = {"rule": "bitmap", "headroom": 1.0, "minimum": 0, "alignment": 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,8 @@ class BitmapSilo:
 
     def _decode(self, payload: np.ndarray) -> BitMap:
         """Take the bytes of a bitmap whose frame was verified when it was read."""
-        return BitMap.deserialize(memoryview(payload))
+        buffer: Any = payload
+        return BitMap.deserialize(memoryview(buffer))  # type: ignore[arg-type]
 
 
 class BitmapChanges:

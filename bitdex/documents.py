@@ -18,7 +18,7 @@ from bitdex.silo.silo import Silo
 
 HEADROOM = 1.4
 SETTLED_HEADROOM = 1.05
-_SETTINGS = {"rule": "documents", "headroom": HEADROOM, "minimum": 0, "alignment": 8}
+_SETTINGS: dict[str, Any] = {"rule": "documents", "headroom": HEADROOM, "minimum": 0, "alignment": 8}
 COLUMN_KINDS = {
     "boolean": "boolean",
     "exists_boolean": "boolean",

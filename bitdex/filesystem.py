@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 
-
 def make_directory(path: Path) -> None:
     """Create a directory and its parents; an existing one is left as it is."""
     os.makedirs(path, exist_ok=True)

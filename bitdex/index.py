@@ -359,7 +359,7 @@ def _check_count(name: str, value: Any, least: int) -> None:
 
 
 def _is_slot(id: Any) -> bool:
-    return isinstance(id, int | np.integer) and not isinstance(id, bool) and 0 <= id < SLOTS
+    return isinstance(id, int | np.integer) and not isinstance(id, bool) and bool(0 <= id < SLOTS)
 
 
 def _outside(slots: np.ndarray, alive: BitMap) -> BitMap:

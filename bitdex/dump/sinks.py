@@ -151,7 +151,7 @@ class FieldSink:
         if len(old_slots):
             slots, words = last_of_each(
                 np.concatenate((old_slots, slots)), np.concatenate((old_words, words))
-            )  # type: ignore[assignment]
+            )
         changes.put_layers(number, slots, words)
         changes.put(format_.present_key(number), bitmap_of(slots))
 

@@ -24,8 +24,10 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
-from numba.core import caching, config
+from numba.core import caching
+from numba.core import config as numba_config
 
+config: Any = numba_config  # its settings are made at run time
 JIT_ENABLED = not config.DISABLE_JIT
 
 i64, u64, u32, u8, f64, boolean, void = (
@@ -52,7 +54,7 @@ THREADS = max(1, min(os.cpu_count() or 1, config.NUMBA_NUM_THREADS))
 
 # Kernels allocate nothing, so arrays need no reference counts, whose atomic instructions cost
 # up to two thirds of the time of a kernel that hands arrays to device functions.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 registry: list["Kernel"] = []
 _compile_lock = threading.RLock()
@@ -75,7 +77,7 @@ def cache_directory() -> Path:
     return Path(root) / f"{name}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
 
 
-class _SealedFile(caching.IndexDataCacheFile):  # type: ignore[misc]
+class _SealedFile(caching.IndexDataCacheFile):
     """Numba's cache file, each pickle behind its SHA-256."""
 
     def _dump(self, obj: Any) -> bytes:
@@ -106,7 +108,7 @@ class _SealedFile(caching.IndexDataCacheFile):  # type: ignore[misc]
             return None
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._CacheLocator):
     def __init__(self, function: Callable):
         self._function = function
 
@@ -123,7 +125,7 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
         os.makedirs(self.get_cache_path(), mode=0o700, exist_ok=True)
 
 
-class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
+class _Implementation(caching.CompileResultCacheImpl):
     def __init__(self, function: Callable):
         self._lineno = function.__code__.co_firstlineno
         self._locator = _Locator(function)
@@ -131,7 +133,7 @@ class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
         self._filename_base = self.get_filename_base(qualified, sys.abiflags)
 
 
-class _Cache(caching.FunctionCache):  # type: ignore[misc]
+class _Cache(caching.FunctionCache):
     """A function cache that treats every failure as a miss."""
 
     _impl_class = _Implementation

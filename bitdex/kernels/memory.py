@@ -63,9 +63,7 @@ def _prefetch_typer(typingctx: Any, array: Any, index: Any) -> Any:
         where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
         word, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
         signature = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
-        function = cgutils.get_or_insert_function(
-            builder.module, signature, "llvm.prefetch.p0"
-        )
+        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
         flags = [ir.Constant(word, flag) for flag in (0, 3, 1)]  # read, keep, data
         builder.call(function, [where, *flags])
         return context.get_dummy_value()
@@ -81,7 +79,7 @@ if JIT_ENABLED:
     store32 = _storer(32, types.uint32)
     store64 = _storer(64, types.uint64)
     copy: Any = intrinsic(_copy_typer)
-    prefetch = intrinsic(_prefetch_typer)
+    prefetch: Any = intrinsic(_prefetch_typer)
 else:
 
     def _bytes(array: np.ndarray, index: int, size: int) -> np.ndarray:

@@ -111,9 +111,9 @@ def _deal_digit(
         counts[bucket] = at
         at += here
     for i in range(lo, hi):
-        bucket = np.int64((keys[i] >> np.uint64(shift)) & _DIGIT)
-        at = counts[bucket]
-        counts[bucket] = at + 1
+        digit = np.int64((keys[i] >> np.uint64(shift)) & _DIGIT)
+        at = counts[digit]
+        counts[digit] = at + 1
         to_keys[at], to_frames[at], to_sizes[at] = keys[i], frames[i], sizes[i]
     return True
 

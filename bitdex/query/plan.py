@@ -46,7 +46,7 @@ class Step:
     action: str
     clause: Clause
     size: int
-    bitmap: BitMap | None = None
+    bitmap: Any = None
     column: SortColumn | None = None
     low: int | None = None
     high: int | None = None

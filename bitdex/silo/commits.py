@@ -146,6 +146,12 @@ class Commits:
         self._commit(new, None, fields, commit)
         return len(operations)
 
+    def _rewrite(self, headroom: float | None) -> None:
+        """Write the data file anew, without what must not count and without waste."""
+        generation = int(self._base.meta["data_generation"][0]) + 1
+        new = self._write_folded(self._geometry(headroom), generation)
+        self._commit(new, "data_generation", {"dead_bytes": 0, "aborted_count": 0, "aborted": 0})
+
     def _begin(self, sequence: int) -> None:
         record = self._base.meta.copy()
         record["pending"] = sequence

@@ -309,11 +309,6 @@ class Silo(Commits):
         self.compact()
         self._rewrite(headroom)
 
-    def _rewrite(self, headroom: float | None) -> None:
-        generation = int(self._base.meta["data_generation"][0]) + 1
-        new = self._write_folded(self._geometry(headroom), generation)
-        self._commit(new, "data_generation", {"dead_bytes": 0, "aborted_count": 0, "aborted": 0})
-
     def close(self) -> None:
         """Release files and threads. Closing twice is allowed."""
         if not self._closed:

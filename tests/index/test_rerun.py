@@ -176,7 +176,7 @@ def test_lists_that_two_phases_wrote_cannot_be_told_apart(indexes: Indexes) -> N
     index = load(indexes, [ROWS, TAGS, more], files, "index")
     assert sorted(index.get(1)["tags"]) == [5, 6, 8]
     for phase in (TAGS, more):
-        with pytest.raises(InvalidError, match="was loaded before.*writes 'tags'.*cannot be told apart"):
+        with pytest.raises(InvalidError, match=r"was loaded before.*writes 'tags'.*cannot be told apart"):
             index.dump(phase, source=indexes.root / "index-files", now=NOON)
     assert sorted(index.get(1)["tags"]) == [5, 6, 8]
     index.dump(ROWS, source=indexes.root / "index-files", now=NOON)

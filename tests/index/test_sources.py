@@ -303,7 +303,7 @@ def test_wrong_tables(indexes: Indexes, tmp_path: Path) -> None:
         index.dump(phase, {"rows": pd.DataFrame({"id": [], "n": []})})
     with pytest.raises(NotFoundError, match="there is no table 'rows' in source; it has row"):
         index.dump(phase, {"row": {"id": [1], "n": [1]}})
-    with pytest.raises(NotFoundError, match="phase 'rows': there is no file .*gone.parquet"):
+    with pytest.raises(NotFoundError, match=r"phase 'rows': there is no file .*gone\.parquet"):
         index.dump(phase, {"rows": tmp_path / "gone.parquet"})
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 this is none")
     with pytest.raises(InvalidError, match=r"phase 'rows': .*rows\.parquet"):
