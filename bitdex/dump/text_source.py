@@ -53,6 +53,7 @@ class TextSource:
             end = -1 - end if unclosed else end
             if end > at:
                 block = self._parse(self._data[at:end], row)
+                filesystem.release(self._data)
                 row += block.rows + block.rejects.total
                 yield block
             if unclosed:

@@ -41,7 +41,7 @@ from bitdex.silo.values import as_keys, as_packed
 
 FIRST_ARENA, LAST_ARENA = 1 << 18, 16 << 20  # bytes reserved at a time for a thread, doubling
 TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
-RELEASE_EVERY = 1 << 21  # keys
+RELEASE_EVERY = 1 << 20  # keys
 BLOCK = 1 << 17  # keys encoded at a time
 
 
@@ -136,7 +136,7 @@ class MergeWriter:
             self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
             self._since_release += hi - lo
             if self._since_release > RELEASE_EVERY:
-                filesystem.release(self._data, 1 << 30)  # merges in random order would miss it
+                filesystem.release(self._data, 1 << 29)  # merges in random order would miss them
                 self._since_release = 0
 
     def _apply_block(self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int) -> None:
