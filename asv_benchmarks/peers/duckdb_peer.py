@@ -72,6 +72,7 @@ class DuckdbPeer:
     def load(self, source: Path, store: Path) -> None:
         store.mkdir(parents=True, exist_ok=True)
         connection = duckdb.connect(str(store / "images.duckdb"), config={"threads": THREADS})
+        connection.execute("SET enable_progress_bar = false")
         connection.execute(LOAD.format(source=source, now=NOW))
         for name in INDEXED:
             connection.execute(f"CREATE INDEX by_{name} ON images ({name})")

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapChanges
-from bitdex.dump.blocks import Block
+from bitdex.dump.blocks import Block, Rejects
 from bitdex.dump.current import CurrentValues, later_than, union_of_phases
 from bitdex.dump.grouping import Grouping
 from bitdex.dump.lookup import LookupTable
@@ -66,8 +66,8 @@ class PhaseLoad:
         names = [*self._targets, *(f.name for f in computed)]
         self._registry.ensure(names, self._durable)
         self._numbers = {name: self._registry.number(name) for name in names}
-        rejected_lookups = RowMaker(self.phase, self.schema, [], self._registry, self._dictionaries)
-        tables = [LookupTable(one, sources.open, rejected_lookups.rejects) for one in self.phase.enrichment]
+        rejects = Rejects()
+        tables = [LookupTable(one, sources.open, rejects) for one in self.phase.enrichment]
         lists = any(self._is_list(name) for name in self.phase.targets)
         ordered = not lists and sources.repeatable(self.phase)
         sequence = self._next_sequence()
@@ -86,6 +86,7 @@ class PhaseLoad:
             started=started.isoformat(timespec="seconds"),
             **counts,
         )
+        result.rejects.update(rejects.to_mapping())  # of lookups: not among the phase's rows
         self._dictionaries.save(self._durable)
         self.log.record(result, self._durable)
         return result

@@ -96,7 +96,7 @@ class RowMaker:
                     self._reject_values(name, array, rows.slots, good & ~fits)
                     good &= fits
             else:
-                fields[name] = _plain(array)
+                fields[name] = _plain(name, array)
         if good.all():
             return Rows(rows.slots, fields)
         keep = pa.array(good)
@@ -119,7 +119,7 @@ class RowMaker:
         if field.kind == "string":
             return array.cast(pa.string()), None
         if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-            return array.cast(pa.large_list(pa.int64())), None
+            return _cast(field.name, array, pa.large_list(pa.int64())), None
         wanted = _ARROW.get(field.kind, pa.int64())
         values, fits = _as_type(array, wanted, field)
         return values, _within(field, values, fits)
@@ -198,13 +198,20 @@ def _expected(field: Field) -> str:
     return {"float": "not a number", "boolean": "not a boolean"}.get(field.kind, "not an integer")
 
 
-def _plain(array: pa.Array) -> pa.Array:
+def _plain(name: str, array: pa.Array) -> pa.Array:
     """Return the values of a field outside the schema in a type that documents hold."""
     if pa.types.is_integer(array.type):
-        return array.cast(pa.int64())
+        return _cast(name, array, pa.int64())
     if pa.types.is_floating(array.type):
         return array.cast(pa.float64())
-    return array if pa.types.is_boolean(array.type) else array.cast(pa.string())
+    return array if pa.types.is_boolean(array.type) else _cast(name, array, pa.string())
+
+
+def _cast(name: str, array: pa.Array, kind: pa.DataType) -> pa.Array:
+    try:
+        return array.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InvalidError(f"field {name!r}: a column of {array.type} is no {kind}: {error}") from None
 
 
 def _filtered(columns: dict[str, pa.Array], mask: np.ndarray) -> tuple[dict[str, pa.Array], int]:

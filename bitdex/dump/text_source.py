@@ -7,7 +7,9 @@ its line number and the reason; the others stay.
 """
 
 import codecs
+import io
 from collections.abc import Iterator, Mapping, Sequence
+from csv import Error, reader
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ class TextSource:
             start, end = end, cut_rows(self._data, end, 1, self.delimiter)
             end = len(self._data) if end < 0 else end
             first = self._data[start:end].tobytes().strip(b"\r\n")
-        found = self._names_in(first) if first else []
+        found = self._names_in(first, not names) if first else []
         if not names or found == list(names):
             self._start = end
             names = found
@@ -85,16 +87,18 @@ class TextSource:
             raise InvalidError(f"{self.what}: {self.path.name} has a column name twice: {_listed(names)}")
         return list(names)
 
-    def _names_in(self, line: bytes) -> list[str]:
-        """Return the cells of the first line."""
+    def _names_in(self, line: bytes, needed: bool) -> list[str]:
+        """Return the cells of the first line; where it need not be a header it may be unreadable."""
         try:
-            cells = self._read(np.frombuffer(line + b"\n", np.uint8), None, {}).to_pydict().values()
-        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            text = io.StringIO(line.decode(), newline="")
+            return [cell.strip() for cell in next(reader(text, delimiter=self.delimiter))]
+        except (Error, UnicodeDecodeError) as error:
+            if not needed:
+                return []
             raise InvalidError(
                 f"{self.what}: the first line of {self.path.name} cannot be read: {error}; "
                 "a table is UTF-8 text, one line a row"
             ) from None
-        return [str(one[0]).strip() if one and one[0] is not None else "" for one in cells]
 
     def _parse(self, text: np.ndarray, first: int) -> Block:
         columns = self._parse_integers(text)
@@ -104,13 +108,14 @@ class TextSource:
         if marked is text:
             rejects = Rejects()
             try:
-                table = self._read(text, rejects, {name: TYPES[kind] for name, kind in self.kinds.items()})
+                types = {name: TYPES[kind] for name, kind in self.kinds.items()}
+                table = self._read(text, rejects, types, 4)
                 columns = {name: one_chunk(table.column(name)) for name in self.kinds}
                 return Block(columns, table.num_rows, len(text), first, rejects)
             except pa.ArrowInvalid:
-                pass  # a cell does not fit its type
+                pass  # a cell does not fit its type, or a row the piece
         rejects = Rejects()
-        table = self._read(marked, rejects, dict.fromkeys(self.kinds, pa.string()))
+        table = self._read(marked, rejects, dict.fromkeys(self.kinds, pa.string()), 1)
         return self._convert(table, first, len(text), rejects)
 
     def _parse_integers(self, text: np.ndarray) -> dict[str, pa.Array] | None:
@@ -134,14 +139,14 @@ class TextSource:
             for i, name in enumerate(wanted)
         }
 
-    def _read(self, text: np.ndarray, rejects: Rejects | None, types: Mapping[str, pa.DataType]) -> pa.Table:
+    def _read(
+        self, text: np.ndarray, rejects: Rejects, types: Mapping[str, pa.DataType], pieces: int
+    ) -> pa.Table:
         quoted = bool((text == QUOTE).any())
         if text[:3].tobytes() == MARK:  # Arrow would take it off every block
             text = np.concatenate((np.frombuffer(b"\n", np.uint8), text))
 
         def on_bad_row(row: Any) -> str:
-            if rejects is None:
-                return "error"
             rejects.add(
                 f"{row.expected_columns} columns expected, {row.actual_columns} found",
                 [f"{row.text[:200]!r}"],
@@ -151,9 +156,8 @@ class TextSource:
         return csv.read_csv(
             pa.BufferReader(pa.py_buffer(text)),
             csv.ReadOptions(
-                column_names=self.names if types else None,
-                autogenerate_column_names=not types,
-                block_size=max(1 << 20, len(text) // 4 + 1),
+                column_names=self.names,
+                block_size=max(1 << 20, len(text) // pieces + 1),  # no row may be longer
             ),
             csv.ParseOptions(
                 delimiter=self.delimiter,
@@ -163,7 +167,7 @@ class TextSource:
             ),
             csv.ConvertOptions(
                 column_types=types,
-                include_columns=list(types) or None,
+                include_columns=list(types),
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,

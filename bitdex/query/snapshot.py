@@ -33,7 +33,7 @@ class Snapshot:
         self._values: dict[tuple[str, int], BitMap] = {}
         self._missing: dict[str, BitMap] = {}
         self._columns: dict[str, SortColumn] = {}
-        self._defaults = {f.name: self._default_key(f) for f in schema.fields.values()}
+        self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
         self.dense_bytes = 8192 * (1 + (self.alive.max() >> 16)) if self.alive else 0  # of a dense bitmap
 
@@ -57,7 +57,7 @@ class Snapshot:
         """Return the documents for each of several values, read in one go."""
         cache = self._values
         unseen = [value for value in values if (name, value) not in cache]
-        if len(unseen) > 1 and self._defaults.get(name) is None and name in self.registry:
+        if len(unseen) > 1 and not self._defaults[name] and name in self.registry:
             loaded = self.bitmaps.get_values(self.registry.number(name), unseen)
             for value, bitmap in zip(unseen, loaded):
                 self._keep((name, value), bitmap & self.alive)
@@ -66,7 +66,7 @@ class Snapshot:
     def missing(self, name: str) -> BitMap:
         """Return the documents without a value of a field; none where the schema has a default."""
         if name not in self._missing:
-            if self._defaults.get(name) is not None:
+            if self._defaults[name]:
                 self._missing[name] = EMPTY
             else:
                 self._missing[name] = self._absent(name)
@@ -74,12 +74,11 @@ class Snapshot:
 
     def values(self, name: str) -> np.ndarray:
         """Return the values that occur in a filter field, as bound keys (int64)."""
-        if name not in self.registry:
-            return np.empty(0, np.int64)
-        number = self.registry.number(name)
-        found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
-        default = self._defaults.get(name)
-        return found if default is None else np.union1d(found, [default])
+        found = np.empty(0, np.int64)
+        if name in self.registry:
+            number = self.registry.number(name)
+            found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
+        return np.union1d(found, np.array(self._defaults[name], np.int64))
 
     def column(self, name: str) -> SortColumn:
         """Return the values of a sort field, for the documents that have one."""
@@ -108,7 +107,7 @@ class Snapshot:
             stored = self.bitmaps.stored_value(number, value)
             if stored is not None:
                 found = self.bitmaps.get(format_.filter_key(number, stored)) & self.alive
-        return found | self._absent(name) if self._defaults.get(name) == value else found
+        return found | self._absent(name) if value in self._defaults[name] else found
 
     def _absent(self, name: str) -> BitMap:
         if name not in self.registry:
@@ -129,24 +128,26 @@ class Snapshot:
         if field.name in self.registry:
             slots, words = self.bitmaps.layers(self.registry.number(field.name))
             slots, words = _visible(slots, words, self.alive)
-        default = self._defaults.get(field.name)
-        if default is not None and len(slots) < len(self.alive):
+        default = self._defaults[field.name]
+        if default and len(slots) < len(self.alive):
             absent = np.frombuffer(self._absent(field.name).to_array(), np.uint32)
-            filled = np.full(len(absent), self.sort_word(field, default), np.uint64)
+            filled = np.full(len(absent), self.sort_word(field, default[0]), np.uint64)
             slots, words = np.concatenate((slots, absent)), np.concatenate((words, filled))
             order = np.argsort(slots, kind="stable")
             slots, words = slots[order], words[order]
         return SortColumn(slots, words)
 
-    def _default_key(self, field: Field) -> Any:
-        """Return the value that counts where a document has none, as a bound key, or None."""
-        if field.default is None or field.is_list:
-            return None
-        if field.kind == "low_cardinality_string":
-            return self.label(field, str(field.default))
+    def _default_keys(self, field: Field) -> tuple[Any, ...]:
+        """Return the values that count where a document has none, as bound keys."""
+        if field.default is None or not field.indexed:
+            return ()
+        if field.is_list:
+            return tuple(field.default)
+        if field.is_labelled:
+            return (self.label(field, str(field.default)),)
         if field.kind == "mapped_string":
-            return (field.string_map or {}).get(str(field.default))
-        return int(field.default) if isinstance(field.default, bool) else field.default
+            return ((field.string_map or {}).get(str(field.default)),)
+        return (int(field.default) if isinstance(field.default, bool) else field.default,)
 
 
 def _is_default(field: Field, text: str) -> bool:

@@ -76,7 +76,7 @@ POOL = {
     "known": FieldChoice("exists_boolean", "exists", "boolean"),
     "type": FieldChoice("low_cardinality_string", "text", "single_value", None, (None, None, "a")),
     "model": FieldChoice("mapped_string", "text", "single_value", None, (None, "a")),
-    "tags": FieldChoice("integer_array", "wide", "multi_value", None, (None, [])),
+    "tags": FieldChoice("integer_array", "wide", "multi_value", None, (None, [], [0, 5])),
     "marks": FieldChoice("integer_array", "small", "multi_value", None, (None, [])),
     "likes": FieldChoice("integer", "small", None, {"bits": 8}, (None, 0, 5)),
     "delta": FieldChoice("integer", "signed", None, {"bits": 8, "source_type": "int32"}, (None, -3)),

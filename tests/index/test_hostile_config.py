@@ -156,15 +156,23 @@ ROWS = [
         phase(enrichment=[{**LOOKUP, "lookup": "kind.csv", "join_on": "price"}]),
         r"lookup 'kind.csv': there is no file .*kind\.csv",
     ),
+    (
+        phase(fields=["price", "low"]),
+        "field 'least': -1 is computed for id 1, outside 0 to 255; declare it with the source_type and bits",
+    ),
     (phase(csv_path="other.csv"), r"phase 'goods': there is no file .*other\.csv"),
 ]
 
 
 @pytest.mark.parametrize(("phases", "message"), ROWS, ids=[message for _, message in ROWS])
 def test_what_shows_when_rows_are_read(indexes: Indexes, phases: Any, message: str) -> None:
-    fields = [{"name": "real", "source_type": "float64", "bits": 64}]
+    fields = [
+        {"name": "real", "source_type": "float64", "bits": 64},
+        {"name": "low", "source_type": "int32"},
+        {"name": "least", "bits": 8, "computed": {"op": "least", "source_fields": ["low", "price"]}},
+    ]
     index = indexes.create(changed("config.sort_fields", [*SCHEMA["config"]["sort_fields"], *fields]))
-    source = indexes.write({"goods.csv": "id,price,real\n1,2,0.5\n", "kinds.csv": "id,kind\n1,a\n"})
+    source = indexes.write({"goods.csv": "id,price,real,low\n1,2,0.5,-1\n", "kinds.csv": "id,kind\n1,a\n"})
     with pytest.raises((InvalidError, NotFoundError), match=message):
         index.dump(phases, source=source)
     assert len(index) == 0 and index.phases == []

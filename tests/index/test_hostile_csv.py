@@ -77,6 +77,8 @@ READ = {
     "blanks around the names of columns": ("id , text\n1,a\n", ["a"]),
     "the last of two rows of a slot": ("id,text\n1,a\n1,b\n1,\n", ["b"]),
     "slots in descending order": ("id,text\n2,b\n1,a\n", ["a", "b"]),
+    "names that could be values": ("id,text,t,007,1e3,2024-01-01\n1,a,,,,\n", ["a"]),
+    "a quote inside a cell": ('id,text\n1,5" disk\n2,b\n', ['5" disk', "b"]),
     "a single row": ("id,text\n1,a", ["a"]),
     "a very long cell": ("id,text\n1," + "a" * (1 << 20) + "\n2,b", ["a" * (1 << 20), "b"]),
     "a very long quoted cell": ('id,text\n1,"' + "a\n" * (1 << 19) + '"\n2,b', ["a\n" * (1 << 19), "b"]),
@@ -221,6 +223,42 @@ def test_ten_thousand_columns(indexes: Indexes) -> None:
     rows = [",".join([str(slot), str(slot * 2), *("x" for _ in range(10_000))]) for slot in range(3)]
     index = load(indexes, "\n".join([",".join(names), *rows]), "n")
     assert shown(index) == [{"id": slot, "n": slot * 2} for slot in range(3)]
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, 3 << 20, 9 << 20])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_rows_longer_than_what_is_parsed_at_a_time(indexes: Indexes, size: int, quote: str) -> None:
+    cell = quote + "a" * size + quote
+    index = load(indexes, f"id,text\n0,b\n1,{cell}\n2,c\n3,{cell}\n4,d", "text")
+    assert [len(document["text"]) for document in shown(index)] == [1, size, 1, size, 1]
+    assert accounted(index) == (5, 5, 0, 0)
+
+
+def test_two_hundred_thousand_columns(indexes: Indexes) -> None:
+    names = ["id", "n", *(f"column{number}" for number in range(200_000))]
+    content = "\n".join([",".join(names), *(",".join([str(slot)] * len(names)) for slot in range(3))])
+    assert shown(load(indexes, content, "n")) == [{"id": slot, "n": slot} for slot in range(3)]
+
+
+@pytest.mark.parametrize("first", [b"\xff", b'"' + b"a" * 200_000 + b'"'])
+def test_a_first_row_that_is_no_header(indexes: Indexes, first: bytes) -> None:
+    index = load(indexes, b"7," + first + b"\n1,a\n", "text", columns=["id", "text"])
+    assert index.get(1) == {"id": 1, "text": "a"}
+    assert accounted(index)[0] == 2 and (7 in index) == (len(first) > 1)
+
+
+def test_rows_of_lookups_are_told_too(indexes: Indexes) -> None:
+    lookup = {"lookup": "names.csv", "key": "key", "join_on": "k", "fields": ["n"]}
+    files = {"rows.csv": "id,k\n1,5\n2,6\n", "names.csv": "key,n\n5,7\nx,8\n6,bad\n7\n"}
+    index = indexes.load(SCHEMA, phase(enrichment=[lookup]), files)
+    assert shown(index) == [{"id": 1, "n": 7}, {"id": 2}]
+    run = index.phases[0]
+    assert (run.rows, run.applied, run.rejected) == (2, 2, 0)
+    assert {reason: found["rows"] for reason, found in run.rejects.items()} == {
+        "lookup names.csv: key: not an integer": 1,
+        "lookup names.csv: n: not an integer": 1,
+        "lookup names.csv: 2 columns expected, 1 found": 1,
+    }
 
 
 def test_header_that_repeats_the_columns_is_no_row(indexes: Indexes) -> None:

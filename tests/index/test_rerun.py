@@ -69,7 +69,7 @@ NOON = 1000
 
 
 def state(index: Index) -> dict[str, Any]:
-    """Return all that can be asked of an index: documents, hidden ones too, and the documents of each value."""
+    """Return all that can be asked of an index: documents, hidden ones too, and answers."""
     found: dict[str, Any] = {"ids": index.ids().tolist()}
     for slot in (1, 2, 3, 4, 9, 70000):
         document = index.documents.get(slot)  # alive or not

@@ -294,6 +294,19 @@ def test_gaps_are_not_rejected(indexes: Indexes) -> None:
     }
 
 
+def test_values_that_documents_cannot_hold(indexes: Indexes) -> None:
+    phase = {"name": "rows", "slot_field": "id", "sets_alive": True, "extra_fields": True, "fields": ["wide"]}
+    for column, message in (
+        (pa.array([2**64 - 1], pa.uint64()), "field 'wide': a column of uint64 is no int64"),
+        (pa.array([{"a": 1}]), "field 'wide': a column of struct.* is no string"),
+    ):
+        with pytest.raises(InvalidError, match=message):
+            indexes.create(SCHEMA, message[-6:]).dump(phase, {"rows": pa.table({"id": [1], "wide": column})})
+    lists = pa.table({"id": [1], "tags": [["a"]]})
+    with pytest.raises(InvalidError, match=r"field 'tags': a column of list.* is no large_list"):
+        indexes.create(SCHEMA).dump({**phase, "fields": ["tags"]}, {"rows": lists})
+
+
 def test_wrong_tables(indexes: Indexes, tmp_path: Path) -> None:
     index = indexes.create(SCHEMA)
     phase = {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["n"]}
