@@ -16,7 +16,6 @@ from bitdex.errors import CorruptError, InvalidError
 from bitdex.formats import data, frame, hash_index
 from bitdex.kernels import gather, records
 from bitdex.kernels import hash_index as index_kernels
-from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.log import Operations
@@ -24,10 +23,10 @@ from bitdex.silo.ordering import Part, order_operations
 from bitdex.silo.read import read_frames
 from bitdex.silo.rules import Fold
 from bitdex.silo.scratch import scratch
-from bitdex.silo.threads import each
+from bitdex.silo.threads import ahead, each
 
 CHUNK = 4 << 20
-RECORDS = 1 << 16  # records folded at a time by a rewrite
+RECORDS = 1 << 14  # records folded at a time by a rewrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +149,15 @@ def write_folded(
     at = data.FIRST_REGION
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with _Writer(files, int(base.meta["identity"][0]), generation, durable) as writer:
-        for start in range(0, len(entries), THREADS * RECORDS):
-            places = range(start, min(start + THREADS * RECORDS, len(entries)), RECORDS)
-            blocks = [np.ascontiguousarray(entries["key"][i : i + RECORDS]) for i in places]
-            for keys, folded in zip(blocks, each(pool, partial(_fold_records, base, fold), blocks)):
-                regions, extents = _write_block(writer, base.seed, keys, folded, at, geometry, pool)
-                parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
-                at = int(regions[-1])
-            filesystem.release(base.data)
+        blocks = [
+            np.ascontiguousarray(entries["key"][i : i + RECORDS]) for i in range(0, len(entries), RECORDS)
+        ]
+        for keys, folded in zip(blocks, ahead(pool, partial(_fold_records, base, fold), blocks)):
+            regions, extents = _write_block(writer, base.seed, keys, folded, at, geometry)
+            parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
+            at = int(regions[-1])
+            if len(parts) % 8 == 0:
+                filesystem.release(base.data)
     return NewData(index_kernels.build_table(parts), len(entries), at)
 
 
@@ -168,20 +168,15 @@ def _write_block(
     folded: tuple[np.ndarray, np.ndarray, np.ndarray],
     start: int,
     geometry: Geometry,
-    pool: ThreadPoolExecutor,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write the folded records of `keys` from file offset `start` on; return their regions and extents."""
     values, offsets, words = folded
     one_each, puts = np.arange(len(keys) + 1), np.full(len(keys), frame.PUT)
     regions, extents = _regions(keys, one_each, puts, np.diff(offsets), start, geometry)
-
-    def write(chunk: tuple[int, int]) -> None:
-        lo, hi = chunk
+    for lo, hi in _chunks(regions):
         out = scratch.take(int(regions[hi] - regions[lo]))
         records.write_records(keys, values, offsets, words, regions, lo, hi, seed, out)
         writer.put(out, int(regions[lo]))
-
-    each(pool, write, _chunks(regions))
     return regions, extents
 
 

@@ -1,7 +1,8 @@
 """Doing a thing for several items side by side, and never leaving one behind."""
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -25,3 +26,21 @@ def each(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: It
             future.cancel()
         wait(futures)
         raise
+
+
+def ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int = 4
+) -> Iterator[Result]:
+    """Yield what `function` returns for each item, in order, working on the next `count` meanwhile."""
+    running: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            running.append(pool.submit(function, item))
+            if len(running) > count:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+        wait(running)
