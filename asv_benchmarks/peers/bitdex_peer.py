@@ -15,7 +15,7 @@ from bitdex.sample import NOW, sample_phases, sample_schema
 
 
 class BitdexPeer:
-    """The public interface, as a user calls it; its code is loaded before the clock starts, as the others' is."""
+    """The public interface, as a user calls it; like the others' code, its code is loaded beforehand."""
 
     def __init__(self) -> None:
         bitdex.warmup()
