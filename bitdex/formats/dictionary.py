@@ -14,9 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitdex.errors import CorruptError
 from bitdex.formats import header
-from bitdex.kernels.checksum import crc32c
 
 MAGIC = b"BDXLABEL"
 VERSION = 1
@@ -39,27 +37,11 @@ class Label(NamedTuple):
 
 def encode(labels: list[Label], identity: int) -> bytes:
     """Return the bytes of a dictionary file."""
-    parts = []
-    for entry in labels:
-        text = entry.text.encode()
-        parts.append(np.array([(entry.field, entry.label, len(text))], ENTRY).tobytes() + text)
-    body = b"".join(parts)
-    head = header.encode(MAGIC, VERSION, identity, 0, count=len(labels), body_crc=crc32c(body))
-    return head + body
+    rows = [((entry.field, entry.label), entry.text) for entry in labels]
+    return header.encode_named(MAGIC, VERSION, identity, ENTRY, rows)
 
 
 def decode(data: bytes, identity: int | None = None, name: str = "dictionaries.bin") -> list[Label]:
     """Return the labels of a dictionary file, or refuse it."""
-    head = header.decode(data, MAGIC, VERSION, name)
-    header.check_body(data, head, name, identity)
-    labels, at = [], header.SIZE
-    for _ in range(int(head["count"])):
-        if at + ENTRY.itemsize > len(data):
-            raise CorruptError(f"{name}: offset {at}: expected an entry, found the end of the file")
-        entry = np.frombuffer(data, ENTRY, 1, at)[0]
-        at += ENTRY.itemsize
-        size = int(entry["size"])
-        text = header.text(data[at : at + size], size, name, at)
-        labels.append(Label(int(entry["field"]), int(entry["label"]), text))
-        at += size
-    return labels
+    entries = header.decode_named(data, MAGIC, VERSION, ENTRY, identity, name)
+    return [Label(int(entry["field"]), int(entry["label"]), text) for entry, text in entries]

@@ -14,6 +14,7 @@ of the 60 bytes before it.
 A reader refuses a wrong magic, a version it does not know and a wrong checksum.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,35 @@ def check_body(data: bytes, head: np.void, name: str, identity: int | None) -> N
         raise CorruptError(f"{name}: offset {SIZE}: expected checksum {expected:#010x}, found {found:#010x}")
     if identity is not None and int(head["identity"]) != identity:
         raise CorruptError(f"{name}: offset 16: expected identity {identity}, found {head['identity']}")
+
+
+def encode_named(
+    magic: bytes, version: int, identity: int, dtype: np.dtype, rows: Sequence[tuple[tuple, str]]
+) -> bytes:
+    """Return a file of entries, each a record of `dtype` (its last field the size) and a UTF-8 text."""
+    parts = []
+    for fields, written in rows:
+        raw = written.encode()
+        parts.append(np.array([(*fields, len(raw))], dtype).tobytes() + raw)
+    body = b"".join(parts)
+    return encode(magic, version, identity, 0, count=len(rows), body_crc=crc32c(body)) + body
+
+
+def decode_named(
+    data: bytes, magic: bytes, version: int, dtype: np.dtype, identity: int | None, name: str
+) -> Iterator[tuple[np.void, str]]:
+    """Yield the entries of such a file, or refuse it."""
+    head = decode(data, magic, version, name)
+    check_body(data, head, name, identity)
+    at = SIZE
+    for _ in range(int(head["count"])):
+        if at + dtype.itemsize > len(data):
+            raise CorruptError(f"{name}: offset {at}: expected an entry, found the end of the file")
+        entry = np.frombuffer(data, dtype, 1, at)[0]
+        at += dtype.itemsize
+        size = int(entry["size"])
+        yield entry, text(data[at : at + size], size, name, at)
+        at += size
 
 
 def text(raw: bytes, size: int, name: str, at: int) -> str:

@@ -13,9 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitdex.errors import CorruptError
 from bitdex.formats import header
-from bitdex.kernels.checksum import crc32c
 
 MAGIC = b"BDXFIELD"
 VERSION = 1
@@ -39,27 +37,11 @@ class Entry(NamedTuple):
 
 def encode(entries: list[Entry], identity: int) -> bytes:
     """Return the bytes of a registry file."""
-    parts = []
-    for entry in entries:
-        name = entry.name.encode()
-        parts.append(np.array([(entry.field, entry.dropped, len(name))], ENTRY).tobytes() + name)
-    body = b"".join(parts)
-    head = header.encode(MAGIC, VERSION, identity, 0, count=len(entries), body_crc=crc32c(body))
-    return head + body
+    rows = [((entry.field, entry.dropped), entry.name) for entry in entries]
+    return header.encode_named(MAGIC, VERSION, identity, ENTRY, rows)
 
 
 def decode(data: bytes, identity: int | None = None, name: str = "fields.bin") -> list[Entry]:
     """Return the entries of a registry file, or refuse it."""
-    head = header.decode(data, MAGIC, VERSION, name)
-    header.check_body(data, head, name, identity)
-    entries, at = [], header.SIZE
-    for _ in range(int(head["count"])):
-        if at + ENTRY.itemsize > len(data):
-            raise CorruptError(f"{name}: offset {at}: expected an entry, found the end of the file")
-        entry = np.frombuffer(data, ENTRY, 1, at)[0]
-        at += ENTRY.itemsize
-        size = int(entry["size"])
-        text = header.text(data[at : at + size], size, name, at)
-        entries.append(Entry(int(entry["field"]), text, bool(entry["dropped"])))
-        at += size
-    return entries
+    entries = header.decode_named(data, MAGIC, VERSION, ENTRY, identity, name)
+    return [Entry(int(entry["field"]), text, bool(entry["dropped"])) for entry, text in entries]
