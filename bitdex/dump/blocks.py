@@ -4,9 +4,9 @@ Rows in = rows out + rejects, for every source of blocks.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -55,15 +55,6 @@ class Block:
     size: int
     first: int
     rejects: Rejects = field(default_factory=Rejects)
-
-
-class Source(Protocol):
-    """A table that can be read in blocks."""
-
-    size: int  # bytes, for progress
-
-    def blocks(self) -> Iterator[Block]:
-        """Yield the table block by block."""
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -43,7 +43,6 @@ class Commits:
         self._sync = sync
         self._pool = ThreadPoolExecutor(THREADS, "bitdex")
         self._pending = Pending()
-        self._prepared: list[tuple[Path, bytes, int]] = []
         self._closed = False
         self._load(at)
 
@@ -59,7 +58,7 @@ class Commits:
             self.identity = int(meta["identity"][0])
             self.rule = meta["rule"][0].decode()
             self._fold = rule(self.rule)
-            self._pending, self._prepared = Pending(), []
+            self._pending = Pending()
             self._base = Base.open(self.files, meta)
             applied, writable = int(meta["applied"][0]), self.mode == "w"
             if writable:
@@ -111,9 +110,7 @@ class Commits:
 
     def finish(self) -> None:
         """Make a prepared compaction or merge final: give the files their names, empty the logs."""
-        for path, magic, generation in self._prepared:
-            self.files.finish(path, magic, generation, self._durable)
-        self._prepared = []
+        self._finish_renames(self._base.meta)
         applied = int(self._base.meta["applied"][0])
         for i, log in enumerate(self._logs):
             if log.last_sequence and log.last_sequence <= applied:
@@ -179,7 +176,6 @@ class Commits:
             record[name] = value
         if generation:
             record[generation] += 1
-            self._prepared.append((self.files.data, data.MAGIC, int(record["data_generation"][0])))
         self._write_index(new, int(record["index_generation"][0]))
         if self._durable:
             filesystem.sync_directory(self.files.directory)
@@ -205,7 +201,6 @@ class Commits:
                 filesystem.sync(descriptor)
         finally:
             filesystem.close(descriptor)
-        self._prepared.append((self.files.index, hash_index.MAGIC, generation))
 
     def _replace_log(self, i: int) -> None:
         log = self._logs[i]
