@@ -34,6 +34,13 @@ class Killer:
         self._opened = {}
         for name in CALLS:
             monkeypatch.setattr(filesystem, name, self._counted(getattr(filesystem, name)))
+        close = filesystem.close
+
+        def closing(descriptor):  # its number may be a map's by the time of the burial
+            close(descriptor)
+            self._opened.pop(descriptor, None)
+
+        monkeypatch.setattr(filesystem, "close", closing)
 
     def _counted(self, function):
         def call(*arguments, **options):
