@@ -32,5 +32,13 @@ class LockedError(BitdexError, PermissionError):
     """The store is read-only here, or another writer holds it."""
 
 
+class WriteFailedError(BitdexError, OSError):
+    """The system could not write or sync a file of the store, which takes no more writes until it is
+    opened again; everything acknowledged before is kept. ``errno`` and ``filename`` say what and where."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror} (errno {self.errno})"
+
+
 class ClosedError(BitdexError, RuntimeError):
     """The object was closed and can no longer be used."""

@@ -3,27 +3,51 @@
 Bytes are appended with write calls and read through read-only maps. A writable map is
 handed out only over space that has been allocated before, so that a full disk is an
 `OSError` here and never a signal. Files are replaced by rename and never truncated,
-because somebody may have them mapped. Tests put a recorder or a fault injector in the
-place of these functions.
+because somebody may have them mapped. A call that fails to change something raises
+`WriteFailedError`, which tells a writer that it must not go on.
+
+The system is reached through this module's `os`, `mmap` and `fcntl` alone: tests put a
+recorder, a fault injector or a quota in the place of `os`.
 """
 
 import fcntl
 import mmap
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
+from bitdex.errors import WriteFailedError
+
+_names: dict[int, Path] = {}  # of open descriptors, for errors
+
+
+@contextmanager
+def _changing(path: Path | None) -> Iterator[None]:
+    """Say of an error of the system which file it befell, and that a change is at stake."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteFailedError(error.errno, error.strerror, str(path)) from error
+
 
 def make_directory(path: Path) -> None:
     """Create a directory and its parents; an existing one is left as it is."""
-    os.makedirs(path, exist_ok=True)
+    with _changing(path):
+        os.makedirs(path, exist_ok=True)
 
 
 def exists(path: Path) -> bool:
     """Tell whether a file or directory is there."""
     return os.path.exists(path)
+
+
+def is_directory(path: Path) -> bool:
+    """Tell whether a directory is there."""
+    return os.path.isdir(path)
 
 
 def list_directory(path: Path) -> list[str]:
@@ -38,87 +62,123 @@ def size(path: Path) -> int:
 
 def read(path: Path) -> bytes:
     """Return the whole content of a file."""
-    with open(path, "rb") as handle:
-        return handle.read()
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 1 << 30):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def open_write(path: Path) -> int:
     """Open or create a file for reading and writing; return its descriptor."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    _names[descriptor] = path
+    return descriptor
 
 
 def close(descriptor: int) -> None:
     """Close a descriptor."""
+    _names.pop(descriptor, None)
     os.close(descriptor)
 
 
 def write_at(descriptor: int, data: np.ndarray | bytes, offset: int) -> None:
     """Write all of `data` at `offset`."""
     view = memoryview(data).cast("B")  # type: ignore[arg-type]
-    while len(view):
-        written = os.pwrite(descriptor, view[: 1 << 30], offset)
-        view = view[written:]
-        offset += written
+    with _changing(_names.get(descriptor)):
+        while len(view):
+            written = os.pwrite(descriptor, view[: 1 << 30], offset)
+            view = view[written:]
+            offset += written
 
 
 def allocate(descriptor: int, offset: int, length: int) -> None:
     """Reserve space on disk, so that later stores through a map cannot run out of it."""
     if length > 0:
-        os.posix_fallocate(descriptor, offset, length)
+        with _changing(_names.get(descriptor)):
+            os.posix_fallocate(descriptor, offset, length)
 
 
-def lock(descriptor: int) -> None:
-    """Wait until no other process holds the lock of this file, and take it until the file is closed."""
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+def lock(descriptor: int, wait: bool = True) -> bool:
+    """Take the lock of an open file until it is closed; tell whether it was taken.
+
+    The lock belongs to the open file: it ends with the last descriptor of it, at the latest with the process.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync(descriptor: int) -> None:
     """Force a file's bytes and length to the device."""
-    os.fsync(descriptor)
+    with _changing(_names.get(descriptor)):
+        _sync_data(descriptor)
+
+
+def _sync_data(descriptor: int) -> None:
+    if hasattr(os, "fdatasync"):  # leaves out the times, whose journal costs a third
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)
 
 
 def sync_directory(path: Path) -> None:
     """Force a directory's entries (creations, renames) to the device."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with _changing(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def replace(source: Path, target: Path) -> None:
     """Rename `source` over `target`."""
-    os.replace(source, target)
+    with _changing(target):
+        os.replace(source, target)
 
 
 def remove(path: Path) -> None:
     """Unlink a file if it is there."""
-    if os.path.exists(path):
+    with _changing(path), suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
     """Replace a small file at once: temporary name, write, sync, rename, sync the directory."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
-    descriptor = open_write(temporary)
     try:
-        write_at(descriptor, data, 0)
-        if durable:
-            sync(descriptor)
-    finally:
-        close(descriptor)
-    replace(temporary, path)
+        descriptor = open_write(temporary)
+        try:
+            write_at(descriptor, data, 0)
+            if durable:
+                sync(descriptor)
+        finally:
+            close(descriptor)
+        replace(temporary, path)
+    except OSError:
+        with suppress(OSError):  # the first error counts
+            remove(temporary)
+        raise
     if durable:
         sync_directory(path.parent)
 
 
 def map_read(path: Path) -> np.ndarray:
     """Map a file; return its bytes as a read-only uint8 array, which keeps the map alive."""
-    with open(path, "rb") as handle:
-        length = os.fstat(handle.fileno()).st_size
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        length = os.fstat(descriptor).st_size
         if length == 0:
             return np.empty(0, np.uint8)
-        mapped = mmap.mmap(handle.fileno(), length, access=mmap.ACCESS_READ)
+        mapped = mmap.mmap(descriptor, length, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
     return np.frombuffer(mapped, np.uint8)
 
 
@@ -136,4 +196,5 @@ def release(mapped: np.ndarray, larger_than: int = 1 << 27) -> None:
 
 def map_write(descriptor: int, length: int) -> np.ndarray:
     """Map allocated space for writing; return a uint8 array over the first `length` bytes."""
-    return np.frombuffer(mmap.mmap(descriptor, length), np.uint8)
+    with _changing(_names.get(descriptor)):
+        return np.frombuffer(mmap.mmap(descriptor, length), np.uint8)
