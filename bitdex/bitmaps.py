@@ -17,6 +17,7 @@ from bitdex.formats import bitmap as format_
 from bitdex.kernels.layers import decode_layers, encode_layers
 from bitdex.kernels.roaring import decode_slots
 from bitdex.silo.silo import Silo
+from bitdex.silo.state import State
 
 WIDE = 1 << 47  # stored values from here on are WIDE + a dictionary number
 _SETTINGS: dict[str, Any] = {"rule": "bitmap", "headroom": 1.0, "minimum": 0, "alignment": 32}
@@ -36,12 +37,18 @@ class Packed:
 
 
 class BitmapSilo:
-    """Bitmaps by role, over a silo that folds them. Reads are safe from any thread."""
+    """Bitmaps by role, over a silo that folds them, or a pinned state of it. Reads are safe from any thread."""
 
-    def __init__(self, silo: Silo, dictionaries: Dictionaries):
-        self.silo = silo
+    def __init__(self, source: Silo | State, dictionaries: Dictionaries):
+        self.source = source
         self._dictionaries = dictionaries
         self._keys: tuple[Any, np.ndarray] | None = None
+
+    @property
+    def silo(self) -> Silo:
+        """The silo itself; a pinned state has none."""
+        assert isinstance(self.source, Silo)
+        return self.source
 
     @classmethod
     def open(
@@ -52,12 +59,12 @@ class BitmapSilo:
 
     def get(self, key: int) -> BitMap:
         """Return the bitmap of a key; empty where nothing is stored."""
-        payload = self.silo.view(key)
+        payload = self.source.view(key)
         return BitMap() if payload is None else self._decode(payload)
 
     def get_many(self, keys: list[int]) -> list[BitMap]:
         """Return the bitmaps of keys."""
-        values = self.silo.get_many(np.array(keys, np.uint64))
+        values = self.source.get_many(np.array(keys, np.uint64))
         ends = values.offsets.tolist()
         return [self._decode(values.data[a:b]) if b > a else BitMap() for a, b in zip(ends, ends[1:])]
 
@@ -86,12 +93,12 @@ class BitmapSilo:
 
     def layers(self, field: int) -> tuple[np.ndarray, np.ndarray]:
         """Return slots (uint32, ascending) and values (uint64, order-preserving) of a sort field."""
-        present = self.silo.view(format_.present_key(field))
+        present = self.source.view(format_.present_key(field))
         if present is None:
             return np.empty(0, np.uint32), np.empty(0, np.uint64)
         slots = decode_slots(present)
         keys = np.array([format_.layer_key(field, bit) for bit in range(64)], np.uint64)
-        stored = self.silo.get_many(keys)
+        stored = self.source.get_many(keys)
         bits = np.flatnonzero(stored.found)
         offsets = np.concatenate((stored.offsets[:-1][bits], stored.offsets[-1:]))
         try:
@@ -126,9 +133,9 @@ class BitmapSilo:
         return out
 
     def _sorted_keys(self) -> np.ndarray:
-        state = (id(self.silo.data), self.silo.sequence)
+        state = (id(self.source.data), self.source.sequence)
         if self._keys is None or self._keys[0] != state:
-            self._keys = (state, self.silo.keys())
+            self._keys = (state, self.source.keys())
         return self._keys[1]
 
     def _decode(self, payload: np.ndarray) -> BitMap:

@@ -51,7 +51,7 @@ class Dictionaries:
         """Return the labels of a field by number; new ones appear in what was returned. Not to be changed."""
         return self._texts.setdefault(field, {})
 
-    def save(self, durable: bool = True) -> None:
+    def save(self) -> None:
         """Write the file if labels were added since it was last written."""
         if self._dirty:
             labels = [
@@ -59,7 +59,7 @@ class Dictionaries:
                 for field, texts in sorted(self._texts.items())
                 for number, text in texts.items()
             ]
-            filesystem.write_whole(self._path, format_.encode(labels, self._identity), durable)
+            filesystem.write_whole(self._path, format_.encode(labels, self._identity))
             self._dirty = False
 
     def _numbers_of(self, field: int, case_sensitive: bool) -> dict[str, int]:

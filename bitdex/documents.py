@@ -15,6 +15,7 @@ from bitdex.formats.document import decode_document
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
 from bitdex.silo.silo import Silo
+from bitdex.silo.state import State
 
 HEADROOM = 1.4
 SETTLED_HEADROOM = 1.05
@@ -34,10 +35,12 @@ def column_kind(field: Field) -> str:
 
 
 class DocSilo:
-    """Documents by slot. Reads are safe from any thread."""
+    """Documents by slot, over a silo or a pinned state of one. Reads are safe from any thread."""
 
-    def __init__(self, silo: Silo, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries):
-        self.silo = silo
+    def __init__(
+        self, source: Silo | State, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries
+    ):
+        self.source = source
         self.schema = schema
         self.registry = registry
         self.dictionaries = dictionaries
@@ -47,6 +50,12 @@ class DocSilo:
             for f in schema.fields.values()
             if f.default is not None and f.stored
         }
+
+    @property
+    def silo(self) -> Silo:
+        """The silo itself; a pinned state has none."""
+        assert isinstance(self.source, Silo)
+        return self.source
 
     @classmethod
     def open(
@@ -64,12 +73,12 @@ class DocSilo:
 
     def get(self, slot: int, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Return one document as a dict, ``id`` first; only ``id`` where nothing is stored."""
-        payload = self.silo.view(slot)
+        payload = self.source.view(slot)
         return self._shown(slot, b"" if payload is None else payload.tobytes(), self._wanted(fields))
 
     def get_many(self, slots: np.ndarray, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return documents as dicts, in the order of `slots`."""
-        values = self.silo.get_many(slots)
+        values = self.source.get_many(slots)
         data, ends, wanted = values.data.tobytes(), values.offsets.tolist(), self._wanted(fields)
         return [self._shown(slot, data[a:b], wanted) for slot, a, b in zip(slots.tolist(), ends, ends[1:])]
 

@@ -10,6 +10,7 @@ The system is reached through this module's `os`, `mmap` and `fcntl` alone: test
 recorder, a fault injector or a quota in the place of `os`.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -23,6 +24,7 @@ import numpy as np
 from bitdex.errors import WriteFailedError
 
 _names: dict[int, Path] = {}  # of open descriptors, for errors
+_locks: set[int] = set()  # descriptors whose locks a fork must not keep
 
 
 @contextmanager
@@ -82,6 +84,7 @@ def open_write(path: Path) -> int:
 def close(descriptor: int) -> None:
     """Close a descriptor."""
     _names.pop(descriptor, None)
+    _locks.discard(descriptor)
     os.close(descriptor)
 
 
@@ -91,6 +94,8 @@ def write_at(descriptor: int, data: np.ndarray | bytes, offset: int) -> None:
     with _changing(_names.get(descriptor)):
         while len(view):
             written = os.pwrite(descriptor, view[: 1 << 30], offset)
+            if not written:
+                raise OSError(errno.EIO, "nothing was written")
             view = view[written:]
             offset += written
 
@@ -111,7 +116,23 @@ def lock(descriptor: int, wait: bool = True) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
+    _locks.add(descriptor)
     return True
+
+
+def _give_up_locks() -> None:
+    for descriptor in _locks:
+        os.close(descriptor)
+        _names.pop(descriptor, None)
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_give_up_locks)
+
+
+def host() -> str:
+    """Return the name of this machine."""
+    return os.uname().nodename
 
 
 def sync(descriptor: int) -> None:
@@ -180,6 +201,11 @@ def map_read(path: Path) -> np.ndarray:
     finally:
         os.close(descriptor)
     return np.frombuffer(mapped, np.uint8)
+
+
+def map_open(descriptor: int, length: int) -> np.ndarray:
+    """Map the first bytes of an open file, allocated before, for reading; later writes show through."""
+    return np.frombuffer(mmap.mmap(descriptor, length, access=mmap.ACCESS_READ), np.uint8)
 
 
 def release(mapped: np.ndarray, larger_than: int = 1 << 27) -> None:

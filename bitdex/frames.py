@@ -33,7 +33,7 @@ def to_pandas(table: pa.Table) -> "pd.DataFrame":
 
 def to_arrow(documents: DocSilo, slots: np.ndarray, fields: Sequence[str] | None = None) -> pa.Table:
     """Return documents as a table: ``id`` and one column a field, in the order of `slots` (uint32)."""
-    values = documents.silo.get_many(slots)
+    values = documents.source.get_many(slots)
     names = _names(documents, fields, values)
     written = [name for name in names if name in documents.registry]  # the others no phase has given yet
     kinds = [(documents.registry.number(name), _kind(documents, name, values)) for name in written]

@@ -1,5 +1,6 @@
 """Index: the object a user holds: load dumps into it, query it, read documents (files: `bitdex.store`)."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,12 +12,11 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
 from bitdex.documents import DocSilo
-from bitdex.errors import ClosedError, InvalidError, LockedError, NotFoundError
+from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
 from bitdex.page import Documents, Page, Request
 from bitdex.phase_log import PhaseResult
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
-from bitdex.query.clauses import Clause
 from bitdex.query.cursor import Cursor
 from bitdex.query.expression import to_clause
 from bitdex.query.order import bitmap_of
@@ -43,7 +43,7 @@ def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
     schema : path, mapping or Schema
         The index definition, as YAML or JSON file or as data.
     sync : {"always", "batch", "none"}
-        Whether commits wait for the device; "none" leaves that to the operating system.
+        When single writes are acknowledged (`Silo.open`); a phase is always on the device when it ends.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
         If the definition is wrong, or the directory is not empty.
     """
     definition = schema if isinstance(schema, Schema) else Schema.load(schema)
-    Store.create(Path(path), definition, sync)
+    Store.create(Path(path), definition)
     return Index(Path(path), "w", sync)
 
 
@@ -62,6 +62,8 @@ def open_index(path: str | Path, mode: str = "w", sync: str = "batch") -> "Index
     ------
     NotFoundError
         If there is no index in the directory.
+    LockedError
+        If somebody else has it open for writing: who, and since when.
     """
     return Index(Path(path), mode, sync)
 
@@ -69,15 +71,15 @@ def open_index(path: str | Path, mode: str = "w", sync: str = "batch") -> "Index
 class Index:
     """An index opened for reading or writing.
 
-    Any number of threads may query it while nobody loads; to query while another thread
-    or process loads, open the index once more with mode "r". Use it as a context
-    manager, or close it.
+    Any number of threads may query it, also while one of them loads: they see the last commit. Readers in
+    other processes open it with mode "r" and see the commit they opened until they `refresh`.
+    Use it as a context manager, or close it.
     """
 
     def __init__(self, directory: Path, mode: str = "w", sync: str = "batch"):
         self._store = Store(directory, mode, sync)
         self._snapshot: Snapshot | None = None
-        self._closed = False
+        self._writing = threading.Lock()
 
     @property
     def path(self) -> Path:
@@ -102,15 +104,22 @@ class Index:
     @property
     def snapshot(self) -> Snapshot:
         """The committed state that queries see."""
-        self._check_open()
-        if self._snapshot is None:
-            store = self._store
-            self._snapshot = Snapshot(store.schema, store.registry, store.dictionaries, store.bitmaps)
-        return self._snapshot
+        self._store.guard.check_open()
+        snapshot, committed = self._snapshot, self._store.committed
+        if snapshot is None or snapshot.documents is not committed.documents:
+            snapshot = Snapshot(self._store.schema, committed.documents, committed.bitmaps)
+            self._snapshot = snapshot
+        return snapshot
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError(f"{self.path}: the index was closed")
+    def refresh(self) -> bool:
+        """Move a reader on to the newest commit; return whether there is another than before.
+
+        Pages and documents that were taken before keep showing what they were taken from. An index
+        that is open for writing always shows its newest commit.
+        """
+        self._store.guard.check_open()
+        with self._writing:
+            return self._store.refresh()
 
     # -- loading ---------------------------------------------------------------------------
 
@@ -144,32 +153,30 @@ class Index:
             Rows read, applied, filtered and rejected, with examples, of each phase.
             A phase that was loaded before replaces what it wrote then.
         """
-        self._check_open()
-        if self._store.mode != "w":
-            raise LockedError(f'{self.path}: opened for reading; open it with mode="w"')
+        self._store.guard.check_writable()
         from bitdex.dump.phases import load_phases
         from bitdex.dump.sources import Sources
 
         chosen = _choose(load_phases(phases, self.schema), only)
         tables, moment = Sources(source), time.time() if now is None else now
-        results = [self._load_phase(phase, tables, moment, progress) for phase in chosen]
-        self._store.settle()
-        self._snapshot = None
+        with self._writing, self._store.guard.writing():
+            results = [self._load_phase(phase, tables, moment, progress) for phase in chosen]
+            self._store.settle()
         return results
 
     def _load_phase(self, phase: "Phase", tables: "Sources", now: float, progress: Any) -> PhaseResult:
         from bitdex.dump.load import PhaseLoad
-        from bitdex.dump.progress import reporter
+        from bitdex.progress import reporter
 
         try:
             with reporter(progress, phase.name, tables.size(phase)) as report:
                 result = PhaseLoad(phase, self._store, now).run(tables, report)
             self._store.commit(result.sequence)
+        except WriteFailedError:  # what the device holds is only known when the index is opened again
+            raise
         except BaseException:
             self._store.reopen()
             raise
-        finally:
-            self._snapshot = None
         return result
 
     # -- queries ---------------------------------------------------------------------------
@@ -203,44 +210,41 @@ class Index:
         InvalidError
             Naming the field, the value, and what the field accepts.
         """
-        clause = to_clause(where)
+        clause, snapshot = to_clause(where), self.snapshot
         _check_count("limit", limit, 1)
         _check_count("offset", offset, 0)
-        return self._answer(
-            clause, self._bind(clause), Sort.parse(sort), int(limit), Cursor.of(after), int(offset)
-        )
+        bound = bind(clause, self.schema, snapshot.label)
+        request = Request(clause, bound, Sort.parse(sort), int(limit), int(offset))
+        return self._answer(snapshot, request, Cursor.of(after))
 
     def count(self, where: Any = None) -> int:
         """Return how many documents match."""
-        return planner.count(planner.plan(self.snapshot, self._bind(to_clause(where))))
+        return planner.count(self._plan(where))
 
     def ids(self, where: Any = None) -> np.ndarray:
         """Return the ids of all documents that match, ascending, uint32."""
-        found = planner.run(planner.plan(self.snapshot, self._bind(to_clause(where))))
-        return np.frombuffer(found.to_array(), np.uint32)
+        return np.frombuffer(planner.run(self._plan(where)).to_array(), np.uint32)
 
     def explain(self, where: Any = None) -> "pd.DataFrame":
         """Return the plan of a query as a DataFrame, one row a step, after running it."""
         import pandas as pd
 
-        return pd.DataFrame(planner.explain(planner.plan(self.snapshot, self._bind(to_clause(where)))))
+        return pd.DataFrame(planner.explain(self._plan(where)))
 
-    def _bind(self, clause: Clause) -> Clause:
-        return bind(clause, self.schema, self.snapshot.label)
-
-    def _answer(
-        self, where: Clause, bound: Clause, sort: Sort, limit: int, after: Cursor | None, offset: int
-    ) -> Page:
-        clock = time.perf_counter()
+    def _plan(self, where: Any) -> list[planner.Step]:
         snapshot = self.snapshot
-        found = planner.run(planner.plan(snapshot, bound))
-        skip = 0 if after is not None else offset
-        ids, cursor = rank(snapshot, found, sort, limit + skip, after)
+        return planner.plan(snapshot, bind(to_clause(where), self.schema, snapshot.label))
+
+    def _answer(self, snapshot: Snapshot, request: Request, after: Cursor | None) -> Page:
+        clock = time.perf_counter()
+        found = planner.run(planner.plan(snapshot, request.bound))
+        skip = 0 if after is not None else request.offset
+        ids, cursor = rank(snapshot, found, request.sort, request.limit + skip, after)
         if skip:
             ids = ids[skip:]
             cursor = cursor if len(ids) else None
         elapsed = time.perf_counter() - clock
-        return Page(self, ids, len(found), cursor, elapsed, Request(where, bound, sort, limit, offset))
+        return Page(self, snapshot, ids, len(found), cursor, elapsed, request)
 
     # -- documents -------------------------------------------------------------------------
 
@@ -254,9 +258,10 @@ class Index:
         """
         if not _is_slot(id):
             raise InvalidError(f"id: {id!r} is no whole number from 0 to {SLOTS - 1}")
-        if id not in self.snapshot.alive:
+        snapshot = self.snapshot
+        if id not in snapshot.alive:
             raise NotFoundError(f"there is no document {id}")
-        return self.documents.get(int(id), fields)
+        return snapshot.documents.get(int(id), fields)
 
     def get_many(self, ids: Any) -> Documents:
         """Return documents by id, in the order given; their columns are read when asked for.
@@ -276,14 +281,15 @@ class Index:
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= SLOTS):
             raise InvalidError(f"ids: {wanted.min()} to {wanted.max()} goes beyond 0 to {SLOTS - 1}")
         slots = wanted.astype(np.uint32)
-        missing = _outside(slots, self.snapshot.alive)
+        snapshot = self.snapshot
+        missing = _outside(slots, snapshot.alive)
         if missing:
             raise NotFoundError(f"there are no documents {', '.join(map(str, list(missing[:5])))}")
-        return Documents(self, slots)
+        return Documents(snapshot.documents, slots)
 
     def to_pandas(self, fields: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return all documents as a DataFrame, by id."""
-        return Documents(self, self.ids()).to_pandas(fields)
+        return Documents(self.snapshot.documents, self.ids()).to_pandas(fields)
 
     def __len__(self) -> int:
         return len(self.snapshot.alive)
@@ -326,10 +332,19 @@ class Index:
         found = [asdict(one) for silo in (self.documents.silo, self.bitmaps.silo) for one in silo.check()]
         return pd.DataFrame(found, columns=list(Finding.__dataclass_fields__))
 
+    @property
+    def needs_compaction(self) -> bool:
+        """Whether `compact` has something to gain: many operations in the logs, or much dead space."""
+        return self._store.needs_compaction
+
+    def compact(self, progress: bool = False) -> None:
+        """Move what waits in the logs into the data files and reclaim dead space; queries go on meanwhile."""
+        with self._writing, self._store.guard.writing():
+            self._store.compact(progress)
+
     def close(self) -> None:
         """Release files and threads. Closing twice is allowed."""
-        if not self._closed:
-            self._closed = True
+        if not self._store.guard.closed:
             self._store.close()
 
     def __enter__(self) -> "Index":
@@ -339,7 +354,7 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        if self._closed:
+        if self._store.guard.closed:
             return f"<Index {self.schema.name!r}, closed>"
         return f"<Index {self.schema.name!r}: {len(self):,} documents in {self.path}>"
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bitdex.documents import DocSilo
 from bitdex.query.clauses import Clause
 from bitdex.query.cursor import Cursor
 from bitdex.query.rank import Sort
+from bitdex.query.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +28,8 @@ class Documents:
         In the order in which the documents come.
     """
 
-    def __init__(self, index: "Index", ids: np.ndarray):
-        self._index = index
+    def __init__(self, source: DocSilo, ids: np.ndarray):
+        self._source = source
         self.ids = ids
 
     def __len__(self) -> int:
@@ -38,13 +40,13 @@ class Documents:
 
     def documents(self, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return the documents as dicts with ``id`` and these fields (all that are stored if None)."""
-        return self._index.documents.get_many(self.ids, fields)
+        return self._source.get_many(self.ids, fields)
 
     def to_arrow(self, fields: Sequence[str] | None = None) -> "pa.Table":
         """Return the documents as an Arrow table: ``id`` and one column a field."""
         from bitdex.frames import to_arrow
 
-        return to_arrow(self._index.documents, self.ids, fields)
+        return to_arrow(self._source, self.ids, fields)
 
     def to_pandas(self, fields: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return the documents as a DataFrame of Arrow-backed columns, lists as Arrow lists."""
@@ -82,22 +84,24 @@ class Page(Documents):
     def __init__(
         self,
         index: "Index",
+        snapshot: Snapshot,
         ids: np.ndarray,
         total: int,
         cursor: Cursor | None,
         elapsed: float,
         request: Request,
     ):
-        super().__init__(index, ids)
+        super().__init__(snapshot.documents, ids)
+        self._index, self._snapshot = index, snapshot
         self.total, self.cursor, self.elapsed = total, cursor, elapsed
         self.request = request
 
     def next(self) -> "Page":
-        """Return the following page; an empty one after the last."""
+        """Return the following page, of the same committed state; an empty one after the last."""
         request = self.request
         if self.cursor is None:
-            return Page(self._index, np.empty(0, np.uint32), self.total, None, 0.0, request)
-        return self._index._answer(request.where, request.bound, request.sort, request.limit, self.cursor, 0)
+            return Page(self._index, self._snapshot, np.empty(0, np.uint32), self.total, None, 0.0, request)
+        return self._index._answer(self._snapshot, request, self.cursor)
 
     def explain(self) -> "pd.DataFrame":
         """Return the plan as a DataFrame: step, clause, cardinality, documents left, microseconds, bytes."""

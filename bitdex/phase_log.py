@@ -67,14 +67,14 @@ class PhaseLog:
         """Return a number that no phase has had."""
         return max((run.number for run in self._runs.values()), default=0) + 1
 
-    def record(self, result: PhaseResult, durable: bool) -> None:
+    def record(self, result: PhaseResult) -> None:
         """Add a run; it counts once its sequence is committed."""
         runs = [*(asdict(run) for run in self._runs.values() if run.name != result.name)]
         older = self._runs.get(result.name)
         if older is not None:
             runs.append(asdict(older))  # the run that counts if this one is not committed
         content = {"format": 1, "phases": [*runs, asdict(result)]}
-        filesystem.write_whole(self._path, (json.dumps(content, indent=1) + "\n").encode(), durable)
+        filesystem.write_whole(self._path, (json.dumps(content, indent=1) + "\n").encode())
         self._runs[result.name] = result
 
 

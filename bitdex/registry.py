@@ -33,7 +33,7 @@ class FieldRegistry:
         """Return the name of a number, or None where the field was dropped or never known."""
         return self._names.get(number)
 
-    def ensure(self, names: list[str], durable: bool = True) -> None:
+    def ensure(self, names: list[str]) -> None:
         """Give every name a number; the file is on disk when this returns."""
         new = [name for name in dict.fromkeys(names) if name not in self._numbers]
         if not new:
@@ -45,7 +45,7 @@ class FieldRegistry:
             )
         entries = [format_.Entry(first + i, name) for i, name in enumerate(new)]
         content = format_.encode([*self._entries, *entries], self._identity)
-        filesystem.write_whole(self._path, content, durable)
+        filesystem.write_whole(self._path, content)
         self._entries += entries
         self._numbers |= {e.name: e.field for e in entries}
         self._names |= {e.field: e.name for e in entries}

@@ -7,28 +7,47 @@
     fields.bin           field name -> number
     dictionaries.bin     label -> number
     dumps.json           the phases that were loaded
+    writer.lock          who has it open for writing
     documents/  bitmaps/ two silos
 
 A commit: both silos prepare (their meta records name the new sequence), dictionaries and
 the record of phases are written, then ``commit.bin``. Each silo is opened at the
-sequence that ``commit.bin`` names, so they agree after a crash at any step.
+sequence that ``commit.bin`` names, so they agree after a crash at any step. Only then do readers in
+this process see it: `committed` is replaced by one assignment.
 """
 
-import json
 import secrets
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
 from bitdex.dictionaries import Dictionaries
 from bitdex.documents import SETTLED_HEADROOM, DocSilo
-from bitdex.errors import InvalidError, NotFoundError
+from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import meta as meta_format
+from bitdex.formats import sealed
 from bitdex.phase_log import PhaseLog
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
+from bitdex.silo.guard import Guard
+from bitdex.silo.lock import WriterLock
+from bitdex.silo.threads import whole
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
+ATTEMPTS = 100  # at opening while a writer commits
+PAUSE = 0.002  # seconds between them
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Documents and bitmaps of one commit; they stay as they are while somebody holds them."""
+
+    sequence: int
+    documents: DocSilo
+    bitmaps: BitmapSilo
 
 
 class Store:
@@ -41,9 +60,11 @@ class Store:
     dictionaries : Dictionaries
     log : PhaseLog
     documents : DocSilo
+        As the writer sees them, with what is not committed yet.
     bitmaps : BitmapSilo
-    sequence : int
-        The committed one.
+    committed : Committed
+        What readers see.
+    guard : Guard
     """
 
     def __init__(self, directory: Path, mode: str, sync: str):
@@ -55,65 +76,103 @@ class Store:
             raise NotFoundError(
                 f"{directory}: there is no index here (no commit.bin); bitdex.create makes one"
             )
-        self.schema = Schema.load(json.loads(filesystem.read(directory / "schema.json")))
-        self._open()
+        self.guard = Guard(directory, mode)
+        self._lock = WriterLock(directory) if mode == "w" else None
+        try:
+            self.schema = read_schema(directory)
+            self._open()
+        except BaseException:
+            self._release()
+            raise
 
     @classmethod
-    def create(cls, directory: Path, schema: Schema, sync: str) -> None:
+    def create(cls, directory: Path, schema: Schema) -> None:
         """Make an empty store in a new or empty directory."""
         if filesystem.exists(directory) and filesystem.list_directory(directory):
             raise InvalidError(
                 f"{directory}: the directory is not empty; open the index in it, or choose another"
             )
-        durable = sync != "none"
         filesystem.make_directory(directory)
-        content = json.dumps(schema.to_mapping(), indent=1) + "\n"
-        filesystem.write_whole(directory / "schema.json", content.encode(), durable)
+        filesystem.write_whole(directory / "schema.json", sealed.encode(schema.to_mapping()))
         record = meta_format.blank(secrets.randbits(63) + 1, "index", 0, 0, 8)
         padded = meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0")
         dictionaries = Dictionaries(directory / "dictionaries.bin", int(record["identity"][0]))
         registry = FieldRegistry(directory / "fields.bin", int(record["identity"][0]))
-        BitmapSilo.open(directory / "bitmaps", "w", None, sync, dictionaries).silo.close()
-        DocSilo.open(directory / "documents", "w", None, sync, schema, registry, dictionaries).silo.close()
-        filesystem.write_whole(directory / "commit.bin", padded, durable)  # last: now there is an index
+        BitmapSilo.open(directory / "bitmaps", "w", None, "batch", dictionaries).silo.close()
+        DocSilo.open(directory / "documents", "w", None, "batch", schema, registry, dictionaries).silo.close()
+        filesystem.write_whole(directory / "commit.bin", padded)  # last: now there is an index
 
     def _open(self) -> None:
-        record = meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
-        self._record = record
-        identity, self.sequence = (int(record[name][0]) for name in ("identity", "sequence"))
-        directory, mode, at, sync = self.directory, self.mode, self.sequence, self.sync
-        self.registry = FieldRegistry(directory / "fields.bin", identity)
-        self.dictionaries = Dictionaries(directory / "dictionaries.bin", identity)
-        self.log = PhaseLog(directory / "dumps.json", at)
-        self.bitmaps = BitmapSilo.open(directory / "bitmaps", mode, at, sync, self.dictionaries)
-        self.documents = DocSilo.open(
-            directory / "documents", mode, at, sync, self.schema, self.registry, self.dictionaries
-        )
+        """Open the committed state; a writer may be committing the next one meanwhile."""
+        before = None
+        for attempt in range(ATTEMPTS):
+            record = meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
+            try:
+                self._open_at(record)
+                return
+            except (CorruptError, FileNotFoundError):
+                passed = before is None or int(record["commit"][0]) != before
+                if self.mode == "w" or not passed or attempt == ATTEMPTS - 1:
+                    raise
+                before = int(record["commit"][0])
+                time.sleep(PAUSE)
 
-    @property
-    def durable(self) -> bool:
-        """Whether commits wait for the device."""
-        return self.sync != "none"
+    def _open_at(self, record: Any) -> None:
+        identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
+        directory, mode, sync = self.directory, self.mode, self.sync
+        registry = FieldRegistry(directory / "fields.bin", identity)
+        dictionaries = Dictionaries(directory / "dictionaries.bin", identity)
+        log = PhaseLog(directory / "dumps.json", at)
+        bitmaps = BitmapSilo.open(directory / "bitmaps", mode, at, sync, dictionaries)
+        try:
+            documents = DocSilo.open(
+                directory / "documents", mode, at, sync, self.schema, registry, dictionaries
+            )
+        except BaseException:
+            bitmaps.silo.close()
+            raise
+        self._record, self.sequence = record, at
+        self.registry, self.dictionaries, self.log = registry, dictionaries, log
+        self.bitmaps, self.documents = bitmaps, documents
+        self._publish()
+
+    def _publish(self) -> None:
+        """Let readers see the state of both silos."""
+        documents = DocSilo(self.documents.silo.pin(), self.schema, self.registry, self.dictionaries)
+        bitmaps = BitmapSilo(self.bitmaps.silo.pin(), self.dictionaries)
+        self.committed = Committed(self.sequence, documents, bitmaps)
 
     def commit(self, sequence: int) -> None:
         """Make `sequence` the committed one; the silos are prepared, everything else is on disk."""
         record = self._record.copy()
         record["sequence"] = sequence
         record["commit"] += 1
-        descriptor = filesystem.open_write(self._commit_path)
-        try:
-            filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
-            if self.durable:
+
+        def commit() -> None:
+            descriptor = filesystem.open_write(self._commit_path)
+            try:
+                filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
                 filesystem.sync(descriptor)
-        finally:
-            filesystem.close(descriptor)
-        self._record, self.sequence = record, sequence
-        self.documents.silo.finish()
-        self.bitmaps.silo.finish()
+            finally:
+                filesystem.close(descriptor)
+            self._record, self.sequence = record, sequence
+            self._publish()
+            self.documents.silo.finish()
+            self.bitmaps.silo.finish()
+
+        whole(commit)
+
+    def refresh(self) -> bool:
+        """Move a reader on to the newest commit; return whether there is another than before."""
+        record = meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
+        if self.mode == "w" or int(record["commit"][0]) == int(self._record["commit"][0]):
+            return False
+        self.reopen()
+        return True
 
     def reopen(self) -> None:
-        """Go back to the committed state after something failed on the way to a commit."""
-        self.close()
+        """Open the committed state anew, forgetting what failed on the way to the next one."""
+        self._close_silos()
         self._open()
 
     def settle(self) -> None:
@@ -122,8 +181,35 @@ class Store:
             self.documents.silo.rewrite(SETTLED_HEADROOM)
         if self.bitmaps.silo.dead_ratio > WASTE:
             self.bitmaps.silo.rewrite()
+        self._publish()
+
+    @property
+    def needs_compaction(self) -> bool:
+        """Whether one of the silos does."""
+        return self.documents.silo.needs_compaction or self.bitmaps.silo.needs_compaction
+
+    def compact(self, progress: bool = False) -> None:
+        """Compact both silos: operations of the logs go into the data files, dead space is reclaimed."""
+        for silo in (self.documents.silo, self.bitmaps.silo):
+            silo.compact(progress=progress)
+        self._publish()
 
     def close(self) -> None:
-        """Release files and threads."""
+        """Release files, threads and the lock."""
+        self.guard.closed = True
+        self._close_silos()
+        self._release()
+
+    def _close_silos(self) -> None:
         self.documents.silo.close()
         self.bitmaps.silo.close()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
+def read_schema(directory: Path) -> Schema:
+    """Return the index definition in a directory."""
+    path = directory / "schema.json"
+    return Schema.load(sealed.decode(filesystem.read(path), str(path)))

@@ -79,7 +79,7 @@ class Silos:
 
         findings = []
         if not self.damaged:
-            writers = [silo for silo in self._opened if silo.mode == "w" and not silo._closed]
+            writers = [silo for silo in self._opened if silo.mode == "w" and not silo._guard.closed]
             findings = [one for silo in writers for one in silo.check()]
         for silo in self._opened:
             silo.close()

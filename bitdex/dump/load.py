@@ -52,7 +52,7 @@ class PhaseLoad:
         self.phase, self.schema, self.log, self.now = phase, store.schema, store.log, now
         self._store, self._documents, self._bitmaps = store, store.documents, store.bitmaps
         self._registry, self._dictionaries = store.registry, store.dictionaries
-        self._directory, self._durable = store.directory / "temporary", store.durable
+        self._directory = store.directory / "temporary"
         self._earlier = self.log.get(phase.name)
         before = self._earlier.targets if self._earlier else []
         self._targets = tuple(dict.fromkeys([*phase.targets, *(n for n in before if n in self._registry)]))
@@ -64,7 +64,7 @@ class PhaseLoad:
         started, clock = datetime.now(UTC), time.perf_counter()
         computed = self._computed_fields()
         names = [*self._targets, *(f.name for f in computed)]
-        self._registry.ensure(names, self._durable)
+        self._registry.ensure(names)
         self._numbers = {name: self._registry.number(name) for name in names}
         rejects = Rejects()
         tables = [LookupTable(one, sources.open, rejects) for one in self.phase.enrichment]
@@ -87,8 +87,8 @@ class PhaseLoad:
             **counts,
         )
         result.rejects.update(rejects.to_mapping())  # of lookups: not among the phase's rows
-        self._dictionaries.save(self._durable)
-        self.log.record(result, self._durable)
+        self._dictionaries.save()
+        self.log.record(result)
         return result
 
     def _next_sequence(self) -> int:

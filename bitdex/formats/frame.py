@@ -7,7 +7,8 @@
 
 `order` is ``sequence << 8 | flags | kind``. The sequence numbers the batch that wrote
 the frame; all frames of a batch carry the same one, the first of them in a log the BEGIN
-flag and the last the COMMIT flag, without which the batch does not count. `crc` is the CRC-32C of the bytes
+flag and the last the COMMIT flag, without which the batch does not count. SYNCED, beside BEGIN, says that
+all before the batch was on the device when it was written. `crc` is the CRC-32C of the bytes
 from `length` to the end of the payload, continued from the store's identity.
 
 A record is the frames of one key in order. PUT starts it anew, MERGE adds to it,
@@ -38,12 +39,14 @@ PUT, MERGE, DELETE = 1, 2, 3
 KIND_MASK = 0x0F
 COMMIT = 0x10  # flag: last frame of its batch
 BEGIN = 0x20  # flag: first frame of its batch
+SYNCED = 0x40  # flag, with BEGIN: what stands before it in the log was on the device when it was written
 MAX_PAYLOAD = (1 << 32) - 64
 
 
-def order(sequence: int, kind: int, begin: bool = False, commit: bool = False) -> int:
+def order(sequence: int, kind: int, begin: bool = False, commit: bool = False, synced: bool = False) -> int:
     """Return the order word of a frame."""
-    return sequence << 8 | (BEGIN if begin else 0) | (COMMIT if commit else 0) | kind
+    flags = BEGIN * begin | COMMIT * commit | SYNCED * synced
+    return sequence << 8 | flags | kind
 
 
 def padded(length: Any) -> Any:

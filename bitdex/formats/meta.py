@@ -49,7 +49,9 @@ META = np.dtype(
         ("rule", "S16"),  # 96  name of the merge rule
         ("aborted_count", "<u8"),  # 112
         ("aborted", "<u8", (MAX_ABORTED,)),  # 120
-        ("reserved", "V132"),  # 376 zero
+        ("delta_end", "<u8"),  # 376 committed length of index.delta; 0: there is none
+        ("floor", "<u8"),  # 384 the log batch that the logs reach at least
+        ("reserved", "V116"),  # 392 zero
         ("crc", "<u4"),  # 508 CRC-32C of bytes 0 .. 507
     ]
 )

@@ -9,7 +9,7 @@ from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, 
 from bitdex.kernels.memory import copy, load32, load64, store32, store64
 
 HEAD = 24
-BEGIN = np.uint64(0x20)
+BEGINS_SYNCED = np.uint64(0x60)
 _HALF = np.uint64(32)
 
 
@@ -149,11 +149,11 @@ def scan_frames(
 
 @kernel(r_u8, i64, i64, u64, u32, returns=i64)
 def find_later_frame(data: Any, start: Any, end: Any, sequence: Any, seed: Any) -> Any:
-    """Return the place of the first frame that holds and begins a batch above `sequence`; or -1."""
+    """Return the place of the first frame that holds and begins, SYNCED, a batch above `sequence`; or -1."""
     at = start
     while at + HEAD <= end:
         order = load64(data, at + 16)
-        begins = order & BEGIN != np.uint64(0) and (order >> np.uint64(8)) > sequence
+        begins = order & BEGINS_SYNCED == BEGINS_SYNCED and (order >> np.uint64(8)) > sequence
         if begins and frame_holds(data, at, end, seed):
             return at
         at += 8

@@ -6,7 +6,21 @@ import numpy as np
 
 from bitdex.kernels.frames import frame_holds, is_frame_of
 from bitdex.kernels.hash_index import find_entry, home, homes_of, warm
-from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
+from bitdex.kernels.jit import (
+    boolean,
+    device,
+    i64,
+    kernel,
+    prange,
+    r_i64,
+    r_u8,
+    r_u64,
+    u32,
+    u64,
+    w_i64,
+    w_u8,
+    w_u64,
+)
 from bitdex.kernels.memory import copy, load32, load64, prefetch
 from bitdex.kernels.records import DELETE, PUT, kind_of
 
@@ -145,6 +159,12 @@ def find_single(table: Any, data: Any, key: Any, seed: Any, size: Any) -> Any:
     place = np.int64(table[3 * entry + 1])
     size[0] = np.int64(extent & _LOW) - HEAD
     return place if is_frame_of(key, size[0], data, place, seed) else DAMAGED
+
+
+@kernel(u64, i64, r_u8, i64, u32, returns=boolean)
+def holds_frame(key: Any, size: Any, data: Any, place: Any, seed: Any) -> Any:
+    """Tell whether the frame of a key with `size` bytes of payload lies, whole and right, at `place`."""
+    return is_frame_of(key, size, data, place, seed)
 
 
 @kernel(r_u8, r_u64, r_i64, r_i64, u32, w_i64, returns=i64)

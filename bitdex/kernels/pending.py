@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u64, w_i64, w_u64
+from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u64, u64, w_i64, w_u64
 from bitdex.kernels.memory import prefetch
 from bitdex.kernels.records import DELETE, PUT, kind_of
 
@@ -24,13 +24,16 @@ def _slot(key: Any, capacity: Any) -> Any:
 
 
 @device
-def newest(key: Any, keys: Any, heads: Any) -> Any:
-    """Return the newest operation on a key, or -1."""
+def _newest(key: Any, keys: Any, heads: Any, previous: Any, limit: Any) -> Any:
+    """Return the newest operation on a key below number `limit`, or -1."""
     capacity = len(heads)
     at = _slot(key, capacity)
     while heads[at] != 0:
-        if keys[heads[at] - 1] == key:
-            return heads[at] - 1
+        operation = heads[at] - 1
+        if keys[operation] == key:
+            while operation >= limit:
+                operation = previous[operation]
+            return operation
         at = (at + 1) & (capacity - 1)
     return -1
 
@@ -49,18 +52,24 @@ def link_operations(keys: Any, lo: Any, hi: Any, heads: Any, previous: Any) -> N
         heads[at] = i + 1
 
 
-@kernel(r_u64, r_u64, r_i64, w_i64, returns=i64)
-def find_newest(wanted: Any, keys: Any, heads: Any, out: Any) -> Any:
-    """Fill `out` with the newest operation on each wanted key, or -1; return how many have one."""
+@kernel(r_u64, r_u64, r_i64, r_i64, i64, w_i64, returns=i64)
+def find_newest(wanted: Any, keys: Any, heads: Any, previous: Any, limit: Any, out: Any) -> Any:
+    """Fill `out` with the newest operation below `limit` on each key, or -1; return how many have one."""
     capacity = len(heads)
     n = len(wanted)
     found = 0
     for i in range(n):
         if i + AHEAD < n:
             prefetch(heads, _slot(wanted[i + AHEAD], capacity))
-        out[i] = newest(wanted[i], keys, heads)
+        out[i] = _newest(wanted[i], keys, heads, previous, limit)
         found += out[i] >= 0
     return found
+
+
+@kernel(u64, r_u64, r_i64, r_i64, i64, returns=i64)
+def find_newest_of_one(key: Any, keys: Any, heads: Any, previous: Any, limit: Any) -> Any:
+    """Return the newest operation below `limit` on one key, or -1."""
+    return _newest(key, keys, heads, previous, limit)
 
 
 @kernel(r_i64, r_i64, r_u64, w_i64, w_u64)

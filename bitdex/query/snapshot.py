@@ -11,10 +11,9 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
-from bitdex.dictionaries import Dictionaries
+from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
 from bitdex.query.order import SortColumn
-from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
 
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
@@ -25,10 +24,9 @@ UNNUMBERED = 0  # a default label that no document holds; dictionaries number fr
 class Snapshot:
     """Cached views of the bitmaps of one commit; any number of threads may use it."""
 
-    def __init__(
-        self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries, bitmaps: BitmapSilo
-    ):
-        self.schema, self.registry, self.dictionaries, self.bitmaps = schema, registry, dictionaries, bitmaps
+    def __init__(self, schema: Schema, documents: DocSilo, bitmaps: BitmapSilo):
+        self.schema, self.documents, self.bitmaps = schema, documents, bitmaps
+        self.registry, self.dictionaries = documents.registry, documents.dictionaries
         self.alive = bitmaps.alive()
         self._values: dict[tuple[str, int], BitMap] = {}
         self._missing: dict[str, BitMap] = {}

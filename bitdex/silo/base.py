@@ -1,12 +1,13 @@
 """The committed part of a silo: ``data.bin`` and its index, as one immutable snapshot."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from bitdex import filesystem
 from bitdex.errors import CorruptError
-from bitdex.formats import data, frame, hash_index
+from bitdex.formats import data, frame, hash_index, index_delta
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels import records
 from bitdex.silo.files import SiloFiles
@@ -29,6 +30,8 @@ class Base:
         Number of keys.
     name : str
         The data file, for errors.
+    indexed : bool
+        Whether the index files hold `table`; False where it had to be rebuilt.
     seed : np.uint32
         The checksum state from which this store's frames continue.
     applied : int
@@ -40,6 +43,7 @@ class Base:
     meta: np.ndarray
     count: int
     name: str = "data.bin"
+    indexed: bool = True
     seed: np.uint32 = field(init=False)
     applied: int = field(init=False)
 
@@ -67,21 +71,57 @@ class Base:
             int(meta["data_generation"][0]), int(meta["identity"][0]), int(meta["data_end"][0])
         )
         try:
-            table, count = _read_index(files, meta)
+            table, count = read_index(files, meta)
         except CorruptError:
+            if int(files.read_meta(None)["commit"][0]) > int(meta["commit"][0]) + 1:
+                raise  # a writer has passed by; the state to be opened is gone
             table, count = rebuild_table(mapped, meta)
+            return cls(mapped, table, meta, count, str(files.data), indexed=False)
         return cls(mapped, table, meta, count, str(files.data))
 
 
-def _read_index(files: SiloFiles, meta: np.ndarray) -> tuple[np.ndarray, int]:
-    generation = int(meta["index_generation"][0])
-    path = files.of_generation(files.index, hash_index.MAGIC, generation)
-    if path is None:
-        raise CorruptError(f"{files.index}: expected generation {generation}, found none")
-    head, table = hash_index.decode(filesystem.map_read(path), str(path))
-    if int(head["identity"]) != int(meta["identity"][0]):
-        raise CorruptError(f"{path}: offset 16: another store's file")
-    return table, int(head["count"])
+def read_index(files: SiloFiles, meta: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the index table that a commit record names, and its number of keys."""
+    generation, identity = int(meta["index_generation"][0]), int(meta["identity"][0])
+    content, path = _of_generation(files, files.index, hash_index.MAGIC, generation)
+    head, table = hash_index.decode(content, str(path))
+    _check_identity(head, identity, path)
+    count, end = int(head["count"]), int(meta["delta_end"][0])
+    if not end:
+        return table, count
+    content, path = _of_generation(files, files.delta, index_delta.MAGIC, generation)
+    _check_identity(index_delta.decode_header(content, str(path)), identity, path)
+    table = table.copy()
+    for entries in index_delta.decode(content, end, identity, str(path)):
+        count += _apply_delta(table, entries, path)
+    return table, count
+
+
+def _of_generation(files: SiloFiles, path: Path, magic: bytes, generation: int) -> tuple[np.ndarray, Path]:
+    found = files.of_generation(path, magic, generation)
+    if found is None:
+        raise CorruptError(f"{path}: offset 24: expected generation {generation}, found none")
+    return filesystem.map_read(found), found
+
+
+def _check_identity(head: np.void, identity: int, path: Path) -> None:
+    if int(head["identity"]) != identity:
+        raise CorruptError(
+            f"{path}: offset 16: expected identity {identity}, found {head['identity']} "
+            "(another store's file)"
+        )
+
+
+def _apply_delta(table: np.ndarray, entries: np.ndarray, path: Path) -> int:
+    """Put changed entries into a table; return by how many its keys have grown."""
+    columns = entries.view(np.uint64).reshape(-1, 3)
+    gone = columns[:, 2] == 0
+    removed = index_kernels.delete_entries(np.ascontiguousarray(columns[gone, 0]), table)
+    kept = (np.ascontiguousarray(columns[~gone, i]) for i in range(3))
+    added = index_kernels.insert_entries(*kept, table)
+    if added < 0:
+        raise CorruptError(f"{path}: expected entries that fit the table of index.bin, found too many")
+    return int(added - removed)
 
 
 def rebuild_table(mapped: np.ndarray, meta: np.ndarray) -> tuple[np.ndarray, int]:

@@ -20,12 +20,12 @@ import numpy as np
 
 from bitdex import filesystem
 from bitdex.errors import BitdexError, CorruptError
-from bitdex.formats import data, hash_index
+from bitdex.formats import data, hash_index, oplog
 from bitdex.formats import meta as meta_format
 from bitdex.kernels import probes
-from bitdex.silo.base import Base, rebuild_table
+from bitdex.silo.base import Base, read_index, rebuild_table
 from bitdex.silo.files import SiloFiles
-from bitdex.silo.log import OpsLog
+from bitdex.silo.log import PAGE, OpsLog
 
 if TYPE_CHECKING:
     from bitdex.silo.silo import Silo
@@ -63,7 +63,7 @@ def check(silo: "Silo") -> Iterator[Finding]:
 
     A reader beside a writer is opened anew first, because the files of an older state go.
     """
-    yield from check_files(silo.files, silo._base.meta)
+    yield from check_files(silo.files, silo.pin().base.meta)
     if silo.mode == "w":
         yield from _check_memory(silo)
 
@@ -123,7 +123,7 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
     except CorruptError as error:
         yield _refused(files.data, error, "error", RESTORE)
     try:
-        stored = _entries(mapped, meta, *_read_index(files, meta))
+        stored = _entries(mapped, meta, *read_index(files, meta))
     except (BitdexError, OSError) as error:
         yield _refused(files.index, error, "warning", RENEWED)
     entries = rebuilt if stored is None else stored
@@ -136,19 +136,6 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
 
 def _entries(mapped: np.ndarray, meta: np.ndarray, table: np.ndarray, count: int) -> np.ndarray:
     return np.sort(Base(mapped, table, meta, count).entries(), order="key")
-
-
-def _read_index(files: SiloFiles, meta: np.ndarray) -> tuple[np.ndarray, int]:
-    generation = int(meta["index_generation"][0])
-    path = files.of_generation(files.index, hash_index.MAGIC, generation)
-    if path is None:
-        raise CorruptError(f"{files.index}: offset 24: expected generation {generation}, found none")
-    head, table = hash_index.decode(filesystem.map_read(path), str(path))
-    if int(head["identity"]) != int(meta["identity"][0]):
-        raise CorruptError(
-            f"{path}: offset 16: expected identity {int(meta['identity'][0])}, found {head['identity']}"
-        )
-    return table, int(head["count"])
 
 
 def _check_frames(path: Path, mapped: np.ndarray, meta: np.ndarray, entries: np.ndarray) -> Iterator[Finding]:
@@ -195,11 +182,11 @@ def _check_log(path: Path, meta: np.ndarray) -> Iterator[Finding]:
     except (BitdexError, OSError) as error:
         yield _refused(path, error, "error", RESTORE)
         return
-    sequences = log.operations.words >> np.uint64(8)
-    for row in np.flatnonzero(sequences[1:] < sequences[:-1])[:1] + 1:
-        what = f"expected a sequence from {sequences[row - 1]}, found {sequences[row]}"
-        yield Finding(str(path), int(log.operations.places[row]), what, "error", RESTORE)
-    tail = filesystem.map_read(path)[log.end :]
+    content = filesystem.map_read(path)
+    if len(content) % PAGE and len(content) != oplog.START:
+        what = f"expected whole pages of {PAGE} bytes, found {len(content)} bytes"
+        yield Finding(str(path), len(content), what, "note", "nothing: the space behind the end was cut")
+    tail = content[log.end :]
     if tail.any():
         what = f"expected the end of the log, found {len(tail)} bytes of a batch without its commit"
         yield Finding(
@@ -209,15 +196,18 @@ def _check_log(path: Path, meta: np.ndarray) -> Iterator[Finding]:
 
 def _check_memory(silo: "Silo") -> Iterator[Finding]:
     """Compare the operations that the writer holds in memory with those in its logs."""
-    applied = int(silo._base.meta["applied"][0])
-    for held in silo._state()[0]:
+    state = silo.pin()
+    for held in state.waiting:
+        path = held.log.path
         try:
-            stored = OpsLog.read(held.path, silo.identity, applied, None, False).operations
+            log = OpsLog.read(path, silo.identity, state.base.applied, held.last_sequence, False)
         except (BitdexError, OSError):
             continue  # `check_files` found it
-        if not all(
-            np.array_equal(getattr(held.operations, name), getattr(stored, name))
+        stored = log.waiting(state.base.applied)
+        if stored is None or not all(
+            np.array_equal(getattr(held.operations, name), getattr(stored.operations, name))
             for name in ("keys", "places", "sizes")
         ):
-            what = f"expected {len(stored)} operations as in the file, found {len(held)} in memory, or others"
-            yield Finding(str(held.path), 0, what, "error", "close the silo and open it again")
+            found = stored.count if stored else 0
+            what = f"expected {found} operations as in the file, found {held.count} in memory, or others"
+            yield Finding(str(path), 0, what, "error", "close the silo and open it again")

@@ -3,16 +3,24 @@
 The order of a commit::
 
     1  data.bin (new, or in place behind committed lengths), synced
-    2  index.bin.new, synced
+    2  index.bin.new, or a block of index.delta behind its committed end, synced
     3  meta.bin: the other record, synced     the state is the new one, or prepared
-    4  files renamed, logs emptied            `finish`; the next opener does it otherwise
+    4  the new state is published: readers see it
+    5  files renamed, logs emptied            `finish`; the next opener does it otherwise
 
-Between 3 and 4 a state is prepared: a store of several silos makes it count by writing
-its own commit record, and opens each silo at the sequence that this record names.
+Between 3 and 5 a state is prepared: a store of several silos makes it count by writing
+its own commit record, and opens each silo at the sequence that this record names. Steps 2 to 5 run in a
+thread of their own, so that an interrupt cannot stop half-way.
+
+Batches go on while a commit is prepared: they lie in the log that is not being compacted, and carry
+sequences above the one that is committed.
 """
 
-import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,67 +28,108 @@ import numpy as np
 
 from bitdex import filesystem
 from bitdex.errors import CorruptError, InvalidError
-from bitdex.formats import data, hash_index, header
+from bitdex.formats import data, hash_index, index_delta
 from bitdex.formats import meta as meta_format
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData, write_cold, write_folded
+from bitdex.silo.creation import per_mille_of
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.guard import Guard
+from bitdex.silo.index_writer import write_delta, write_index
+from bitdex.silo.lock import WriterLock
 from bitdex.silo.log import OpsLog
+from bitdex.silo.logs import OpsLogs
 from bitdex.silo.merge_writer import MergeWriter
-from bitdex.silo.pending import Pending
+from bitdex.silo.operations import Operations
 from bitdex.silo.rules import rule
+from bitdex.silo.state import State
+from bitdex.silo.threads import whole
 
-ATTEMPTS = 8  # at reading a state while a writer commits
+ATTEMPTS = 100  # at reading a state while a writer commits
+PAUSE = 0.001  # seconds between them
+BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
+Report = Callable[[int], object]  # told how many more are done
+
+
+def _nobody(more: int) -> None:
+    """Take a report that nobody has asked for."""
 
 
 class Commits:
     """The state of a silo: files, base, logs; how it is loaded and replaced."""
 
-    def __init__(self, files: SiloFiles, mode: str, sync: str, at: int | None):
+    def __init__(self, files: SiloFiles, mode: str, sync: str, at: int | None, reclaim: float):
         self.files = files
         self.mode = mode
         self._sync = sync
+        self._guard = Guard(files.directory, mode)
+        self._lock = WriterLock(files.directory) if mode == "w" else None
         self._pool = ThreadPoolExecutor(THREADS, "bitdex")
-        self._pending = Pending()
-        self._closed = False
-        self._load(at)
+        self._maintenance = threading.Lock()
+        self._maintainer: int | None = None
+        self._publishing = threading.Lock()
+        self._prepared = False
+        self._reclaim = reclaim
+        self._logs: OpsLogs
+        try:
+            self._load(at)
+        except BaseException:
+            self._release()
+            raise
+
+    # -- opening -------------------------------------------------------------------------
 
     def reload(self, at: int | None = None) -> None:
         """Go back to a committed state, forgetting what was appended or prepared after it."""
-        for log in self._logs:
-            log.close()
+        self._logs.close()
         self._load(at)
 
     def _load(self, at: int | None) -> None:
-        for _ in range(ATTEMPTS):
+        """Open the newest state, or the one at a sequence; a writer may be committing meanwhile."""
+        before = None
+        for attempt in range(ATTEMPTS):
             meta = self.files.read_meta(at)
-            self.identity = int(meta["identity"][0])
-            self.rule = meta["rule"][0].decode()
-            self._fold = rule(self.rule)
-            self._pending = Pending()
-            self._base = Base.open(self.files, meta)
-            applied, writable = int(meta["applied"][0]), self.mode == "w"
-            if writable:
-                self._finish_renames(meta)
-                self._take_over(meta)
-            self._logs = tuple(self._open_log(path, applied, at, writable) for path in self.files.logs)
-            newer = [log for log in self._logs if log.generation > applied]
-            if not newer:
-                break  # else a writer emptied a log after the commit record was read: read it again
-        else:
-            raise CorruptError(
-                f"{newer[0].path}: offset 24: expected generation {applied} or below, "
-                f"found {newer[0].generation}"
-            )
-        self._active = max(range(2), key=lambda i: self._logs[i].last_sequence)
-        full = int(self._base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
-        if writable and (full or any(log.cut for log in self._logs)) and self._base.count:
+            try:
+                self._open_state(meta, at)
+                return
+            except (CorruptError, FileNotFoundError):
+                passed = before is None or int(meta["commit"][0]) != before
+                if self.mode == "w" or not passed or attempt == ATTEMPTS - 1:
+                    raise
+                before = int(meta["commit"][0])
+                time.sleep(PAUSE)
+
+    def _open_state(self, meta: np.ndarray, at: int | None) -> None:
+        self.identity = int(meta["identity"][0])
+        self.rule = meta["rule"][0].decode()
+        self._fold = rule(self.rule)
+        base = Base.open(self.files, meta)
+        if self.mode == "w":
+            self._finish_renames(meta)
+            base = self._take_over(base, at)
+        applied = int(meta["applied"][0])
+        logs: list[OpsLog] = []
+        try:
+            for path in self.files.logs:
+                logs.append(self._open_log(path, applied, at))
+            _check_floor(self.files, meta, at, logs)
+        except BaseException:
+            for log in logs:
+                log.close()
+            raise
+        self._base, self._prepared = base, False
+        both = (logs[0], logs[1])
+        self._logs = OpsLogs(both, self._sync, _next_sequence(base.meta, both), self._guard, self._publish)
+        self._publish()
+        full = int(base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
+        if self.mode == "w" and (full or any(log.cut for log in logs)) and base.count:
             self._rewrite(None)  # no frame that must not count is left in the new file
 
-    def _take_over(self, meta: np.ndarray) -> None:
+    def _take_over(self, base: Base, at: int | None) -> Base:
         """Write a record for what another writer left: a merge it began, or a state it prepared and never
         committed. The sequence of such a merge is listed as aborted, so that its frames never count."""
+        meta = base.meta
         newest = self.files.read_meta(None)
         record = meta.copy()
         if int(newest["commit"][0]) != int(meta["commit"][0]):
@@ -88,159 +137,247 @@ class Commits:
         elif int(meta["pending"][0]):
             record["commit"] += 1
         else:
-            return
+            return base
         if int(meta["pending"][0]):
-            count = int(record["aborted_count"][0])
-            record["aborted"][0][count] = record["pending"][0]
-            record["aborted_count"], record["pending"] = count + 1, 0
-        self.files.write_meta(record, self._durable)
-        self._base = replace(self._base, meta=record)
+            _list_aborted(record)
+        if at is not None:
+            record["floor"] = min(int(record["floor"][0]), at)
+        self.files.write_meta(record)
+        return replace(base, meta=record)
 
-    def _open_log(self, path: Path, applied: int, at: int | None, writable: bool) -> OpsLog:
-        if filesystem.exists(path):
-            return OpsLog.read(path, self.identity, applied, at, writable)
-        raise CorruptError(f"{path}: expected an ops log, found no file")
+    def _open_log(self, path: Path, applied: int, at: int | None) -> OpsLog:
+        if not filesystem.exists(path):
+            raise CorruptError(f"{path}: expected an ops log, found no file")
+        log = OpsLog.read(path, self.identity, applied, at, self.mode == "w")
+        if log.generation > applied:  # emptied after the commit record was read
+            log.close()
+            raise CorruptError(
+                f"{path}: offset 24: expected generation {applied} or below, found {log.generation}"
+            )
+        return log
 
-    def _finish_renames(self, meta: np.ndarray) -> None:
-        for path, magic, name in (
-            (self.files.data, data.MAGIC, "data_generation"),
-            (self.files.index, hash_index.MAGIC, "index_generation"),
-        ):
-            self.files.finish(path, magic, int(meta[name][0]), self._durable)
+    def _follow(self) -> bool:
+        """Move on to the newest committed state; return whether there is another than before."""
+        meta = self.files.read_meta(None)
+        before = self._state.sequence, int(self._base.meta["commit"][0])
+        same = int(meta["commit"][0]) == before[1]
+        if same and _follow_all(self._logs.both):
+            self._publish()
+        else:
+            self.reload()
+        return (self._state.sequence, int(self._base.meta["commit"][0])) != before
+
+    # -- publishing ----------------------------------------------------------------------
+
+    def _publish(self, base: Base | None = None) -> None:
+        """Let readers see what is committed now: one assignment, so that nobody sees half of it."""
+        with self._publishing:
+            if base is not None:
+                self._base = base
+            waiting = self._logs.waiting(self._base.applied)
+            self._state = State(self._base, waiting, self._fold)
+
+    # -- maintenance: one at a time, beside readers and appending writers -------------------
+
+    @contextmanager
+    def _maintaining(self) -> Iterator[None]:
+        """Hold off other compactions, merges and rewrites; those of other threads wait."""
+        if self._maintainer == threading.get_ident():
+            raise InvalidError(f"{self.files.directory}: a merge is under way in this thread; end it first")
+        with self._maintenance, self._guard.writing():
+            self._maintainer = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._maintainer = None
+
+    def _compact_logs(self, commit: bool = True, report: Report = _nobody) -> int:
+        """Move the operations that wait now into the data file; return how many there were."""
+        self._finish()
+        moved = 0
+        older = [log for log in self._logs.both if log is not self._logs.active]
+        if older[0].appended:
+            moved += self._compact_log(older[0], True, report)
+        if self._logs.active.appended:
+            moved += self._compact_log(self._logs.freeze(), commit, report)
+        return moved
+
+    def _compact_log(self, log: OpsLog, commit: bool, report: Report) -> int:
+        waiting = log.waiting(self._base.applied)
+        assert waiting is not None, "a log that was frozen shows all it holds"
+        last, sequence = waiting.last_sequence, int(self._base.meta["sequence"][0])
+        fields = {"sequence": max(last, sequence), "applied": last}
+        if self._base.count == 0:
+            new = self._write_cold(waiting.operations, waiting.mapped)
+            self._commit(new, fields | {"data_generation": self._next_generation()}, commit)
+            report(waiting.count)
+            return waiting.count
+        writer = MergeWriter(self.files, self._base, last, self._pool)
+        try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
+            for lo in range(0, waiting.count, BLOCK):
+                part = waiting.operations[lo : lo + BLOCK]
+                writer.apply_frames(part.keys, waiting.mapped, part.places)
+                report(len(part))
+            new = writer.finish()
+        except BaseException:
+            writer.close()
+            raise
+        self._commit(new, fields, commit)
+        return waiting.count
+
+    def _next_generation(self) -> int:
+        return int(self._base.meta["data_generation"][0]) + 1
+
+    def _write_cold(self, operations: Operations, log: np.ndarray) -> NewData:
+        return write_cold(self.files, operations, log, self._base.meta, self._next_generation(), self._pool)
+
+    def _rewrite(self, headroom: float | None, report: Report = _nobody) -> None:
+        """Write the data file anew, without what must not count and without waste."""
+        generation = self._next_generation()
+        geometry = Geometry.of(self._base.meta)
+        if headroom is not None:
+            geometry = replace(geometry, headroom=per_mille_of(headroom))
+        new = write_folded(self.files, self._base, self._fold, geometry, generation, self._pool, report)
+        self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0})
+
+    def _begin(self, wanted: int | None) -> int:
+        """Give a merge a sequence above all operations, which are compacted, and mark that it has begun."""
+        self._compact_logs()
+        while (sequence := self._logs.reserve(wanted)) is None:  # somebody has appended since
+            self._compact_logs()
+        if not int(self._base.meta["data_generation"][0]):
+            self._commit(self._write_cold_nothing(), {"data_generation": 1})
+        record = self._base.meta.copy()
+        record["commit"] += 1
+        record["pending"] = sequence
+        self._write_record(record)
+        return sequence
+
+    def _write_cold_nothing(self) -> NewData:
+        return write_folded(
+            self.files, self._base, self._fold, Geometry.of(self._base.meta), 1, self._pool, _nobody
+        )
+
+    def _give_up(self, sequence: int) -> None:
+        """List the sequence of a merge that was begun as aborted, unless it was committed."""
+        record = self._base.meta.copy()
+        if self._guard.failure is not None or int(record["pending"][0]) != sequence:
+            return
+        record["commit"] += 1
+        _list_aborted(record)
+        self._write_record(record)
+        if int(record["aborted_count"][0]) == meta_format.MAX_ABORTED and self._base.count:
+            self._rewrite(None)
+
+    def _write_record(self, record: np.ndarray) -> None:
+        def write() -> None:
+            self.files.write_meta(record)
+            self._publish(replace(self._base, meta=record))
+
+        whole(write)
+
+    # -- the commit ----------------------------------------------------------------------
+
+    def _commit(self, new: NewData, fields: dict[str, int], finish: bool = True) -> None:
+        """Write the index and the commit record of a new state, and publish it."""
+
+        def commit() -> None:
+            record = self._base.meta.copy()
+            record["commit"] += 1
+            record["data_end"], record["dead_bytes"] = new.end, new.dead
+            for name, value in fields.items():
+                record[name] = value
+            self._write_index(new, record)
+            filesystem.sync_directory(self.files.directory)
+            record["floor"] = max(int(record["floor"][0]), self._logs.synced_sequence)
+            mapped = self._base.data
+            if "data_generation" in fields or new.end != len(mapped):  # a new map begins without pages
+                mapped = self.files.map_data(int(record["data_generation"][0]), self.identity, new.end)
+            self.files.write_meta(record)
+            self._prepared = True
+            self._publish(Base(mapped, new.table, record, new.count, str(self.files.data)))
+            if finish:
+                self._finish()
+
+        whole(commit)
+
+    def _write_index(self, new: NewData, record: np.ndarray) -> None:
+        """Write what has changed in the index, or all of it."""
+        if new.changed is not None and self._base.indexed and len(new.table) == len(self._base.table):
+            end = write_delta(self.files, new, self._base.meta)
+            if end:
+                record["delta_end"] = end
+                return
+        record["index_generation"] += 1
+        record["delta_end"] = 0
+        generation = int(record["index_generation"][0])
+        write_index(self.files, new, self.identity, generation, self._pool)
 
     def finish(self) -> None:
         """Make a prepared compaction or merge final: give the files their names, empty the logs."""
+        with self._maintaining():
+            whole(self._finish)
+
+    def _finish(self) -> None:
+        if not self._prepared:
+            return
         self._finish_renames(self._base.meta)
-        applied = int(self._base.meta["applied"][0])
-        for i, log in enumerate(self._logs):
-            if log.last_sequence and log.last_sequence <= applied:
-                self._replace_log(i)
+        for log in self._logs.both:
+            if log.appended and log.last_sequence <= self._base.applied:
+                empty = OpsLog.create(log.path, self.identity, log.last_sequence)
+                self._logs.replace(log, empty)
+                log.close()
+        self._prepared = False
 
-    @property
-    def _durable(self) -> bool:
-        return self._sync != "none"
+    def _finish_renames(self, meta: np.ndarray) -> None:
+        index = int(meta["index_generation"][0])
+        self.files.finish(self.files.data, data.MAGIC, int(meta["data_generation"][0]))
+        self.files.finish(self.files.index, hash_index.MAGIC, index)
+        if int(meta["delta_end"][0]):
+            self.files.finish(self.files.delta, index_delta.MAGIC, index)
 
-    def _compact_log(self, log: OpsLog, commit: bool) -> int:
-        self._active = 1 - self._logs.index(log)
-        operations, applied = log.operations, log.last_sequence
-        if self._base.count == 0:
-            generation = int(self._base.meta["data_generation"][0]) + 1
-            new = write_cold(
-                self.files, operations, log.map(), self._base.meta, generation, self._pool, self._durable
-            )
-            fields = {"sequence": applied, "applied": applied, "dead_bytes": 0}
-            self._commit(new, "data_generation", fields, commit)
-            return len(operations)
-        writer = MergeWriter(self.files, self._base, applied, self._pool)
-        try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
-            writer.apply_frames(operations.keys, log.map(), operations.places)
-            new = writer.finish(self._durable)
-        except BaseException:
-            writer.close()
-            self.reload()
-            raise
-        fields = {"sequence": applied, "applied": applied, "dead_bytes": writer.dead_bytes}
-        self._commit(new, None, fields, commit)
-        return len(operations)
+    # -- closing -------------------------------------------------------------------------
 
-    def _rewrite(self, headroom: float | None) -> None:
-        """Write the data file anew, without what must not count and without waste."""
-        generation = int(self._base.meta["data_generation"][0]) + 1
-        new = self._write_folded(self._geometry(headroom), generation)
-        self._commit(new, "data_generation", {"dead_bytes": 0, "aborted_count": 0, "aborted": 0})
-
-    def _begin(self, sequence: int) -> None:
+    def _conclude(self) -> None:
+        """Note how far the logs reach, so that a shorter log is damage and not a torn write."""
+        if self._prepared or not self._state.waiting:
+            return
+        self._logs.sync()
         record = self._base.meta.copy()
-        record["pending"] = sequence
-        record["commit"] += 1
-        self.files.write_meta(record, self._durable)
-        self._base = replace(self._base, meta=record)
+        if int(record["floor"][0]) < self._logs.synced_sequence:
+            record["commit"] += 1
+            record["floor"] = self._logs.synced_sequence
+            self._write_record(record)
 
-    def _write_folded(self, geometry: Geometry, generation: int) -> NewData:
-        return write_folded(
-            self.files, self._base, self._fold, geometry, generation, self._pool, self._durable
+    def _release(self) -> None:
+        self._pool.shutdown()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _follow_all(logs: tuple[OpsLog, OpsLog]) -> bool:
+    """Take what was appended to the logs; return False if one was replaced."""
+    return logs[0].follow() and logs[1].follow()
+
+
+def _check_floor(files: SiloFiles, meta: np.ndarray, at: int | None, logs: list[OpsLog]) -> None:
+    floor = int(meta["floor"][0])
+    reached = max(int(meta["applied"][0]), *(log.last_sequence for log in logs))
+    if reached < floor and (at is None or at >= floor) and int(meta["sequence"][0]) < floor:
+        newest = max(logs, key=lambda log: log.last_sequence)
+        raise CorruptError(
+            f"{newest.path}: offset {newest.end}: expected batches up to sequence {floor}, which were "
+            f"acknowledged, found them up to {reached}"
         )
 
-    def _geometry(self, headroom: float | None = None) -> Geometry:
-        """Return how regions are sized, with another headroom if one is given."""
-        geometry = Geometry.of(self._base.meta)
-        return geometry if headroom is None else replace(geometry, headroom=per_mille_of(headroom))
 
-    def _commit(self, new: NewData, generation: str | None, fields: dict, commit: bool = True) -> None:
-        """Write the index and the commit record of a new state, and take it over."""
-        record = self._base.meta.copy()
-        record["commit"] += 1
-        record["index_generation"] += 1
-        record["data_end"] = new.end
-        for name, value in fields.items():
-            record[name] = value
-        if generation:
-            record[generation] += 1
-        self._write_index(new, int(record["index_generation"][0]))
-        if self._durable:
-            filesystem.sync_directory(self.files.directory)
-        self.files.write_meta(record, self._durable)
-        mapped = self._base.data
-        if generation or new.end != len(mapped):  # a new map begins without pages
-            mapped = self.files.map_data(int(record["data_generation"][0]), self.identity, new.end)
-        self._base = Base(mapped, new.table, record, new.count, str(self.files.data))
-        if commit:
-            self.finish()
-
-    def _write_index(self, new: NewData, generation: int) -> None:
-        path = self.files.unfinished(self.files.index)
-        filesystem.remove(path)
-        descriptor = filesystem.open_write(path)
-        try:
-            encoded = self._pool.submit(
-                hash_index.encode, new.table, new.count, self.identity, generation
-            )  # its checksum, while the table is written
-            filesystem.write_at(descriptor, new.table.view(np.uint8), header.SIZE)
-            filesystem.write_at(descriptor, encoded.result()[0], 0)
-            if self._durable:
-                filesystem.sync(descriptor)
-        finally:
-            filesystem.close(descriptor)
-
-    def _replace_log(self, i: int) -> None:
-        log = self._logs[i]
-        log.close()
-        empty = OpsLog.create(log.path, self.identity, log.last_sequence, self._durable)
-        self._logs = tuple(empty if j == i else other for j, other in enumerate(self._logs))
-
-    def _state(self) -> tuple[list[OpsLog], Base]:
-        """Return the logs whose operations are not in the base, oldest first, and the base.
-
-        The logs are taken first: should a commit come in between, the base says that it has them.
-        """
-        logs = self._logs
-        base = self._base
-        waiting = [log for log in logs if len(log) and log.last_sequence > base.applied]
-        if len(waiting) > 1:
-            waiting.sort(key=lambda log: log.last_sequence)
-        return waiting, base
+def _next_sequence(meta: np.ndarray, logs: tuple[OpsLog, OpsLog]) -> int:
+    """Return the lowest sequence that no batch, committed or given up, has used."""
+    used = [int(meta[name][0]) for name in ("sequence", "pending", "floor")]
+    return max(*used, int(meta["aborted"][0].max()), *(log.last_sequence for log in logs)) + 1
 
 
-def per_mille_of(headroom: float) -> int:
-    """Return headroom, a multiple of the record, as the thousandths on top of it."""
-    if not 1.0 <= headroom <= 60.0:
-        raise InvalidError(f"headroom: {headroom} is outside 1.0 to 60.0")
-    return round((headroom - 1.0) * 1000)
-
-
-def create(files: SiloFiles, name: str, headroom: float, minimum: int, alignment: int, durable: bool) -> None:
-    """Make the files of an empty silo."""
-    rule(name)
-    per_mille = per_mille_of(headroom)
-    if not 0 <= minimum < 1 << 24:
-        raise InvalidError(f"minimum: {minimum} is outside 0 to {(1 << 24) - 1}")
-    if alignment not in (8, 16, 32):
-        raise InvalidError(f"alignment: {alignment} is none of 8, 16, 32")
-    filesystem.make_directory(files.directory)
-    identity = secrets.randbits(63) + 1
-    record = meta_format.blank(identity, name, per_mille, minimum, alignment)
-    for path in files.logs:
-        OpsLog.create(path, identity, 0, durable).close()
-    filesystem.write_whole(
-        files.meta, meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0"), durable
-    )
+def _list_aborted(record: np.ndarray) -> None:
+    count = int(record["aborted_count"][0])
+    record["aborted"][0][count] = record["pending"][0]
+    record["aborted_count"], record["pending"] = count + 1, 0

@@ -4,6 +4,7 @@ Both write ``data.bin.new`` from front to back with plain writes, several chunks
 time, and leave the commit to the caller. Readers keep the files they have mapped.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from bitdex.kernels import gather, records
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.base import Base
 from bitdex.silo.files import SiloFiles
-from bitdex.silo.log import Operations
+from bitdex.silo.operations import Operations
 from bitdex.silo.ordering import Part, order_operations
 from bitdex.silo.read import read_frames
 from bitdex.silo.rules import Fold
@@ -45,11 +46,17 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class NewData:
-    """A written data file: its index table, number of keys and end."""
+    """A written data file: its index table, number of keys and end, and its dead bytes.
+
+    `changed` are the keys (uint64, some of them perhaps twice) in which the table differs from the one
+    before; None if they are many, or all.
+    """
 
     table: np.ndarray
     count: int
     end: int
+    dead: int = 0
+    changed: np.ndarray | None = None
 
 
 def write_cold(
@@ -59,7 +66,6 @@ def write_cold(
     meta: np.ndarray,
     generation: int,
     pool: ThreadPoolExecutor,
-    durable: bool,
 ) -> NewData:
     """Lay the records of a log out in a new data file, in key order, copying their frames."""
     geometry, identity = Geometry.of(meta), int(meta["identity"][0])
@@ -71,7 +77,7 @@ def write_cold(
         for layout, base in zip(layouts, ends)
         for lo, hi in _chunks(layout.regions)
     ]
-    with _Writer(files, identity, generation, durable) as writer:
+    with _Writer(files, identity, generation) as writer:
 
         def write(chunk: tuple[Layout, int, int, int]) -> None:
             layout, base, lo, hi = chunk
@@ -141,14 +147,14 @@ def write_folded(
     geometry: Geometry,
     generation: int,
     pool: ThreadPoolExecutor,
-    durable: bool,
+    report: Callable[[int], object],
 ) -> NewData:
     """Write every record of `base` as one PUT frame into a new data file, in key order."""
     entries = base.entries()
     entries = entries[np.argsort(entries["key"], kind="stable")]
     at = data.FIRST_REGION
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    with _Writer(files, int(base.meta["identity"][0]), generation, durable) as writer:
+    with _Writer(files, int(base.meta["identity"][0]), generation) as writer:
         blocks = [
             np.ascontiguousarray(entries["key"][i : i + RECORDS]) for i in range(0, len(entries), RECORDS)
         ]
@@ -156,6 +162,7 @@ def write_folded(
             regions, extents = _write_block(writer, base.seed, keys, folded, at, geometry)
             parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
             at = int(regions[-1])
+            report(len(keys))
             if len(parts) % 8 == 0:
                 filesystem.release(base.data)
     return NewData(index_kernels.build_table(parts), len(entries), at)
@@ -182,7 +189,7 @@ def _write_block(
 
 def _fold_records(base: Base, fold: Fold, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the folded values of keys and the order word of each: PUT, at the record's last sequence."""
-    payloads, payload_offsets, starts = read_frames(base, None, keys)
+    payloads, payload_offsets, starts = read_frames(base, [], keys)
     entries = index_kernels.lookup(base.table, keys)
     words = np.empty(len(keys), np.uint64)
     table = base.table.reshape(-1, 3)[entries]
@@ -203,11 +210,10 @@ def _chunks(regions: np.ndarray) -> list[tuple[int, int]]:
 class _Writer:
     """A new data file, which any thread may write a part of."""
 
-    def __init__(self, files: SiloFiles, identity: int, generation: int, durable: bool):
+    def __init__(self, files: SiloFiles, identity: int, generation: int):
         self._descriptor = -1
         self._path = files.unfinished(files.data)
         self._header = data.encode_header(identity, generation)
-        self._durable = durable
 
     def __enter__(self) -> "_Writer":
         filesystem.remove(self._path)  # an unfinished one; its bytes must not shine through
@@ -225,7 +231,7 @@ class _Writer:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         try:
-            if self._durable and kind is None:
+            if kind is None:
                 filesystem.sync(self._descriptor)
         finally:
             filesystem.close(self._descriptor)

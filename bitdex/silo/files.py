@@ -16,6 +16,7 @@ class SiloFiles:
         self.directory = directory
         self.data = directory / "data.bin"
         self.index = directory / "index.bin"
+        self.delta = directory / "index.delta"
         self.meta = directory / "meta.bin"
         self.logs = (directory / "ops_a.log", directory / "ops_b.log")
 
@@ -32,26 +33,22 @@ class SiloFiles:
                 return candidate
         return None
 
-    def finish(self, path: Path, magic: bytes, generation: int, durable: bool) -> None:
+    def finish(self, path: Path, magic: bytes, generation: int) -> None:
         """Give the file of this generation its final name."""
         if self.of_generation(path, magic, generation) == self.unfinished(path):
             filesystem.replace(self.unfinished(path), path)
-            if durable:
-                filesystem.sync_directory(self.directory)
+            filesystem.sync_directory(self.directory)
 
     def read_meta(self, at: int | None) -> np.ndarray:
         """Return the commit record to open at."""
         return meta.decode(filesystem.read(self.meta), at, str(self.meta))
 
-    def write_meta(self, record: np.ndarray, durable: bool) -> None:
+    def write_meta(self, record: np.ndarray) -> None:
         """Write a commit record into the place that does not hold the newest."""
         descriptor = filesystem.open_write(self.meta)
         try:
-            if filesystem.size(self.meta) < meta.FILE_SIZE:
-                filesystem.write_at(descriptor, bytes(meta.FILE_SIZE), 0)
             filesystem.write_at(descriptor, meta.encode(record), meta.place_of(record))
-            if durable:
-                filesystem.sync(descriptor)
+            filesystem.sync(descriptor)
         finally:
             filesystem.close(descriptor)
 

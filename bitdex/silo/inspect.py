@@ -10,7 +10,7 @@ from bitdex.formats import frame, hash_index, header
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels import probes
 from bitdex.silo.base import Base
-from bitdex.silo.log import OpsLog
+from bitdex.silo.pending import Waiting
 from bitdex.silo.values import as_keys
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def stats(silo: "Silo") -> dict[str, Any]:
     headers of the file and of the live regions. Index figures count the entries that a
     lookup of a key which is there looks at.
     """
-    base = silo._state()[1]
+    base = silo.pin().base
     entries = base.entries()
     live, allocated = int(entries["length"].sum()), _allocated(entries)
     distances = _distances(base, _positions(base))
@@ -45,7 +45,7 @@ def stats(silo: "Silo") -> dict[str, Any]:
         "headroom_bytes": int(allocated.sum()) - live,
         "dead_bytes": int(base.meta["dead_bytes"][0]),
         "log_bytes": sum(filesystem.size(path) for path in silo.files.logs if filesystem.exists(path)),
-        "index_bytes": base.table.nbytes + header.SIZE,
+        "index_bytes": base.table.nbytes + header.SIZE + int(base.meta["delta_end"][0]),
         "index_bytes_per_key": base.table.nbytes / base.count if base.count else 0.0,
         "load": base.count / homes,
         "mean_probe": 1 + float(distances.mean()) if base.count else 0.0,
@@ -65,7 +65,7 @@ def index_frame(silo: "Silo") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    base = silo._base
+    base = silo.pin().base
     entries, positions = base.entries(), _positions(base)
     distances = _distances(base, positions)
     return pd.DataFrame(
@@ -100,7 +100,8 @@ def records_frame(silo: "Silo", keys: Any = None) -> "pd.DataFrame":
     import pandas as pd
 
     wanted = None if keys is None else np.unique(as_keys(keys))
-    logs, base = silo._state()
+    state = silo.pin()
+    logs, base = state.waiting, state.base
     parts = [_data_rows(base, wanted), *(_log_rows(log, wanted) for log in logs)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(columns["key"], kind="stable")
@@ -118,10 +119,11 @@ def ops_frame(silo: "Silo") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    logs, base = silo._state()
+    state = silo.pin()
+    logs, base = state.waiting, state.base
     parts = [_data_rows(base, _NO_KEYS), *(_log_rows(log, None) for log in logs)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    words = [_NO_KEYS, *(_words(log.map(), log.operations.places) for log in logs)]
+    words = [_NO_KEYS, *(log.operations.words for log in logs)]
     return pd.DataFrame(
         {
             "log": columns["file"],
@@ -189,11 +191,11 @@ def _data_rows(base: Base, wanted: np.ndarray | None) -> dict[str, np.ndarray]:
     return _rows("data.bin", np.repeat(keys, counts), listed, sizes, _words(base.data, listed))
 
 
-def _log_rows(log: OpsLog, wanted: np.ndarray | None) -> dict[str, np.ndarray]:
+def _log_rows(log: Waiting, wanted: np.ndarray | None) -> dict[str, np.ndarray]:
     operations = log.operations
     mine = slice(None) if wanted is None else np.isin(operations.keys, wanted)
     columns = (operations.keys, operations.places, operations.sizes, operations.words)
-    return _rows(log.path.name, *(column[mine] for column in columns))
+    return _rows(log.log.path.name, *(column[mine] for column in columns))
 
 
 def _numbers(keys: np.ndarray) -> np.ndarray:

@@ -1,8 +1,6 @@
-"""One ops log: appending batches of frames, and finding them again (layout: `formats.oplog`)."""
+"""One ops log: appending batches of frames, and reading them again (layout: `formats.oplog`)."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,135 +9,102 @@ from bitdex import filesystem
 from bitdex.errors import CorruptError
 from bitdex.formats import frame, oplog
 from bitdex.kernels import frames as kernels
+from bitdex.silo.operations import GrowingOperations, Operations
+from bitdex.silo.pending import PendingTable, Waiting
+from bitdex.silo.replay import sequences_of, whole_batches
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
 
 CHUNK = 4 << 20  # bytes encoded and written at a time
-SCAN = 1 << 20  # frames scanned at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Operations:
-    """Frames of a log in order: keys and order words uint64, places and payload sizes int64."""
-
-    keys: np.ndarray
-    places: np.ndarray
-    sizes: np.ndarray
-    words: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, rows: slice) -> "Operations":
-        return Operations(self.keys[rows], self.places[rows], self.sizes[rows], self.words[rows])
-
-    @staticmethod
-    def empty(count: int) -> "Operations":
-        """Return columns to be filled."""
-        dtypes = (np.uint64, np.int64, np.int64, np.uint64)
-        return Operations(*(np.empty(count, dtype) for dtype in dtypes))
-
-    @staticmethod
-    def join(parts: list["Operations"]) -> "Operations":
-        """Return the operations of several batches as one."""
-        if len(parts) == 1:
-            return parts[0]
-        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in Operations.__slots__)
-        return Operations(*columns)
-
-
-class GrowingOperations:
-    """Operations in columns with room for more; what `operations` has returned never changes.
-
-    Columns grow eightfold: pages that nobody has written to cost nothing, copies do.
-    """
-
-    def __init__(self, operations: Operations):
-        self.columns = operations
-        self.count = len(operations)
-
-    @property
-    def operations(self) -> Operations:
-        """The operations entered so far."""
-        return self.columns[: self.count]
-
-    def room(self, count: int) -> Operations:
-        """Return columns for `count` more operations; raising `count` afterwards makes them visible."""
-        needed = self.count + count
-        if needed > len(self.columns):
-            grown = Operations.empty(max(needed, 8 * len(self.columns), 1024))
-            for name in Operations.__slots__:
-                getattr(grown, name)[: self.count] = getattr(self.columns, name)[: self.count]
-            self.columns = grown
-        return self.columns[self.count : needed]
+MOST_ROOM = 16 << 20  # bytes allocated ahead of what is written
+PAGE = 4096
 
 
 class OpsLog:
-    """A log of one store. Appended to by one thread at a time; read by any through `map`.
+    """A log of one store. Appended to by one thread at a time; what is shown is read by any.
+
+    Space is allocated and mapped ahead, so that a batch that is read was mapped before it came.
 
     Attributes
     ----------
+    end : int
+        Where the next batch begins.
+    appended : int
+        Operations that lie in the file.
+    shown : int
+        Those of them that readers may see: the batches that were acknowledged.
     generation : int
         The sequence at which the log was emptied last.
+    synced_sequence : int
+        The newest sequence that is known to be on the device.
     cut : bool
         Whether whole batches were left out, because they lie above the sequence to open at.
+    table : PendingTable
     """
 
     def __init__(self, path: Path, identity: int):
         self.path = path
         self.seed = np.uint32(frame.seed(identity))
         self.identity = identity
-        self.end = oplog.START
+        self.end = self._touched = self._synced = oplog.START
+        self.synced_sequence = 0
+        self.shown = 0
         self.last_sequence = 0
         self.generation = 0
         self.cut = False
+        self.table = PendingTable()
         self._entered = GrowingOperations(Operations.empty(0))
         self._descriptor: int | None = None
-        self._lock = threading.Lock()
         self._mapped = np.empty(0, np.uint8)
 
     @classmethod
-    def create(cls, path: Path, identity: int, generation: int, durable: bool) -> "OpsLog":
+    def create(cls, path: Path, identity: int, generation: int) -> "OpsLog":
         """Put an empty log in the place of whatever is at `path`, and open it for appending."""
-        filesystem.write_whole(path, oplog.encode_header(identity, generation), durable)
+        filesystem.write_whole(path, oplog.encode_header(identity, generation))
         log = cls(path, identity)
+        log.generation = log.last_sequence = log.synced_sequence = generation
         log._descriptor = filesystem.open_write(path)
+        log._mapped = filesystem.map_read(path)
         return log
 
     @classmethod
     def read(cls, path: Path, identity: int, applied: int, at: int | None, writable: bool) -> "OpsLog":
         """Open an existing log: take its committed batches above `applied`, and not above `at`."""
         log = cls(path, identity)
-        log._scan(applied, at)
+        log._replay(applied, at)
         if writable:
             log._descriptor = filesystem.open_write(path)
-            log._blank_tail()
+            try:
+                if log._blank(len(log._mapped)):
+                    filesystem.sync(log._writable())
+            except BaseException:
+                log.close()
+                raise
         return log
 
     @property
-    def operations(self) -> Operations:
-        """The frames that are in this log and not in ``data.bin``."""
-        return self._entered.operations
-
-    @property
-    def columns(self) -> Operations:
-        """The columns of `operations` with the room behind them."""
-        return self._entered.columns
-
-    def __len__(self) -> int:
+    def appended(self) -> int:
+        """Number of operations in the file that were not applied when it was opened."""
         return self._entered.count
 
-    def map(self) -> np.ndarray:
-        """Return the log's bytes up to its end, read-only."""
-        with self._lock:  # of two threads, the one with the shorter map must not come last
-            if len(self._mapped) < self.end:
-                self._mapped = filesystem.map_read(self.path)
-            return self._mapped[: self.end]
+    def waiting(self, applied: int) -> Waiting | None:
+        """Return the operations that are shown, or None if there are none above sequence `applied`."""
+        count, columns = self.shown, self._entered.columns
+        if not count or int(columns.words[count - 1]) >> 8 <= applied:
+            return None
+        return Waiting(self, columns, count, self._mapped)
 
     def append(
         self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int, pool: ThreadPoolExecutor
     ) -> None:
-        """Append one batch of frames, all with the order word `word`; the last gets the COMMIT flag."""
+        """Append one batch of frames, all with the order word `word`; the last gets the COMMIT flag.
+
+        Nobody sees it before `shown` is raised. What one that failed has left is settled by the next.
+        """
+        if self._touched > self.end:
+            touched = self._touched
+            self._take(self._mapped[:touched])  # a reader in another process may have seen it whole
+            self._blank(touched)
         entered = self._entered.room(len(keys))
         end = kernels.enter_operations(
             keys,
@@ -151,7 +116,9 @@ class OpsLog:
             entered.sizes,
             entered.words,
         )
+        self._make_room(end)
         words = np.array([word], np.uint64)
+        begin = frame.BEGIN | (frame.SYNCED if self._synced == self.end else 0)
 
         def write(bounds: tuple[int, int]) -> None:
             lo, hi = bounds
@@ -159,19 +126,24 @@ class OpsLog:
             out = scratch.take((end if hi == len(keys) else int(entered.places[hi])) - base)
             kernels.write_frames(keys, values, offsets, words, self.seed, entered.places, lo, hi, base, out)
             if lo == 0:
-                kernels.mark_frame(out, 0, np.uint64(frame.BEGIN), self.seed)
+                kernels.mark_frame(out, 0, np.uint64(begin), self.seed)
             if hi == len(keys):
                 kernels.mark_frame(out, entered.places[hi - 1] - base, np.uint64(frame.COMMIT), self.seed)
             filesystem.write_at(self._writable(), out, base)
 
+        entered.words[0] |= np.uint64(begin)
+        entered.words[-1] |= np.uint64(frame.COMMIT)
+        self._touched = end
         each(pool, write, _chunks(entered.places, end))
-        self.end = end  # before the count, which is what makes a reader look at the bytes
-        self.last_sequence = word >> 8
         self._entered.count += len(keys)
+        self.last_sequence = word >> 8
+        self.end = end
 
     def sync(self) -> None:
         """Force what was appended to the device."""
+        end, sequence = self.end, self.last_sequence
         filesystem.sync(self._writable())
+        self._synced, self.synced_sequence = end, sequence
 
     def close(self) -> None:
         """Close the descriptor; maps stay valid while somebody holds them."""
@@ -179,64 +151,75 @@ class OpsLog:
             filesystem.close(self._descriptor)
             self._descriptor = None
 
+    def follow(self) -> bool:
+        """Take the batches that its writer has appended since; return False if the log was replaced."""
+        mapped = filesystem.map_read(self.path)
+        if int(oplog.decode_header(mapped, str(self.path))["generation"]) != self.generation:
+            return False
+        self._mapped = mapped
+        self._take(mapped)
+        self.shown = self._entered.count
+        return True
+
+    def _take(self, data: np.ndarray) -> None:
+        """Enter the whole batches that lie behind the end."""
+        found = whole_batches(
+            data, self.end, max(self.last_sequence, self.generation), self.seed, str(self.path)
+        )
+        room = self._entered.room(len(found))
+        for name in Operations.__slots__:
+            getattr(room, name)[:] = getattr(found, name)
+        self._entered.count += len(found)
+        self._pass(found)
+
     def _writable(self) -> int:
         assert self._descriptor is not None, "the log was opened for reading"
         return self._descriptor
 
-    def _scan(self, applied: int, at: int | None) -> None:
+    def _make_room(self, end: int) -> None:
+        """Allocate and map space up to `end` and some more."""
+        mapped = len(self._mapped)
+        if end > mapped:
+            length = -(-(end + min(end, MOST_ROOM)) // PAGE) * PAGE
+            filesystem.allocate(self._writable(), mapped, length - mapped)
+            self._mapped = filesystem.map_open(self._writable(), length)
+
+    def _replay(self, applied: int, at: int | None) -> None:
+        name = str(self.path)
         data = filesystem.map_read(self.path)
-        head = oplog.decode_header(data, str(self.path))
+        head = oplog.decode_header(data, name)
         if int(head["identity"]) != self.identity:
             raise CorruptError(
-                f"{self.path}: offset 16: expected identity {self.identity}, found {head['identity']} "
+                f"{name}: offset 16: expected identity {self.identity}, found {head['identity']} "
                 "(another store's file)"
             )
         self.generation = int(head["generation"])
-        found = _scan_frames(data, self.seed)
-        stops = np.flatnonzero(found.words & np.uint64(frame.COMMIT)) + 1
-        sequences = found.words >> np.uint64(8)
-        self._refuse_disorder(found, sequences)
-        complete = len(stops)
-        if at is not None:
-            stops = stops[sequences[stops - 1] <= at]
-        self.cut = len(stops) < complete
-        count = int(stops[-1]) if len(stops) else 0
-        if count:
-            self.end = int(found.places[count - 1] + frame.padded(found.sizes[count - 1]))
-            self.last_sequence = int(sequences[count - 1])
-        after = int(found.places[-1] + frame.padded(found.sizes[-1])) if len(found) else oplog.START
-        self._refuse_damage(data, after, sequences, at)
-        keep = slice(int(np.searchsorted(sequences[:count], applied, "right")), count)
-        self._entered = GrowingOperations(found[keep])
+        self._mapped = data
+        found = whole_batches(data, oplog.START, self.generation, self.seed, name)
+        sequences = sequences_of(found)
+        count = len(found) if at is None else int(np.searchsorted(sequences, at, "right"))
+        self.cut = count < len(found)
+        self._pass(found[:count])
+        self._entered = GrowingOperations(found[int(np.searchsorted(sequences, applied, "right")) : count])
+        self.shown = self._entered.count
 
-    def _refuse_disorder(self, found: Operations, sequences: np.ndarray) -> None:
-        """Refuse a log in which batches do not come in the order of their sequences."""
-        begins = found.words & np.uint64(frame.BEGIN) != 0
-        wrong = np.flatnonzero(
-            np.where(begins[1:], sequences[1:] <= sequences[:-1], sequences[1:] != sequences[:-1])
-        )
-        if len(wrong):
-            row = int(wrong[0]) + 1
-            raise CorruptError(
-                f"{self.path}: offset {found.places[row]}: expected a batch above sequence "
-                f"{sequences[row - 1]}, found {sequences[row]}"
-            )
+    def _pass(self, found: Operations) -> None:
+        """Note that the log ends behind these operations."""
+        if len(found):
+            self.end = self._touched = int(found.places[-1] + frame.padded(found.sizes[-1]))
+            self.last_sequence = int(found.words[-1]) >> 8
 
-    def _refuse_damage(self, data: np.ndarray, after: int, sequences: np.ndarray, at: int | None) -> None:
-        """Refuse a log in which a frame that holds, of a later batch, follows one that does not."""
-        last = int(sequences[-1]) if len(sequences) else 0
-        place = kernels.find_later_frame(data, after, len(data), np.uint64(last), self.seed)
-        if place >= 0 and at is None:
-            raise CorruptError(
-                f"{self.path}: offset {after}: expected a frame with a right checksum, found damaged bytes; "
-                f"a later batch follows at offset {place}"
-            )
-
-    def _blank_tail(self) -> None:
-        """Overwrite the torn tail of a writer that died, so that its frames cannot come back."""
-        tail = filesystem.size(self.path) - self.end
-        for start in range(0, tail, CHUNK):
-            filesystem.write_at(self._writable(), bytes(min(CHUNK, tail - start)), self.end + start)
+    def _blank(self, stop: int) -> bool:
+        """Overwrite what an unfinished batch has left behind the end, so that its frames cannot come back."""
+        blanked = False
+        tail = self._mapped[self.end : stop]
+        for start in range(0, len(tail), CHUNK):
+            part = tail[start : start + CHUNK]
+            if part.any():
+                filesystem.write_at(self._writable(), bytes(len(part)), self.end + start)
+                blanked = True
+        self._touched = self.end
+        return blanked
 
 
 def _chunks(places: np.ndarray, end: int) -> list[tuple[int, int]]:
@@ -244,17 +227,3 @@ def _chunks(places: np.ndarray, end: int) -> list[tuple[int, int]]:
     cuts = np.arange(places[0] + CHUNK, end, CHUNK)
     edges = np.unique(np.concatenate(([0], np.searchsorted(places, cuts), [len(places)])))
     return list(zip(edges[:-1].tolist(), edges[1:].tolist()))
-
-
-def _scan_frames(data: np.ndarray, seed: np.uint32) -> Operations:
-    parts = []
-    at = oplog.START
-    room = min(SCAN, len(data) // frame.SIZE + 1)
-    while True:
-        keys, words = np.empty(room, np.uint64), np.empty(room, np.uint64)
-        places, sizes = np.empty(room, np.int64), np.empty(room, np.int64)
-        count = kernels.scan_frames(data, at, len(data), seed, keys, places, sizes, words)
-        parts.append(Operations(keys[:count], places[:count], sizes[:count], words[:count]))
-        if count < room:
-            return Operations.join(parts)
-        at = int(places[-1] + frame.padded(sizes[-1]))

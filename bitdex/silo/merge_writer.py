@@ -35,6 +35,7 @@ from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.index_writer import DELTA_SHARE
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
 from bitdex.silo.values import as_keys, as_packed
@@ -69,13 +70,16 @@ class MergeWriter:
         assert path is not None
         self._descriptor = filesystem.open_write(path)
         try:
-            self._data = filesystem.map_write(self._descriptor, self._end)
+            self._found = max(self._end, filesystem.size(path))
+            filesystem.allocate(self._descriptor, 0, self._found)  # a copy of the file may have holes
+            self._data = filesystem.map_write(self._descriptor, self._found)
         except BaseException:
             self.close()
             raise
         self._arenas = [(0, 0)] * THREADS
         self._reserved = 0
         self._since_release = 0
+        self._changed: list[np.ndarray] | None = [np.empty(0, np.uint64)]
         self._lock = threading.Lock()
 
     def _copy(self, table: np.ndarray) -> np.ndarray:
@@ -101,24 +105,18 @@ class MergeWriter:
         while len(keys):
             outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places))
             missing = np.flatnonzero(outcome == merge.MISSING)
-            if len(missing):
-                keys, places = self._insert(keys, frames, places, outcome, missing)
-            else:
+            if not len(missing):
                 self._remove(keys, outcome)
                 return
+            keys, places = self._insert(keys, frames, places, outcome, missing)
 
-    def finish(self, durable: bool) -> NewData:
+    def finish(self) -> NewData:
         """Sync what was written and return the new index; the caller commits it."""
         self._close_arenas()
-        if durable:
-            filesystem.sync(self._descriptor)
+        filesystem.sync(self._descriptor)
         self.close()
-        return NewData(self._table, self._count, self._end)
-
-    @property
-    def dead_bytes(self) -> int:
-        """Bytes of regions and frames that nothing points at any more."""
-        return self._dead
+        changed = np.concatenate(self._changed) if self._changed is not None else None
+        return NewData(self._table, self._count, self._end, self._dead, changed)
 
     def close(self) -> None:
         """Give up the file; without `finish` nothing of the merge is ever visible."""
@@ -170,6 +168,7 @@ class MergeWriter:
     def _run(self, keys: np.ndarray, apply: Callable[..., int]) -> np.ndarray:
         """Apply the frames of `keys`, each thread those of its keys; return what happened to each."""
         outcome = np.zeros(len(keys), np.uint8)
+        self._note(keys)
 
         def work(part: int) -> int:
             rows, ring = scratch.take(8 * len(keys)).view(np.int64), np.empty(merge.AHEAD, np.int64)
@@ -189,6 +188,13 @@ class MergeWriter:
         self._refuse(keys, outcome)
         return outcome
 
+    def _note(self, keys: np.ndarray) -> None:
+        """Remember the keys whose entries change, as long as they are few."""
+        if self._changed is not None:
+            self._changed.append(keys)
+            if 24 * DELTA_SHARE * sum(map(len, self._changed)) > self._table.nbytes:
+                self._changed = None
+
     def _reserve(self, part: int, needed: int) -> tuple[int, int]:
         """Close a thread's arena and give it a new one with room for `needed` bytes."""
         with self._lock:
@@ -196,6 +202,7 @@ class MergeWriter:
             size = max(min(FIRST_ARENA << self._reserved, LAST_ARENA), -(-needed // 64) * 64)
             self._reserved += 1
             start, self._end = self._end, self._end + size
+            self._data[start : min(self._end, self._found)] = 0  # what a merge that died has left
             if self._end > len(self._data):  # a new map begins without pages: make few of them
                 self._extend(max(self._end, len(self._data) + len(self._data) // 8))
             return start, self._end

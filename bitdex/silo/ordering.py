@@ -8,7 +8,7 @@ import numpy as np
 
 from bitdex.kernels import sorting
 from bitdex.kernels.jit import THREADS
-from bitdex.silo.log import Operations
+from bitdex.silo.operations import Operations
 from bitdex.silo.threads import each
 
 PARTS = 2 * THREADS  # more than threads, because parts are not all alike

@@ -1,88 +1,107 @@
-"""The operations that lie in the logs and not in ``data.bin``, found by key."""
+"""The operations that wait in the ops logs: found by key, and never more of them than a state shows."""
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bitdex.kernels import pending as kernels
-from bitdex.silo.log import Operations, OpsLog
+from bitdex.silo.operations import Operations
 
-_NOTHING = np.empty(0, np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """The pending operations on a batch of keys: the newest of each key (-1: none), and those before it.
-
-    Operations are numbered in sequence order. Those below `boundary` lie in the log mapped as
-    ``maps[0]``, the others in ``maps[1]``.
-    """
-
-    latest: np.ndarray
-    operations: Operations
-    boundary: int
-    maps: tuple[np.ndarray, np.ndarray]
-    _previous: np.ndarray
-
-    def rows(self, rows: np.ndarray) -> "Touched":
-        """Return the same for some of the keys."""
-        return Touched(self.latest[rows], self.operations, self.boundary, self.maps, self._previous)
-
-    def chains(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return how many pending frames each record has after its last cut, and whether its base counts."""
-        counts, based = np.empty(len(self.latest), np.int64), np.empty(len(self.latest), np.uint64)
-        kernels.measure_chains(self.latest, self._previous, self.operations.words, counts, based)
-        return counts, based.astype(bool)
-
-    def list(self, counts: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
-        """Write each record's pending operations, oldest first, so that they end before ``ends[i]``."""
-        kernels.list_chains(self.latest, self._previous, counts, ends, out)
+if TYPE_CHECKING:
+    from bitdex.silo.log import OpsLog
 
 
-class Pending:
-    """A table of the logs' operations, and the newest one of every key; any thread may ask.
+class PendingTable:
+    """The newest operation of every key of one log, and the one before each; any thread may ask.
 
-    A read costs the operations of its key: the table grows with the logs, and is built anew
-    only when it is half full or when a log was replaced.
+    A read costs the operations of its key. The table grows with the log when somebody reads, and
+    is built anew only when it is half full. It may know more than the reader is to see: each
+    question says how many operations count.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._logs: list[OpsLog] = []
-        self._columns = self._operations = Operations.empty(0)
+        self._keys = np.empty(0, np.uint64)
         self._heads = np.zeros(16, np.int64)
         self._previous = np.empty(0, np.int64)
+        self._linked = 0
 
-    def find(self, logs: list[OpsLog], keys: np.ndarray) -> Touched | None:
-        """Return the operations of `logs` (oldest first) on these keys, or None where there are none."""
-        latest = np.empty(len(keys), np.int64)
+    def find(self, columns: Operations, count: int, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the newest of the first `count` operations on each key (-1: none), and all their links."""
+        newest = np.empty(len(wanted), np.int64)
         with self._lock:
-            self._refresh(logs)
-            if not kernels.find_newest(keys, self._operations.keys, self._heads, latest):
-                return None
-            operations, previous = self._operations, self._previous
-        boundary = len(logs[0]) if len(logs) > 1 else len(operations)
-        first, second = logs[0].map(), logs[1].map() if len(logs) > 1 else _NOTHING
-        return Touched(latest, operations, boundary, (first, second), previous)
+            self._link(columns, count)
+            kernels.find_newest(wanted, self._keys, self._heads, self._previous, count, newest)
+            return newest, self._previous
 
-    def keys(self, logs: list[OpsLog]) -> np.ndarray:
-        """Return the keys of the operations of `logs`, ascending."""
+    def find_one(self, columns: Operations, count: int, key: int) -> int:
+        """Return the newest of the first `count` operations on one key, or -1."""
         with self._lock:
-            self._refresh(logs)
-            return np.unique(self._operations.keys)
+            if self._linked < count:
+                self._link(columns, count)
+            return kernels.find_newest_of_one(np.uint64(key), self._keys, self._heads, self._previous, count)
 
-    def _refresh(self, logs: list[OpsLog]) -> None:
-        known = len(self._operations)
-        if len(logs) == 1:
-            operations, columns = logs[0].operations, logs[0].columns
-        elif sum(map(len, logs)) == known and logs == self._logs:
+    def _link(self, columns: Operations, count: int) -> None:
+        if self._linked >= count:
             return
-        else:
-            operations = columns = Operations.join([log.operations for log in logs])
-        if columns.keys is not self._columns.keys or 2 * len(operations) > len(self._heads):
-            known = 0
-            self._heads = np.zeros(1 << max(4, (4 * len(operations)).bit_length()), np.int64)
+        if len(columns) > len(self._previous) or 2 * count > len(self._heads):
+            self._linked = 0
+            self._heads = np.zeros(1 << max(4, (4 * count).bit_length()), np.int64)
             self._previous = np.empty(len(columns), np.int64)
-        self._logs, self._columns, self._operations = logs, columns, operations
-        kernels.link_operations(operations.keys, known, len(operations), self._heads, self._previous)
+        self._keys = columns.keys
+        kernels.link_operations(self._keys, self._linked, count, self._heads, self._previous)
+        self._linked = count
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The first `count` operations of a log, which ``data.bin`` does not hold, and the bytes they lie in."""
+
+    log: "OpsLog"
+    columns: Operations
+    count: int
+    mapped: np.ndarray
+
+    @property
+    def operations(self) -> Operations:
+        """The operations, oldest first."""
+        return self.columns[: self.count]
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest operation."""
+        return int(self.columns.words[self.count - 1]) >> 8
+
+    def find_one(self, key: int) -> int:
+        """Return the number of the newest operation on a key, or -1."""
+        return self.log.table.find_one(self.columns, self.count, key)
+
+    def find(self, keys: np.ndarray) -> "Chains":
+        """Return the operations on a batch of keys."""
+        return Chains(self, *self.log.table.find(self.columns, self.count, keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """The operations of one log on a batch of keys: the newest of each (-1: none), and those before it."""
+
+    waiting: Waiting
+    newest: np.ndarray
+    previous: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> "Chains":
+        """Return the same for some of the keys."""
+        return Chains(self.waiting, self.newest[rows], self.previous)
+
+    def measure(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many frames each record has after its last cut, and whether what is older counts."""
+        counts, based = np.empty(len(self.newest), np.int64), np.empty(len(self.newest), np.uint64)
+        words = self.waiting.columns.words
+        kernels.measure_chains(self.newest, self.previous, words, counts, based)
+        return counts, based.astype(bool)
+
+    def list(self, counts: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
+        """Write the newest ``counts[i]`` operations of each key, oldest first, to end before ``ends[i]``."""
+        kernels.list_chains(self.newest, self.previous, counts, ends, out)

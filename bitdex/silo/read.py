@@ -10,11 +10,12 @@ from bitdex.kernels import gather
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
-from bitdex.silo.pending import Touched
+from bitdex.silo.pending import Chains
 from bitdex.silo.rules import Fold
 from bitdex.silo.values import Values
 
 PARALLEL_FROM = 4_000
+LOGS = 2
 _NOTHING = np.empty(0, np.uint8)
 
 
@@ -27,72 +28,84 @@ def view_value(base: Base, key: int) -> tuple[bool, np.ndarray | None]:
         return True, base.data[start : start + int(size[0])]
     if place == gather.DAMAGED:
         places, _ = index_kernels.find_records(base.table, np.array([key], np.uint64))
-        raise _damaged(base.name, key, places[0])
+        raise damaged(base.name, key, places[0])
     return place == gather.ABSENT, None
 
 
-def read_values(base: Base, touched: Touched | None, fold: Fold, keys: np.ndarray) -> Values:
-    """Return the value of every key: what ``data.bin`` holds and what the logs add to it."""
+def read_values(base: Base, chains: list[Chains], fold: Fold, keys: np.ndarray) -> Values:
+    """Return the value of every key: what ``data.bin`` holds and what the logs, oldest first, add to it."""
     places, offsets = np.empty(len(keys), np.int64), np.empty(len(keys) + 1, np.int64)
     totals = _measure(base, keys, places, offsets)
-    if touched is None and not totals[1::2].any():
+    slow = np.zeros(len(keys), bool)
+    if totals[1::2].any():
+        slow |= places == gather.FOLDED
+    for chain in chains:
+        slow |= chain.newest >= 0
+    if not slow.any():
         return Values(_copy(base, keys, places, offsets, totals[::2]), offsets, places >= 0)
-    slow = places == gather.FOLDED
-    if touched is not None:
-        slow |= touched.latest >= 0
-    return _read_mixed(base, touched, fold, keys, np.flatnonzero(slow), places, offsets)
+    return _read_mixed(base, chains, fold, keys, np.flatnonzero(slow), places, offsets)
 
 
 def read_frames(
-    base: Base, touched: Touched | None, keys: np.ndarray
+    base: Base, chains: list[Chains], keys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the packed payloads of records, their offsets, and where each record begins among them."""
     places, lengths = index_kernels.find_records(base.table, keys)
-    counts = np.zeros(len(keys), np.int64)
-    if touched is not None:
-        counts, based = touched.chains()
-        places[~based] = -1
+    counts, based = _measure_chains(chains, len(keys))
+    places[~based] = -1
     below = np.empty(len(keys), np.int64)
     bad = gather.count_base_frames(base.data, keys, places, lengths, base.seed, below)
     if bad >= 0:
-        raise _damaged(base.name, keys[bad], places[bad])
-    starts = np.concatenate(([0], np.cumsum(below + counts)))
+        raise damaged(base.name, keys[bad], places[bad])
+    starts = np.concatenate(([0], np.cumsum(below + sum(counts))))
     listed, sources = np.empty(starts[-1], np.int64), np.zeros(starts[-1], np.uint64)
     gather.list_base_frames(base.data, places, lengths, below, starts[:-1].copy(), listed)
-    maps = (_NOTHING, _NOTHING)
-    if touched is not None:
-        _list_pending(touched, counts, starts, below, listed, sources)
-        maps = touched.maps
+    first = starts[:-1] + below
+    for source, (chain, count) in enumerate(zip(chains, counts), 1):
+        _list_pending(chain, count, first, source, listed, sources)
+        first = first + count
+    maps = [chain.waiting.mapped for chain in chains] + [_NOTHING] * (LOGS - len(chains))
     offsets = np.empty(len(listed) + 1, np.int64)
     gather.measure_frames(base.data, *maps, listed, sources, offsets)
     payloads = np.empty(offsets[-1], np.uint8)
     bad = gather.copy_frames(base.data, *maps, listed, sources, offsets, base.seed, payloads)
     if bad >= 0:
         record = int(np.searchsorted(starts, bad, "right")) - 1
-        raise _damaged(_file_of(base, int(sources[bad])), keys[record], listed[bad])
+        names = [base.name, *(str(chain.waiting.log.path) for chain in chains)]
+        raise damaged(names[int(sources[bad])], keys[record], listed[bad])
     return payloads, offsets, starts
 
 
+def _measure_chains(chains: list[Chains], keys: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return how many frames of each log count for each key, and whether those in ``data.bin`` do."""
+    counts: list[np.ndarray] = []
+    based = np.ones(keys, bool)
+    for chain in reversed(chains):  # a cut in a newer log hides the older one
+        count, uncut = chain.measure()
+        counts.insert(0, np.where(based, count, 0))
+        based &= uncut
+    return counts, based
+
+
 def _list_pending(
-    touched: Touched,
+    chain: Chains,
     counts: np.ndarray,
-    starts: np.ndarray,
-    below: np.ndarray,
+    first: np.ndarray,
+    source: int,
     listed: np.ndarray,
     sources: np.ndarray,
 ) -> None:
-    touched.list(counts, starts[1:].copy(), listed)
-    first = np.repeat(starts[:-1] + below, counts)
-    nth = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-    mine = first + nth
-    operations = listed[mine]
-    sources[mine] = 1 + (operations >= touched.boundary)
-    listed[mine] = touched.operations.places[operations]
+    """List the frames of one log at ``first[i]``, the place of the first one of each key."""
+    chain.list(counts, first + counts, listed)
+    nth = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    mine = np.repeat(first, counts) + nth
+    sources[mine] = source
+    listed[mine] = chain.waiting.columns.places[listed[mine]]
 
 
 def _read_mixed(
     base: Base,
-    touched: Touched | None,
+    chains: list[Chains],
     fold: Fold,
     keys: np.ndarray,
     rows: np.ndarray,
@@ -100,8 +113,7 @@ def _read_mixed(
     offsets: np.ndarray,
 ) -> Values:
     """Read records of one frame directly and fold the others (`rows`), then put them in one array."""
-    some = None if touched is None else touched.rows(rows)
-    payloads, payload_offsets, starts = read_frames(base, some, keys[rows])
+    payloads, payload_offsets, starts = read_frames(base, [chain.rows(rows) for chain in chains], keys[rows])
     there = np.diff(starts) > 0
     kept = np.concatenate((starts[:-1][there], starts[-1:]))
     values, value_offsets = fold(payloads, payload_offsets, kept)
@@ -144,15 +156,11 @@ def _copy(
         gather.copy_singles_parallel(base.data, keys, places, base.seed, starts, offsets, out, failed)
         bad = int(failed.max())
     if bad >= 0:
-        raise _damaged(base.name, keys[bad], places[bad])
+        raise damaged(base.name, keys[bad], places[bad])
     return out
 
 
-def _file_of(base: Base, source: int) -> str:
-    return base.name if source == 0 else base.name.replace("data.bin", f"ops_{'ab'[source - 1]}.log")
-
-
-def _damaged(name: str, key: Any, place: Any) -> CorruptError:
+def damaged(name: str, key: Any, place: Any) -> CorruptError:
     return CorruptError(
         f"{name}: offset {place}: expected a frame of key {key} with a right checksum, found damaged bytes"
     )

@@ -6,8 +6,8 @@
     merge_writer ------------------------------^
     get = what data.bin holds, and what the logs add to it, folded by the merge rule
 
-One process writes. A silo object may be read from any number of threads while one of
-them writes; every read sees the state before or after a commit.
+One process writes, and holds the lock of the directory. Any number of threads may use a silo object: they
+append side by side and share syncs, they read committed states, and one of them may compact meanwhile.
 """
 
 from collections.abc import Iterator
@@ -18,21 +18,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitdex import filesystem
-from bitdex.errors import ClosedError, InvalidError, LockedError, NotFoundError
+from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
 from bitdex.formats import frame
-from bitdex.kernels import hash_index as index_kernels
+from bitdex.progress import counter
 from bitdex.silo import inspect
 from bitdex.silo.check import Finding, check
-from bitdex.silo.commits import Commits, create
+from bitdex.silo.commits import Commits
+from bitdex.silo.creation import create
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.merge_writer import MergeWriter
-from bitdex.silo.read import read_values, view_value
+from bitdex.silo.state import State
 from bitdex.silo.values import Values, as_keys, as_packed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SYNC_MODES = ("always", "batch", "none")
+BEHIND = 0.5  # bytes in the logs that call for compaction, as a share of the data file
 
 
 class Silo(Commits):
@@ -66,6 +68,7 @@ class Silo(Commits):
         alignment: int = 8,
         sync: str = "batch",
         at: int | None = None,
+        reclaim: float = 0.25,
     ) -> "Silo":
         """Open a silo, or make it with mode ``"w"``.
 
@@ -83,14 +86,19 @@ class Silo(Commits):
         alignment : {8, 16, 32}
             Of payloads in the data file.
         sync : {"always", "batch", "none"}
-            When a write returns: after its own fsync, after the fsync of its batch, or
-            when the bytes are with the operating system.
+            When a write is acknowledged: after a sync of its own, after one that it may share with
+            other threads' writes, or when the bytes are with the operating system. Compactions and
+            merges are always synced.
         at : int, optional
             Open at the newest commit not above this sequence.
+        reclaim : float
+            Share of the data file that may be dead; `compact` rewrites the file when there is more.
 
         Raises
         ------
         NotFoundError, InvalidError, CorruptError, VersionError
+        LockedError
+            If somebody else has it open for writing.
         """
         files = SiloFiles(Path(path))
         if mode not in ("r", "w"):
@@ -100,8 +108,8 @@ class Silo(Commits):
         if not filesystem.exists(files.meta):
             if mode == "r":
                 raise NotFoundError(f"{path}: there is no silo here (no meta.bin)")
-            create(files, rule or "replace", headroom, minimum, alignment, sync != "none")
-        silo = cls(files, mode, sync, at)
+            create(files, rule or "replace", headroom, minimum, alignment)
+        silo = cls(files, mode, sync, at, reclaim)
         if rule is not None and rule != silo.rule:
             silo.close()
             raise InvalidError(f"rule: {path} was made with {silo.rule!r}, not {rule!r}")
@@ -112,54 +120,53 @@ class Silo(Commits):
     @property
     def sequence(self) -> int:
         """The newest sequence that this silo holds."""
-        return max(int(self._base.meta["sequence"][0]), *(log.last_sequence for log in self._logs))
+        return self._state.sequence
 
     @property
     def next_sequence(self) -> int:
         """The lowest sequence that no batch, committed or given up, has used."""
-        meta = self._base.meta
-        return max(self.sequence, int(meta["pending"][0]), int(meta["aborted"][0].max())) + 1
+        return self._logs.next_sequence
 
     @property
     def data(self) -> np.ndarray:
         """The bytes of the data file up to its committed end, read-only uint8."""
-        return self._base.data
+        return self._state.data
 
     @property
     def pending(self) -> int:
         """Number of operations in the logs that the data file does not hold."""
-        return sum(map(len, self._state()[0]))
+        return self._state.pending
+
+    def pin(self) -> State:
+        """Return what is committed now, to be read like the silo; it stays as it is, also behind `close`."""
+        self._guard.check_open()
+        return self._state
+
+    def refresh(self) -> bool:
+        """Move a reader on to the newest committed state; return whether there is another than before.
+
+        A silo that is open for writing always shows its newest state.
+        """
+        self._guard.check_open()
+        return self.mode == "r" and self._follow()
 
     def get_many(self, keys: Any) -> Values:
         """Return the values of `keys` (integers, shape (n,)) in their order, verified."""
-        self._check_open()
-        keys = as_keys(keys)
-        logs, base = self._state()
-        touched = self._pending.find(logs, keys) if logs else None
-        return read_values(base, touched, self._fold, keys)
+        self._guard.check_open()
+        return self._state.get_many(keys)
 
     def get(self, key: int) -> bytes | None:
         """Return the value of one key, or None."""
-        value = self.view(key)
-        return None if value is None else value.tobytes()
+        self._guard.check_open()
+        return self._state.get(key)
 
     def view(self, key: int) -> np.ndarray | None:
         """Return the value of one key, verified, as read-only uint8; None where there is none.
 
-        Where ``data.bin`` holds the value as it is, nothing is copied: the array lies in the map.
+        A value that lies in its file as it is is not copied: the array lies in the map.
         """
-        self._check_open()
-        if not 0 <= key < 1 << 64:
-            raise InvalidError(f"key: {key} is outside 0 to 2^64-1")
-        logs, base = self._state()
-        touched = self._pending.find(logs, np.array([key], np.uint64)) if logs else None
-        if touched is None:
-            settled, value = view_value(base, key)
-            if settled:
-                return value
-        values = read_values(base, touched, self._fold, np.array([key], np.uint64))
-        values.data.flags.writeable = False
-        return values.data if values.found[0] else None
+        self._guard.check_open()
+        return self._state.view(key)
 
     def find_many(self, keys: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return where records lie in `data`: offsets and lengths of their frames, int64; -1 if absent.
@@ -167,25 +174,15 @@ class Silo(Commits):
         Pending operations are not looked at. The payload of a record of one frame
         begins 24 bytes behind its offset.
         """
-        return index_kernels.find_records(self._base.table, as_keys(keys))
+        return self._state.find_many(keys)
 
     def keys(self) -> np.ndarray:
         """Return all keys that have a value, ascending, uint64."""
-        self._check_open()
-        logs, base = self._state()
-        held = np.sort(base.entries()["key"])
-        if not logs:
-            return held
-        touched = self._pending.keys(logs)
-        operations = self._pending.find(logs, touched)
-        assert operations is not None
-        counts, based = operations.chains()
-        alive = (counts > 0) | (based & np.isin(touched, held, assume_unique=True))
-        kept = held[~np.isin(held, touched, assume_unique=True)]
-        return np.sort(np.concatenate((kept, touched[alive])))
+        self._guard.check_open()
+        return self._state.keys()
 
     def __len__(self) -> int:
-        return len(self.keys()) if self.pending else self._base.count
+        return len(self._state)
 
     # -- looking into it -----------------------------------------------------------------
 
@@ -244,18 +241,10 @@ class Silo(Commits):
         return self.delete_many([key])
 
     def _append(self, keys: Any, values: Any, offsets: Any, kind: int, sequence: int | None) -> int:
-        self._check_writable()
+        self._guard.check_writable()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
-        sequence = self.next_sequence if sequence is None else sequence
-        if sequence < self.next_sequence:
-            raise InvalidError(f"sequence: {sequence} was used before; the next one is {self.next_sequence}")
-        if len(keys):
-            log = self._logs[self._active]
-            log.append(keys, values, offsets, frame.order(sequence, kind), self._pool)
-            if self._durable:
-                log.sync()
-        return sequence
+        return self._logs.append(keys, values, offsets, kind, sequence, self._pool)
 
     @contextmanager
     def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
@@ -264,70 +253,80 @@ class Silo(Commits):
         Pending operations are compacted first. With ``commit=False`` the result is only
         prepared: it is durable, and `finish` makes it the silo's state.
         """
-        self._check_writable()
-        if self.pending:
-            self.compact()
-        if sequence is not None and sequence < self.next_sequence:
-            raise InvalidError(f"sequence: {sequence} was used before; the next one is {self.next_sequence}")
-        if not int(self._base.meta["data_generation"][0]):
-            self._commit(self._write_folded(self._geometry(), 1), "data_generation", {})
-        sequence = self.next_sequence if sequence is None else sequence
-        self._begin(sequence)
-        writer = MergeWriter(self.files, self._base, sequence, self._pool)
-        try:
-            yield writer
-            new = writer.finish(self._durable)
-            fields = {"sequence": sequence, "pending": 0, "dead_bytes": writer.dead_bytes}
-            self._commit(new, None, fields, commit)
-        except BaseException:
-            writer.close()
-            self.reload()
-            raise
+        with self._maintaining():
+            sequence = self._begin(sequence)
+            writer = None
+            try:
+                writer = MergeWriter(self.files, self._base, sequence, self._pool)
+                yield writer
+                self._commit(writer.finish(), {"sequence": sequence, "pending": 0}, commit)
+            except BaseException:
+                if writer is not None:
+                    writer.close()
+                self._give_up(sequence)
+                raise
 
-    def compact(self, commit: bool = True) -> int:
-        """Move the operations of the logs into the data file; return how many there were."""
-        self._check_writable()
-        return sum(self._compact_log(log, commit) for log in self._state()[0])
+    def compact(self, commit: bool = True, progress: bool = False) -> int:
+        """Move the operations that wait into the data file; return how many there were.
+
+        If more of the file is dead by then than `reclaim` allows, it is rewritten. Readers and writers go on
+        meanwhile. With ``commit=False`` the result is only prepared, as by `merge_writer`.
+        """
+        name = self.files.directory.name
+        with self._maintaining():
+            with counter(progress, f"compact {name}", self.pending, "operations") as report:
+                moved = self._compact_logs(commit, report)
+            if commit and self.dead_ratio > self._reclaim:
+                with counter(progress, f"rewrite {name}", self._base.count, "records") as report:
+                    self._rewrite(None, report)
+            return moved
+
+    @property
+    def needs_compaction(self) -> bool:
+        """Whether more of the data file is dead than `reclaim` allows, or the logs are half as long as it."""
+        behind = sum(int(log.operations.sizes.sum()) + frame.SIZE * log.count for log in self._state.waiting)
+        return self.dead_ratio > self._reclaim or behind > BEHIND * max(len(self.data), 1 << 20)
 
     @property
     def waste(self) -> float:
         """Share of the data file that no record uses: dead regions and headroom."""
-        entries = self._base.entries()
-        return 1 - int(entries["length"].sum()) / max(1, len(self._base.data))
+        base = self._state.base
+        return 1 - int(base.entries()["length"].sum()) / max(1, len(base.data))
 
     @property
     def dead_ratio(self) -> float:
         """Share of the data file that lies in regions nothing points at."""
-        return int(self._base.meta["dead_bytes"][0]) / max(1, len(self._base.data))
+        base = self._state.base
+        return int(base.meta["dead_bytes"][0]) / max(1, len(base.data))
 
     def rewrite(self, headroom: float | None = None) -> None:
         """Write the data file anew: one frame a record, dead space reclaimed, headroom restored.
 
         `headroom` gives the new regions another multiple of their record than the silo's own.
         """
-        self._check_writable()
-        self.compact()
-        self._rewrite(headroom)
+        with self._maintaining():
+            self._compact_logs()
+            self._rewrite(headroom)
+
+    @property
+    def failure(self) -> WriteFailedError | None:
+        """The write that failed and made this silo read-only, or None."""
+        return self._guard.failure
 
     def close(self) -> None:
-        """Release files and threads. Closing twice is allowed."""
-        if not self._closed:
-            self._closed = True
-            self._pool.shutdown()
-            for log in self._logs:
-                log.close()
+        """Release files, threads and the lock. Closing twice is allowed."""
+        if self._guard.closed:
+            return
+        try:
+            if self.mode == "w" and self._guard.here and self._guard.failure is None:
+                self._conclude()
+        finally:
+            self._guard.closed = True
+            self._logs.close()
+            self._release()
 
     def __enter__(self) -> "Silo":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError(f"{self.files.directory}: the silo was closed")
-
-    def _check_writable(self) -> None:
-        self._check_open()
-        if self.mode != "w":
-            raise LockedError(f'{self.files.directory}: opened for reading; open it with mode="w"')

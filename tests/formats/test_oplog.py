@@ -39,21 +39,29 @@ def test_a_stored_log_is_read_up_to_its_last_commit(tmp_path):
     path = tmp_path / "ops_a.log"
     path.write_bytes(golden("oplog", "batches"))
     log = OpsLog.read(path, IDENTITY, 0, None, False)
-    assert log.operations.keys.tolist() == [1, 2, 1, 0]
-    assert log.operations.sizes.tolist() == [3, 3, 0, 30]
-    assert (log.operations.words >> np.uint64(8)).tolist() == [1, 1, 2, 5]
+    operations = log.waiting(0).operations
+    assert operations.keys.tolist() == [1, 2, 1, 0]
+    assert operations.sizes.tolist() == [3, 3, 0, 30]
+    assert (operations.words >> np.uint64(8)).tolist() == [1, 1, 2, 5]
     assert log.last_sequence == 5
-    assert OpsLog.read(path, IDENTITY, 1, 4, False).operations.keys.tolist() == [1]
+    assert OpsLog.read(path, IDENTITY, 1, 4, False).waiting(1).operations.keys.tolist() == [1]
 
 
 def test_the_writer_writes_the_bytes_of_the_plain_definition(tmp_path):
-    log = OpsLog.create(tmp_path / "ops_a.log", IDENTITY, 0, False)
+    log = OpsLog.create(tmp_path / "ops_a.log", IDENTITY, 0)
     values, offsets = np.frombuffer(b"onetwo", np.uint8), np.array([0, 3, 6])
     log.append(np.array([1, 2], np.uint64), values, offsets, frame.order(1, frame.PUT), None)
     nothing = values[:0], np.zeros(2, np.int64)
     log.append(np.array([1], np.uint64), *nothing, frame.order(2, frame.DELETE), None)
     log.close()
-    assert log.path.read_bytes() == batches()[: 64 + 32 + 32 + 24]
+    frames = [
+        (1, b"one", frame.order(1, frame.PUT, begin=True, synced=True)),  # the empty log was on the device
+        (2, b"two", frame.order(1, frame.PUT, commit=True)),
+        (1, b"", frame.order(2, frame.DELETE, begin=True, commit=True)),
+    ]
+    expected = oplog.encode_header(IDENTITY, 0) + b"".join(frame.encode(*one, IDENTITY) for one in frames)
+    found = log.path.read_bytes()
+    assert found[: len(expected)] == expected and not any(found[len(expected) :])
 
 
 def test_the_header_cannot_change_unseen():

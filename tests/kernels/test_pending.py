@@ -43,7 +43,7 @@ def test_chains_equal_the_operations_of_each_key(ops, cuts):
     wanted, heads, previous = link(ops, [min(cut, len(ops)) for cut in cuts])
     asked = u64(sorted({key for key, _ in ops} | {5, 2**64 - 2}))
     latest = np.empty(len(asked), np.int64)
-    found = pending.find_newest(asked, wanted, heads, latest)
+    found = pending.find_newest(asked, wanted, heads, previous, len(ops), latest)
     newest = {key: number for number, (key, _) in enumerate(ops)}
     assert latest.tolist() == [newest.get(int(key), -1) for key in asked]
     assert found == len(newest)

@@ -7,6 +7,8 @@ from bitdex.errors import BitdexError
 from bitdex.silo.check import check_files
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
+from tests.silo.ops_logs import log_end
+from tests.silo.store import copy_of
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def files(tmp_path) -> SiloFiles:
 def findings(files):
     found = list(check_files(files))
     for one in found:
-        assert one.severity in ("warning", "error") and one.remedy and one.what
+        assert one.severity in ("note", "warning", "error") and one.remedy and one.what
         assert one.offset >= 0 and one.file.startswith(str(files.directory))
     return found
 
@@ -113,6 +115,8 @@ def test_files_cut_missing_empty_or_garbage_are_found(files, name):
     whole = path.read_bytes()
     with Silo.open(files.directory) as silo:
         end = len(silo.data) if name == "data.bin" else len(whole)
+        if name.startswith("ops"):  # behind it lies allocated space
+            end = log_end(silo) if name in set(silo.ops_frame()["log"]) else 64
     lengths = {0, 1, 63, 64, 70, end // 2, end - 8}  # a log ends with up to 7 bytes of padding
     for length in lengths:
         path.write_bytes(whole[:length])
@@ -145,34 +149,35 @@ def test_an_index_that_disagrees_with_the_data_is_found(silos):
     silo = silos()
     silo.put_many([1, 2], [b"one", b"two"])
     silo.compact()
-    table = silo._base.table.copy()
+    table = silo.pin().base.table.copy()
     table.reshape(-1, 3)[np.flatnonzero(table[::3] == 2)[-1], 2] += np.uint64(1)
     from bitdex.formats import hash_index
 
-    pieces = hash_index.encode(table, 2, silo.identity, int(silo._base.meta["index_generation"][0]))
+    pieces = hash_index.encode(table, 2, silo.identity, int(silo.pin().base.meta["index_generation"][0]))
     silo.files.index.write_bytes(b"".join(map(bytes, pieces)))
     found = findings(silo.files)
     assert any("key 2: expected (offset" in one.what and one.severity == "error" for one in found)
 
 
-def test_a_torn_tail_is_a_warning_at_its_place(silos):
-    silos.damaged = True
+def test_a_torn_tail_is_a_warning_at_its_place(silos, tmp_path):
     silo = silos()
     silo.put(1, b"one")
-    end = silo.files.logs[0].stat().st_size
+    end = log_end(silo)
     silo.put_many([2, 3], [b"two", b"three"])
-    silo.close()
-    silo.files.logs[0].write_bytes(silo.files.logs[0].read_bytes()[: end + 40])
-    (found,) = findings(silo.files)
-    assert (found.file, found.offset, found.severity) == (str(silo.files.logs[0]), end, "warning")
-    silo = silos()
-    assert findings(silo.files) == [] and list(silo.check()) == []
+    files = SiloFiles(copy_of(silo, tmp_path / "copy"))
+    data = bytearray(files.logs[0].read_bytes())
+    data[end + 40 :] = bytes(len(data) - end - 40)
+    files.logs[0].write_bytes(data)
+    (found,) = findings(files)
+    assert (found.file, found.offset, found.severity) == (str(files.logs[0]), end, "warning")
+    with Silo.open(files.directory, "w") as again:
+        assert findings(files) == [] and list(again.check()) == []
 
 
 def test_operations_in_memory_that_are_not_in_the_log_are_found(silo, silos):
     silos.damaged = True
     silo.put(1, b"one")
-    silo.files.logs[silo._active].write_bytes(silo.files.logs[1 - silo._active].read_bytes())
+    silo.files.logs[0].write_bytes(silo.files.logs[1].read_bytes())
     assert any("1 in memory" in one.what for one in silo.check())
 
 
@@ -181,9 +186,9 @@ def test_wrongly_counted_dead_bytes_are_found(silos):
     silo = silos()
     silo.put(1, b"one")
     silo.compact()
-    record = silo._base.meta.copy()
+    record = silo.pin().base.meta.copy()
     record["commit"] += 1
     record["dead_bytes"] += 8
-    silo.files.write_meta(record, False)
+    silo.files.write_meta(record)
     (found,) = findings(silo.files)
     assert "expected 0 dead bytes" in found.what and found.severity == "warning"

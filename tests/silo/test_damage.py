@@ -5,6 +5,7 @@ import pytest
 from bitdex.errors import CorruptError
 from bitdex.formats import frame
 from bitdex.silo.silo import Silo
+from tests.silo.ops_logs import log_end
 from tests.silo.store import content
 
 
@@ -15,7 +16,7 @@ def log_with_batches(silos):
     ends = [64]
     for batch in range(5):
         silo.merge_many([1, 2 + batch], [b"batch %d;" % batch] * 2)
-        ends.append(silo.files.logs[0].stat().st_size)
+        ends.append(log_end(silo))
     silo.close()
     path = silo.files.logs[0]
     return path, ends, path.read_bytes()

@@ -299,6 +299,7 @@ def test_rule_and_geometry_are_stored(silos):
     silo.put_many([1, 2], [b"a", b"b" * 100])
     silo.compact()
     places, _ = silo.find_many([1, 2])
+    silo.close()
     assert ((places + 24) % 32 == 0).all() and places[1] - places[0] >= 256
     with pytest.raises(InvalidError, match=r"rule: .* was made with 'concatenate', not 'replace'"):
         silos(rule="replace")
@@ -349,7 +350,7 @@ def test_a_reader_keeps_its_state_while_the_writer_goes_on(silos):
 
 
 def test_rewriting_reclaims_dead_space_and_restores_headroom(silos):
-    silo = silos(headroom=2.0)
+    silo = silos(headroom=2.0, reclaim=1.0)
     keys = np.arange(200, dtype=np.uint64)
     for round_ in range(4):
         silo.put_many(keys, [b"x" * (20 * (round_ + 1))] * 200)

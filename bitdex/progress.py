@@ -1,4 +1,4 @@
-"""Progress of a phase: a bar in terminal and notebook, or a function of the caller's."""
+"""Progress: a bar in terminal and notebook, or a function of the caller's."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +26,16 @@ def reporter(
             yield report
     else:
         yield lambda rows, done: None
+
+
+@contextmanager
+def counter(progress: bool, name: str, total: int, unit: str) -> Iterator[Callable[[int], Any]]:
+    """Yield a function that is told how many more are done, of `total`."""
+    if not progress:
+        yield lambda more: None
+        return
+    with _tqdm()(total=total, desc=name, unit=" " + unit, mininterval=INTERVAL, file=sys.stderr) as bar:
+        yield bar.update
 
 
 def _bar(name: str, total: int) -> Any:

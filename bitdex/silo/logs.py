@@ -1,0 +1,153 @@
+"""Both ops logs of a writer: one takes the batches while the other is compacted.
+
+::
+
+    append --> active log --sync--> shown, acknowledged
+               frozen log --compact--> data.bin, then an empty file takes its place
+
+A batch is acknowledged, and shown to readers, when it is as durable as its mode promises:
+
+    none     when the bytes are with the operating system
+    batch    when a sync covers it; whoever comes while one runs shares the next one
+    always   when its own sync is done, and nobody else's batch has come in between
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from bitdex.errors import InvalidError
+from bitdex.formats import frame
+from bitdex.silo.guard import Guard
+from bitdex.silo.log import OpsLog
+from bitdex.silo.pending import Waiting
+
+
+class OpsLogs:
+    """The logs of one silo; any number of threads may append.
+
+    Parameters
+    ----------
+    logs : tuple of two OpsLog
+    sync : {"always", "batch", "none"}
+    next_sequence : int
+        The lowest that no batch has had.
+    show : callable
+        Called when there are more operations to be seen.
+    """
+
+    def __init__(
+        self,
+        logs: tuple[OpsLog, OpsLog],
+        sync: str,
+        next_sequence: int,
+        guard: Guard,
+        show: Callable[[], None],
+    ):
+        self.both = logs
+        self.next_sequence = next_sequence
+        self._sync, self._guard, self._show = sync, guard, show
+        self._active = max(range(2), key=lambda i: logs[i].last_sequence)
+        self._appending = threading.Lock()
+        self._syncing = threading.Lock()
+
+    @property
+    def active(self) -> OpsLog:
+        """The log that takes the batches."""
+        return self.both[self._active]
+
+    @property
+    def last_sequence(self) -> int:
+        """The newest sequence in the logs."""
+        return max(log.last_sequence for log in self.both)
+
+    @property
+    def synced_sequence(self) -> int:
+        """The newest sequence that is known to be on the device, with all before it."""
+        return max(log.synced_sequence for log in self.both)
+
+    def waiting(self, applied: int) -> tuple[Waiting, ...]:
+        """Return the operations above sequence `applied` that readers may see, the older log first."""
+        found = [one for log in self.both if (one := log.waiting(applied)) is not None]
+        if len(found) > 1:
+            found.sort(key=lambda one: one.last_sequence)
+        return tuple(found)
+
+    def _take_sequence(self, wanted: int | None) -> int:
+        """Give a sequence out, which nobody gets again."""
+        if wanted is not None and wanted < self.next_sequence:
+            raise InvalidError(f"sequence: {wanted} was used before; the next one is {self.next_sequence}")
+        given = self.next_sequence if wanted is None else wanted
+        self.next_sequence = given + 1
+        return given
+
+    def reserve(self, wanted: int | None) -> int | None:
+        """Give a sequence to a merge, which has to come after all operations; None if some wait."""
+        with self._appending:
+            return None if any(log.appended for log in self.both) else self._take_sequence(wanted)
+
+    def append(
+        self,
+        keys: np.ndarray,
+        values: np.ndarray,
+        offsets: np.ndarray,
+        kind: int,
+        sequence: int | None,
+        pool: ThreadPoolExecutor,
+    ) -> int:
+        """Append one batch of operations of a kind and acknowledge it; return its sequence."""
+        with self._appending, self._guard.writing():
+            if not len(keys):
+                return self.next_sequence if sequence is None else sequence
+            sequence = self._take_sequence(sequence)
+            log = self.active
+            log.append(keys, values, offsets, frame.order(sequence, kind), pool)
+            count = log.appended
+            if self._sync == "none":
+                self._acknowledge(log, count)
+            elif self._sync == "always":
+                log.sync()
+                self._acknowledge(log, count)
+        if self._sync == "batch":
+            self.settle(log, count)
+        return sequence
+
+    def settle(self, log: OpsLog, count: int) -> None:
+        """Return when the first `count` operations of a log are acknowledged, by this thread or another."""
+        with self._syncing, self._guard.writing():  # refuses after a sync that failed for somebody else
+            if log.shown < count:
+                count = log.appended
+                log.sync()
+                self._acknowledge(log, count)
+
+    def _acknowledge(self, log: OpsLog, count: int) -> None:
+        log.shown = max(log.shown, count)
+        self._show()
+
+    def freeze(self) -> OpsLog:
+        """Let the batches go to the other log, which is empty; return the one that has taken them so far.
+
+        It is synced before, so that what comes later is never on the device without it.
+        """
+        with self._appending, self._guard.writing():
+            log = self.active
+            log.sync()
+            self._acknowledge(log, log.appended)
+            self._active = 1 - self._active
+            return log
+
+    def sync(self) -> None:
+        """Force what was appended to the device, whatever the mode."""
+        with self._appending, self._guard.writing():
+            self.active.sync()
+
+    def replace(self, log: OpsLog, empty: OpsLog) -> None:
+        """Put an empty log in the place of one that was compacted."""
+        self.both = tuple(empty if one is log else one for one in self.both)  # type: ignore[assignment]
+
+    def close(self) -> None:
+        """Close the files."""
+        for log in self.both:
+            log.close()
