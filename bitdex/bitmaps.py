@@ -37,7 +37,7 @@ class Packed:
 
 
 class BitmapSilo:
-    """Bitmaps by role, over a silo that folds them, or a pinned state of it. Reads are safe from any thread."""
+    """Bitmaps by role, over a silo that folds them or a pinned state; reads are safe from any thread."""
 
     def __init__(self, source: Silo | State, dictionaries: Dictionaries):
         self.source = source

@@ -32,7 +32,7 @@ def write_index(
 
 
 def write_delta(files: SiloFiles, new: NewData, meta: np.ndarray) -> int:
-    """Append the changed entries behind those that `meta` names; return their end, or 0 if they are too many."""
+    """Append the changed entries behind those `meta` names; return their end, or 0 if they are too many."""
     assert new.changed is not None
     identity, generation = int(meta["identity"][0]), int(meta["index_generation"][0])
     end = int(meta["delta_end"][0])
