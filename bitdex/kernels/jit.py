@@ -60,6 +60,7 @@ registry: list["Kernel"] = []
 _compile_lock = threading.RLock()
 _parallel_lock = threading.RLock()
 _announced = False
+_forked = False
 
 
 @functools.cache
@@ -133,6 +134,14 @@ class _Implementation(caching.CompileResultCacheImpl):
         self._filename_base = self.get_filename_base(qualified, sys.abiflags)
 
 
+class _SerialImplementation(_Implementation):
+    """The place of a parallel kernel that was compiled without its threads."""
+
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        self._filename_base += "-serial"
+
+
 class _Cache(caching.FunctionCache):
     """A function cache that treats every failure as a miss."""
 
@@ -160,6 +169,10 @@ class _Cache(caching.FunctionCache):
             print(f"bitdex: kernels are not cached: {error}", file=sys.stderr)
 
 
+class _SerialCache(_Cache):
+    _impl_class = _SerialImplementation
+
+
 def _announce() -> None:
     global _announced
     if not _announced:
@@ -174,7 +187,8 @@ class Kernel:
     """A function on arrays with one signature, compiled at its first call.
 
     Kernels release the GIL. A kernel marked parallel starts a team of threads; teams
-    take turns, because not every Numba threading layer allows two at once.
+    take turns, because not every Numba threading layer allows two at once. A fork has no
+    team, and OpenMP would end it: there the kernel is compiled again, for one thread.
     """
 
     def __init__(self, function: Callable, signature: Any, parallel: bool):
@@ -189,8 +203,9 @@ class Kernel:
         """Compile this kernel, or read it from the cache, and return the compiled function."""
         with _compile_lock:
             if self._compiled is None:
-                dispatcher = numba.njit(parallel=self.parallel, **_OPTIONS)(self.python)
-                dispatcher._cache = _Cache(self.python)
+                serial = self.parallel and _forked
+                dispatcher = numba.njit(parallel=self.parallel and not serial, **_OPTIONS)(self.python)
+                dispatcher._cache = _SerialCache(self.python) if serial else _Cache(self.python)
                 dispatcher.compile(self.signature)
                 dispatcher.disable_compile()
                 self._compiled = dispatcher
@@ -205,6 +220,18 @@ class Kernel:
             with _parallel_lock:
                 return compiled(*arguments)
         return compiled(*arguments)
+
+
+def _forget_threads() -> None:
+    """Let a fork compile its parallel kernels anew, and take no lock that a thread it lacks has held."""
+    global _forked, _compile_lock, _parallel_lock
+    _forked, _compile_lock, _parallel_lock = True, threading.RLock(), threading.RLock()
+    for one in registry:
+        if one.parallel:
+            one._compiled = None
+
+
+os.register_at_fork(after_in_child=_forget_threads)
 
 
 def kernel(*arguments: Any, returns: Any = void, parallel: bool = False) -> Callable:

@@ -224,6 +224,8 @@ class OpsLog:
 
 def _chunks(places: np.ndarray, end: int) -> list[tuple[int, int]]:
     """Cut frames that end at `end` into ranges of about CHUNK bytes."""
+    if end - places[0] <= CHUNK:
+        return [(0, len(places))]
     cuts = np.arange(places[0] + CHUNK, end, CHUNK)
     edges = np.unique(np.concatenate(([0], np.searchsorted(places, cuts), [len(places)])))
     return list(zip(edges[:-1].tolist(), edges[1:].tolist()))
