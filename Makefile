@@ -13,10 +13,10 @@ DEV_ENV := $(VENV)/dev.stamp
 PEERS_ENV := $(VENV)/peers.stamp
 endif
 
-.PHONY: help test demo lint types bench bench-peers bench-store warmup clean
+.PHONY: help test demo lint types bench bench-peers bench-store bench-durability torture warmup clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(TEST_ENV) ## run the tests
 	$(BIN)bitdex warmup
@@ -42,6 +42,13 @@ bench-peers: $(PEERS_ENV) ## compare with DuckDB, SQLite, Tantivy on one million
 
 bench-store: $(TEST_ENV) ## measure the store alone
 	$(BIN)python -m asv_benchmarks.store
+
+bench-durability: $(PEERS_ENV) ## measure compaction, durable writes beside LMDB, reads beside pending writes
+	$(BIN)python -m asv_benchmarks.durability
+
+torture: $(TEST_ENV) ## run the long forms of the crash, fuzz, model and concurrency tests: hours
+	$(BIN)bitdex warmup
+	BITDEX_TORTURE=1 $(BIN)python -m pytest -n $(WORKERS) --timeout 0 -s $(TORTURE)
 
 warmup: $(TEST_ENV) ## compile all kernels
 	$(BIN)bitdex warmup

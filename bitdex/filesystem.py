@@ -107,6 +107,13 @@ def allocate(descriptor: int, offset: int, length: int) -> None:
             os.posix_fallocate(descriptor, offset, length)
 
 
+def fill_holes(descriptor: int) -> None:
+    """Allocate what is not: a file that was copied may have holes, in which a store through a map can fail."""
+    found = os.fstat(descriptor)
+    if found.st_blocks * 512 < found.st_size:
+        allocate(descriptor, 0, found.st_size)
+
+
 def lock(descriptor: int, wait: bool = True) -> bool:
     """Take the lock of an open file until it is closed; tell whether it was taken.
 

@@ -49,9 +49,9 @@ def encode(entries: np.ndarray, identity: int, offset: int) -> bytes:
     """Return a block of entries (formats.hash_index.ENTRY, shape (n,)) that is to lie at `offset`."""
     block = np.zeros(1, BLOCK)
     block["count"] = len(entries)
-    content = block.tobytes()[8:] + entries.tobytes()
-    block["crc"] = crc32c(content, _seed(identity, offset))
-    return block.tobytes()[:8] + content
+    state = crc32c(block.view(np.uint8)[8:], _seed(identity, offset))
+    block["crc"] = crc32c(entries.view(np.uint8), state)
+    return block.tobytes() + entries.tobytes()
 
 
 def decode(data: np.ndarray, end: int, identity: int, name: str = "index.delta") -> Iterator[np.ndarray]:

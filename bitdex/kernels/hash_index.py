@@ -150,6 +150,20 @@ def lookup_parallel(table: Any, keys: Any, blocks: Any, out: Any) -> None:
         _lookup_range(table, keys, block * n // blocks, (block + 1) * n // blocks, out)
 
 
+@kernel(r_u64, r_u64, w_u64)
+def copy_entries(table: Any, keys: Any, out: Any) -> None:
+    """Fill `out` (3 words a key) with the entries of keys; the third word is 0 where a key has none."""
+    homes = homes_of(table)
+    n = len(keys)
+    for i in range(n):
+        if i + AHEAD < n:
+            warm(table, home(keys[i + AHEAD], homes))
+        entry = find_entry(table, home(keys[i], homes), keys[i])
+        out[3 * i] = keys[i]
+        out[3 * i + 1] = table[3 * entry + 1] if entry >= 0 else _ZERO
+        out[3 * i + 2] = table[3 * entry + 2] if entry >= 0 else _ZERO
+
+
 @kernel(r_u64, w_i64, returns=i64)
 def occupied_entries(table: Any, out: Any) -> Any:
     """Fill `out` with the entries in use, in table order; return how many."""

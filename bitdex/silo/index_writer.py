@@ -58,8 +58,6 @@ def write_delta(files: SiloFiles, new: NewData, meta: np.ndarray) -> int:
 def _entries(new: NewData) -> np.ndarray:
     """Return the entries of the changed keys; the third word is 0 for those that are gone."""
     assert new.changed is not None
-    places = kernels.lookup(new.table, new.changed)
-    columns = new.table.reshape(-1, 3)[np.maximum(places, 0)]
-    columns[places < 0] = 0
-    columns[:, 0] = new.changed
-    return np.ascontiguousarray(columns).view(hash_index.ENTRY).reshape(-1)
+    words = np.empty(3 * len(new.changed), np.uint64)
+    kernels.copy_entries(new.table, new.changed, words)
+    return words.view(hash_index.ENTRY)

@@ -40,7 +40,7 @@ from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
 from bitdex.silo.values import as_keys, as_packed
 
-FIRST_ARENA, LAST_ARENA = 1 << 18, 16 << 20  # bytes reserved at a time for a thread, doubling
+LEAST_ARENA, FIRST_ARENA, LAST_ARENA = 1 << 12, 1 << 18, 16 << 20  # bytes reserved for a thread, doubling
 TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
 RELEASE_EVERY = 1 << 20  # keys
 BLOCK = 1 << 17  # keys encoded at a time
@@ -71,12 +71,13 @@ class MergeWriter:
         self._descriptor = filesystem.open_write(path)
         try:
             self._found = max(self._end, filesystem.size(path))
-            filesystem.allocate(self._descriptor, 0, self._found)  # a copy of the file may have holes
+            filesystem.fill_holes(self._descriptor)
             self._data = filesystem.map_write(self._descriptor, self._found)
         except BaseException:
             self.close()
             raise
         self._arenas = [(0, 0)] * THREADS
+        self._arena = min(max(self._end >> 14 << 6, LEAST_ARENA), FIRST_ARENA)  # 1/256; what is left is dead
         self._reserved = 0
         self._since_release = 0
         self._changed: list[np.ndarray] | None = [np.empty(0, np.uint64)]
@@ -199,7 +200,7 @@ class MergeWriter:
         """Close a thread's arena and give it a new one with room for `needed` bytes."""
         with self._lock:
             self._close_arena(*self._arenas[part])
-            size = max(min(FIRST_ARENA << self._reserved, LAST_ARENA), -(-needed // 64) * 64)
+            size = max(min(self._arena << self._reserved, LAST_ARENA), -(-needed // 64) * 64)
             self._reserved += 1
             start, self._end = self._end, self._end + size
             self._data[start : min(self._end, self._found)] = 0  # what a merge that died has left
