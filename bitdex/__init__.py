@@ -18,6 +18,7 @@ _RENAMED = {
     "create": ("bitdex.index", "create"),
     "open": ("bitdex.index", "open_index"),
     "field": ("bitdex.query.expression", "field"),
+    "restore": ("bitdex.backup", "restore"),
     "warmup": ("bitdex.warming", "warmup"),
 }
 

@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the index.")]
+Vacant = Annotated[Path, typer.Argument(metavar="TARGET", help="A new or empty directory.")]
 Where = Annotated[
     str, typer.Argument(metavar="QUERY", help='Such as "tagIds has 300 and not poi"; "" is all.')
 ]
@@ -113,7 +114,7 @@ def query(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
-    with bitdex.open(directory) as index:
+    with bitdex.open(directory, "r") as index:
         page = index.query(where, sort, limit, after, offset)
         if as_json:
             print(output.to_json(output.page_content(page, _names(fields))))
@@ -126,7 +127,7 @@ def count(directory: Directory, where: Where = "") -> None:
     """Print how many documents match."""
     import bitdex
 
-    with bitdex.open(directory) as index:
+    with bitdex.open(directory, "r") as index:
         print(index.count(where))
 
 
@@ -140,7 +141,7 @@ def get(
     """Print one document."""
     import bitdex
 
-    with bitdex.open(directory) as index:
+    with bitdex.open(directory, "r") as index:
         document = index.get(id, _names(fields))
         print(output.to_json(document) if as_json else output.record(document))
 
@@ -150,7 +151,7 @@ def stats(directory: Directory, as_json: AsJson = False) -> None:
     """Print counts and sizes of an index."""
     import bitdex
 
-    with bitdex.open(directory) as index:
+    with bitdex.open(directory, "r") as index:
         found = index.stats()
         if as_json:
             print(output.to_json(found))
@@ -160,16 +161,82 @@ def stats(directory: Directory, as_json: AsJson = False) -> None:
 
 @app.command()
 def check(directory: Directory) -> None:
-    """Read every byte and print what is not as it was written; exit with 1 if there is such."""
+    """Read every byte of every file; exit with 1 if one is damaged."""
     import bitdex
 
-    with bitdex.open(directory) as index:
-        found = index.check().to_dict("records")
-        for finding in found:
-            print("{file}: offset {offset}: {what} ({severity}); {remedy}".format(**finding))
-        if found:
-            raise typer.Exit(1)
-        print(f"{directory}: nothing found; {len(index):,} documents")
+    found = bitdex.check(directory)
+    output.print_findings(found)
+    if (found["severity"] != "note").any():
+        print(f"bitdex repair {directory} shows what can be done", file=sys.stderr)
+        raise typer.Exit(1)
+    with bitdex.open(directory, "r") as index:
+        print(f"{directory}: nothing {'wrong' if len(found) else 'found'}; {len(index):,} documents")
+
+
+@app.command()
+def repair(
+    directory: Directory,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would be done.")] = False,
+) -> None:
+    """Print what is damaged and what can be done, or do it."""
+    import bitdex
+
+    found = bitdex.repair(directory, dry_run=not yes)
+    output.print_findings(found, "done" if yes else "would be done")
+    if not len(found):
+        print(f"{directory}: nothing to repair")
+    elif not yes:
+        print(f"nothing was changed; bitdex repair {directory} --yes does it", file=sys.stderr)
+
+
+@app.command()
+def compact(directory: Directory) -> None:
+    """Reclaim dead space and empty the logs."""
+    import bitdex
+
+    with bitdex.open(directory, "w") as index:
+        before = _size_of(directory)
+        index.compact(progress=sys.stderr.isatty())
+    print(f"{directory}: {output.size(before)} before, {output.size(_size_of(directory))} after")
+
+
+@app.command()
+def backup(directory: Directory, target: Vacant) -> None:
+    """Write the newest commit into a directory, as another index."""
+    import bitdex
+
+    with bitdex.open(directory, "r") as index:
+        index.backup(target, progress=sys.stderr.isatty())
+    _print_summary(target)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="Directory of the backup.")],
+    target: Vacant,
+) -> None:
+    """Check a backup completely, then make an index of it."""
+    import bitdex
+
+    bitdex.restore(backup, target, progress=sys.stderr.isatty())
+    _print_summary(target)
+
+
+def _print_summary(directory: Path) -> None:
+    import bitdex
+
+    with bitdex.open(directory, "r") as index:
+        size = output.size(_size_of(directory))
+        print(f"{directory}: {len(index):,} documents, {size}")
+
+
+def _size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a directory."""
+    from bitdex import filesystem
+
+    if not filesystem.is_directory(path):
+        return filesystem.size(path)
+    return sum(_size_of(path / name) for name in filesystem.list_directory(path))
 
 
 @app.command()
@@ -177,7 +244,7 @@ def explain(directory: Directory, where: Where = "") -> None:
     """Print the plan of a query, with what each step leaves and costs."""
     import bitdex
 
-    with bitdex.open(directory) as index:
+    with bitdex.open(directory, "r") as index:
         index.count(where)  # decodes the bitmaps, which the first query would pay for
         plan = index.explain(where)
         print(output.table(list(plan.columns), plan.itertuples(index=False, name=None)))

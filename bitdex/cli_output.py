@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bitdex.index import Index
     from bitdex.page import Page
 
@@ -109,6 +111,14 @@ def print_page(page: "Page", fields: list[str] | None, as_csv: bool) -> None:
     summary = f"{len(page):,} of {page.total:,} documents by {page.request.sort} in {duration(page.elapsed)}"
     following = f"; next page: --after {cursor}" if (cursor := _cursor(page)) else ""
     print(f"{summary}{following}", file=sys.stderr if as_csv else sys.stdout)
+
+
+def print_findings(found: "pd.DataFrame", action: str | None = None) -> None:
+    """Print what a check or a repair has found; `action` is the name of what is done about it."""
+    for one in found.itertuples():
+        print(f"{one.file}: offset {one.offset}: {one.what} ({one.severity}); {one.remedy}")
+        if action:
+            print(f"  {action}: {one.action}")
 
 
 def print_stats(index: "Index", found: Mapping[str, Any]) -> None:

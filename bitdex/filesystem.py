@@ -37,9 +37,12 @@ def _changing(path: Path | None) -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and its parents; an existing one is left as it is."""
+    """Create a directory and its parents, durably; an existing one is left as it is."""
+    missing = [one for one in (path, *path.parents) if not os.path.exists(one)]
     with _changing(path):
         os.makedirs(path, exist_ok=True)
+    for one in missing:
+        sync_directory(one.parent)
 
 
 def exists(path: Path) -> bool:

@@ -302,7 +302,7 @@ class Index:
     @property
     def phases(self) -> list[PhaseResult]:
         """The phases that were loaded, with counts, times and rejects."""
-        return list(self._store.log)
+        return list(self._store.committed.phases)
 
     def labels(self, field: str) -> dict[int, str]:
         """Return the labels of a low-cardinality field by number."""
@@ -341,6 +341,16 @@ class Index:
         """Move what waits in the logs into the data files and reclaim dead space; queries go on meanwhile."""
         with self._writing, self._store.guard.writing():
             self._store.compact(progress)
+
+    def backup(self, path: str | Path, progress: bool = False) -> None:
+        """Write the newest commit into a new or empty directory, as an index of its own; loading goes on.
+
+        `bitdex.restore` checks a backup and copies it back. Raises as `Silo.backup` does.
+        """
+        from bitdex.backup import write_backup
+
+        self._store.guard.check_open()
+        write_backup(self._store, path, progress)
 
     def close(self) -> None:
         """Release files and threads. Closing twice is allowed."""

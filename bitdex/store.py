@@ -29,7 +29,7 @@ from bitdex.documents import SETTLED_HEADROOM, DocSilo
 from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import meta as meta_format
 from bitdex.formats import sealed
-from bitdex.phase_log import PhaseLog
+from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
 from bitdex.silo.guard import Guard
@@ -43,9 +43,10 @@ PAUSE = 0.002  # seconds between them
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Documents and bitmaps of one commit; they stay as they are while somebody holds them."""
+    """Phases, documents and bitmaps of one commit; they stay as they are while somebody holds them."""
 
     sequence: int
+    phases: tuple[PhaseResult, ...]
     documents: DocSilo
     bitmaps: BitmapSilo
 
@@ -76,7 +77,7 @@ class Store:
             raise NotFoundError(
                 f"{directory}: there is no index here (no commit.bin); bitdex.create makes one"
             )
-        self.guard = Guard(directory, mode)
+        self.guard = Guard(directory, mode, "index")
         self._lock = WriterLock(directory) if mode == "w" else None
         try:
             self.schema = read_schema(directory)
@@ -140,7 +141,7 @@ class Store:
         """Let readers see the state of both silos."""
         documents = DocSilo(self.documents.silo.pin(), self.schema, self.registry, self.dictionaries)
         bitmaps = BitmapSilo(self.bitmaps.silo.pin(), self.dictionaries)
-        self.committed = Committed(self.sequence, documents, bitmaps)
+        self.committed = Committed(self.sequence, tuple(self.log), documents, bitmaps)
 
     def commit(self, sequence: int) -> None:
         """Make `sequence` the committed one; the silos are prepared, everything else is on disk."""

@@ -24,7 +24,7 @@ LAYERS = [
     ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache"],
     ["store"],
-    ["dump", "query", "frames", "page"],
+    ["dump", "query", "frames", "page", "backup"],
     ["index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]

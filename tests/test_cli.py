@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import bitdex
 from bitdex import cli_output as output
 from bitdex.cli import main
 from bitdex.sample import NOW, generate, sample_phases, sample_schema
+from bitdex.store import Store
+from tests.backups import damage
 
 ROWS = 500
 BEST = "reactionCount"
@@ -189,19 +193,91 @@ def test_stats_and_explain(shell: Shell, directory: Path) -> None:
     assert [line.split()[1] for line in shell.out.splitlines()] == ["action", "start", "and"]
 
 
-def test_check_exits_with_1_when_there_are_findings(shell: Shell, directory: Path, tmp_path: Path) -> None:
-    import shutil
+@pytest.fixture
+def copy(directory: Path, tmp_path: Path) -> Path:
+    """Return a copy of the index."""
+    return shutil.copytree(directory, tmp_path / "copy")
 
-    assert shell("check", directory) == 0
-    copy = shutil.copytree(directory, tmp_path / "copy")
-    with open(copy / "documents" / "data.bin", "r+b") as data:
-        data.seek(300)
-        byte = data.read(1)
-        data.seek(300)
-        data.write(bytes([byte[0] ^ 1]))
+
+def test_check_exits_with_1_when_something_is_damaged(shell: Shell, copy: Path) -> None:
+    assert shell("check", copy) == 0
+    assert shell.out == f"{copy}: nothing found; {ROWS} documents\n"
+    damage(copy / "documents" / "data.bin", 300)
     assert shell("check", copy) == 1
-    assert "data.bin: offset" in shell.out
+    assert re.search(r"data.bin: offset \d+: .* \(error\); ", shell.out)
+    assert shell.err == f"bitdex repair {copy} shows what can be done\n"
+
+
+def test_check_does_not_fail_for_a_note(shell: Shell, copy: Path) -> None:
+    with open(copy / "documents" / "ops_a.log", "ab") as log:
+        log.write(bytes(100))
+    assert shell("check", copy) == 0
+    assert "(note)" in shell.out.splitlines()[0]
+    assert shell.out.splitlines()[-1] == f"{copy}: nothing wrong; {ROWS} documents"
+
+
+def test_check_works_where_opening_refuses(shell: Shell, copy: Path) -> None:
+    (copy / "documents" / "data.bin").unlink()
+    assert shell("count", copy) == 1
+    assert shell("check", copy) == 1
+    assert "documents/data.bin" in shell.out
+
+
+def test_repair_does_nothing_without_yes(shell: Shell, copy: Path) -> None:
+    assert shell("repair", copy) == 0
+    assert shell.out == f"{copy}: nothing to repair\n"
+    damage(copy / "documents" / "index.bin", 300)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert shell("repair", copy) == 0
+    assert "index.bin" in shell.out and "  would be done: " in shell.out
+    assert f"bitdex repair {copy} --yes does it" in shell.err
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert shell("check", copy) == 1
+    assert shell("repair", copy, "--yes") == 0
+    assert "index.bin" in shell.out and "  done: " in shell.out
+    assert shell("check", copy) == 0
+
+
+def test_a_backup_is_made_beside_a_writer_and_restored(shell: Shell, copy: Path, tmp_path: Path) -> None:
+    with bitdex.open(copy, "w") as writer:
+        assert shell("backup", copy, tmp_path / "backup") == 0
+        expected = writer.to_pandas()
+    assert re.fullmatch(rf"{tmp_path / 'backup'}: {ROWS} documents, [\d.]+ KiB\n", shell.out)
+    assert shell("restore", tmp_path / "backup", tmp_path / "again") == 0
+    assert re.fullmatch(rf"{tmp_path / 'again'}: {ROWS} documents, [\d.]+ KiB\n", shell.out)
+    with bitdex.open(tmp_path / "again", "r") as again:
+        assert again.to_pandas().equals(expected)
     assert shell.err == ""
+
+
+def test_a_damaged_backup_is_not_restored(shell: Shell, copy: Path, tmp_path: Path) -> None:
+    damage(copy / "documents" / "data.bin", 300)
+    assert shell("restore", copy, tmp_path / "again") == 1
+    assert shell.err.startswith(f"bitdex: {copy}: the backup is damaged: ")
+    assert not (tmp_path / "again").exists()
+
+
+def test_compact_reclaims_dead_space(
+    shell: Shell, directory: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "settle", lambda store: None)  # as when a loader is killed before
+    with bitdex.open(copy, "w") as index:
+        for _ in range(3):
+            index.dump(sample_phases(), directory.parent / "tables", now=NOW)
+        assert index.needs_compaction
+        expected = index.to_pandas()
+    assert shell("compact", copy) == 0
+    assert re.fullmatch(rf"{copy}: [\d.]+ MiB before, [\d.]+ KiB after\n", shell.out)
+    with bitdex.open(copy, "r") as index:
+        assert index.to_pandas().equals(expected)
+
+
+def test_two_cannot_write(shell: Shell, copy: Path) -> None:
+    with bitdex.open(copy, "w"):
+        assert shell("compact", copy) == 1
+        assert "has it open for writing" in shell.err
+        for command in (["count"], ["stats"], ["query"], ["explain"], ["check"]):
+            assert shell(*command, copy) == 0, "readers need no lock"
 
 
 @pytest.mark.parametrize(
@@ -215,6 +291,13 @@ def test_check_exits_with_1_when_there_are_findings(shell: Shell, directory: Pat
         (["query", "INDEX", "--limit", "0"], "limit: 0"),
         (["get", "INDEX", "4000000000"], "there is no document 4000000000"),
         (["count", "INDEX/nowhere"], "there is no index here"),
+        (["backup", "INDEX", "INDEX/inside"], "lies inside the index"),
+        (["backup", "INDEX/nowhere", "target"], "there is no index here"),
+        (["restore", "INDEX", "INDEX"], "there is an index or silo already"),
+        (["restore", "INDEX/nowhere", "target"], "there is no backup here"),
+        (["compact", "INDEX/nowhere"], "there is no index here"),
+        (["check", "INDEX/nowhere"], "there is no index here"),
+        (["repair", "INDEX/nowhere"], "there is no index here"),
         (["create", "INDEX", "--schema", "missing.yaml"], "no such configuration file"),
         (["dump", "INDEX", "--phases", "missing.yaml", "--from", "."], "no such configuration file"),
     ],
@@ -262,7 +345,8 @@ def test_help_imports_nothing_heavy() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("heavy: set()\n")
-    for name in ("create", "dump", "query", "count", "get", "stats", "check", "explain", "warmup", "sample"):
+    names = "create dump query count get stats check repair compact backup restore explain warmup sample"
+    for name in names.split():
         assert f"\n  {name} " in shown
 
 

@@ -16,6 +16,10 @@ one PUT frame, so that its payload is ``length - 24`` bytes at ``offset + 24``.
 `length` ends at the last payload byte, before the padding.
 
 The header's `count` is the number of keys, `body_crc` the CRC-32C of the table.
+
+A right checksum does not make a table sound. A reader refuses one whose last four entries are
+not empty, whose entries are not as many as it says, or of which one is no record: shorter than
+a frame, longer than its region, or in a region that ends behind the data. Kernels rely on it.
 """
 
 import numpy as np
@@ -23,6 +27,7 @@ import numpy as np
 from bitdex.errors import CorruptError
 from bitdex.formats import header
 from bitdex.kernels.checksum import crc32c
+from bitdex.kernels.probes import check_entries
 
 MAGIC = b"BDXINDEX"
 VERSION = 1
@@ -38,7 +43,9 @@ assert ENTRY.itemsize == 24
 
 SINGLE = 1
 SPILL = 256
+EMPTY = 4  # entries at the end that stay so
 FLAGS = 7
+ANYWHERE = 1 << 62  # a data end that refuses no place kernels can compute with
 
 
 def encode(table: np.ndarray, count: int, identity: int, generation: int) -> list[np.ndarray | bytes]:
@@ -56,7 +63,7 @@ def encode(table: np.ndarray, count: int, identity: int, generation: int) -> lis
     return [head, body]
 
 
-def decode(data: np.ndarray, name: str = "index.bin") -> tuple[np.void, np.ndarray]:
+def decode(data: np.ndarray, name: str = "index.bin", data_end: int = ANYWHERE) -> tuple[np.void, np.ndarray]:
     """Return header and table (shape (3 * (capacity + SPILL),), uint64), or refuse the file."""
     head = header.decode(data, MAGIC, VERSION, name)
     size = (int(head["capacity"]) + SPILL) * ENTRY.itemsize
@@ -71,4 +78,25 @@ def decode(data: np.ndarray, name: str = "index.bin") -> tuple[np.void, np.ndarr
         raise CorruptError(
             f"{name}: offset {header.SIZE}: expected checksum {expected:#010x}, found {found:#010x}"
         )
-    return head, body.view(np.uint64)
+    table = body.view(np.uint64)
+    used = count_entries(table.view(ENTRY), data_end, header.SIZE, name)
+    if used != int(head["count"]):
+        raise CorruptError(
+            f"{name}: offset 32: expected {used} keys, as there are entries, found {head['count']}"
+        )
+    if table[-3 * EMPTY :].any():
+        place = len(data) - EMPTY * ENTRY.itemsize
+        raise CorruptError(f"{name}: offset {place}: expected {EMPTY} empty entries, found others")
+    return head, table
+
+
+def count_entries(entries: np.ndarray, data_end: int, at: int, name: str) -> int:
+    """Return how many entries (ENTRY, shape (n,), at offset `at` of a file) are in use, or refuse them."""
+    used = check_entries(entries.view(np.uint64), np.uint64(data_end))
+    if used < 0:
+        entry = -1 - used
+        raise CorruptError(
+            f"{name}: offset {at + entry * ENTRY.itemsize}: expected a record inside its region, which ends "
+            f"by {data_end}, found {entries[entry]}"
+        )
+    return used

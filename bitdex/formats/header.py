@@ -102,6 +102,8 @@ def decode_named(
         size = int(entry["size"])
         yield entry, text(data[at : at + size], size, name, at)
         at += size
+    if at != len(data):
+        raise CorruptError(f"{name}: offset {at}: expected the end of the file, found {len(data) - at} bytes")
 
 
 def text(raw: bytes, size: int, name: str, at: int) -> str:

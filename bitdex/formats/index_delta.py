@@ -19,7 +19,7 @@ import numpy as np
 
 from bitdex.errors import CorruptError
 from bitdex.formats import header
-from bitdex.formats.hash_index import ENTRY
+from bitdex.formats.hash_index import ANYWHERE, ENTRY, count_entries
 from bitdex.kernels.checksum import crc32c
 
 MAGIC = b"BDXDELTA"
@@ -54,7 +54,9 @@ def encode(entries: np.ndarray, identity: int, offset: int) -> bytes:
     return block.tobytes() + entries.tobytes()
 
 
-def decode(data: np.ndarray, end: int, identity: int, name: str = "index.delta") -> Iterator[np.ndarray]:
+def decode(
+    data: np.ndarray, end: int, identity: int, name: str = "index.delta", data_end: int = ANYWHERE
+) -> Iterator[np.ndarray]:
     """Yield the entries of each block before offset `end`, or refuse the file."""
     at = START
     while at < end:
@@ -70,7 +72,9 @@ def decode(data: np.ndarray, end: int, identity: int, name: str = "index.delta")
             raise CorruptError(
                 f"{name}: offset {at}: expected checksum {expected:#010x}, found {found:#010x}"
             )
-        yield content[BLOCK.itemsize :].view(ENTRY)
+        entries = content[BLOCK.itemsize :].view(ENTRY)
+        count_entries(entries, data_end, at + BLOCK.itemsize, name)
+        yield entries
         at += size
 
 

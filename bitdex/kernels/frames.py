@@ -4,8 +4,30 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.checksum import crc_byte, crc_update, crc_word
-from bitdex.kernels.jit import device, i64, kernel, prange, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
+from bitdex.kernels.checksum import (
+    STRIDE,
+    advance,
+    crc_byte,
+    crc_state_at,
+    crc_states,
+    crc_update,
+    crc_word,
+)
+from bitdex.kernels.jit import (
+    device,
+    i64,
+    kernel,
+    prange,
+    r_i64,
+    r_u8,
+    r_u32,
+    r_u64,
+    u32,
+    u64,
+    w_i64,
+    w_u8,
+    w_u64,
+)
 from bitdex.kernels.memory import copy, load32, load64, store32, store64
 
 HEAD = 24
@@ -46,7 +68,7 @@ def put_frame(key: Any, order: Any, values: Any, start: Any, size: Any, seed: An
 @device
 def frame_holds(data: Any, at: Any, end: Any, seed: Any) -> Any:
     """Tell whether a whole frame with a right checksum lies at `at`, before `end`."""
-    if at < 0 or at + HEAD > end:
+    if at < 0 or at > end - HEAD:
         return False
     size = np.int64(load32(data, at + 4))
     if size > end - at - HEAD:
@@ -57,7 +79,7 @@ def frame_holds(data: Any, at: Any, end: Any, seed: Any) -> Any:
 @device
 def is_frame_of(key: Any, size: Any, data: Any, at: Any, seed: Any) -> Any:
     """Tell whether the frame of `key` with `size` bytes of payload lies, whole and right, at `at`."""
-    if at < 0 or size < 0 or at + HEAD + size > len(data):
+    if at < 0 or size < 0 or at > len(data) - HEAD - size:
         return False
     if np.int64(load32(data, at + 4)) != size or load64(data, at + 8) != key:
         return False
@@ -147,17 +169,30 @@ def scan_frames(
     return count
 
 
-@kernel(r_u8, i64, i64, u64, u32, returns=i64)
-def find_later_frame(data: Any, start: Any, end: Any, sequence: Any, seed: Any) -> Any:
-    """Return the place of the first frame that holds and begins, SYNCED, a batch above `sequence`; or -1."""
-    at = start
-    while at + HEAD <= end:
+@kernel(r_u8, i64, i64, u64, u32, r_u32, returns=i64)
+def search_frames(data: Any, start: Any, end: Any, sequence: Any, seed: Any, states: Any) -> Any:
+    """As `find_later_frame`, with the `crc_states` of the range."""
+    for at in range(start, end - HEAD + 1, 8):
         order = load64(data, at + 16)
+        size = 20 + np.int64(load32(data, at + 4))
         begins = order & BEGINS_SYNCED == BEGINS_SYNCED and (order >> np.uint64(8)) > sequence
-        if begins and frame_holds(data, at, end, seed):
+        if not begins or size > end - at - 4:
+            continue
+        before = crc_state_at(data, start, at + 4, states)
+        after = crc_state_at(data, start, at + 4 + size, states)
+        if np.uint32(~(advance(np.uint32(~seed) ^ before, size) ^ after)) == load32(data, at):
             return at
-        at += 8
     return -1
+
+
+def find_later_frame(data: np.ndarray, start: int, end: int, sequence: np.uint64, seed: np.uint32) -> int:
+    """Return the place of the first frame that holds and begins, SYNCED, a batch above `sequence`; or -1.
+
+    Any bytes may look like the beginning of a long frame; the time still grows with the range only.
+    """
+    states = np.empty(max(0, end - start) // STRIDE + 1, np.uint32)
+    crc_states(data, start, end, states)
+    return search_frames(data, start, end, sequence, seed, states)
 
 
 @device

@@ -1,8 +1,9 @@
 """Unaligned little-endian loads, stores, copies and prefetches on byte arrays.
 
 These are single machine instructions without a bounds check: a caller that parses
-bytes from outside checks lengths against the array first. With the JIT off the same
-names are plain Python.
+bytes from outside checks lengths against the array first. With NUMBA_BOUNDSCHECK=1
+they raise IndexError like any other access, so that a run proves the checks of its
+callers. With the JIT off the same names are plain Python, just as strict.
 """
 
 from typing import Any
@@ -13,20 +14,28 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from bitdex.kernels.jit import JIT_ENABLED
+from bitdex.kernels.jit import JIT_ENABLED, config
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    as_bytes = builder.bitcast(data, ir.IntType(8).as_pointer())
-    step = builder.mul(index, ir.Constant(index.type, array_type.dtype.bitwidth // 8))
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, size: Any = None) -> Any:
+    """Return the address of an element; `size` bytes from there on are going to be used."""
+    made = context.make_array(array_type)(context, builder, array)
+    as_bytes = builder.bitcast(made.data, ir.IntType(8).as_pointer())
+    item = ir.Constant(index.type, array_type.dtype.bitwidth // 8)
+    step = builder.mul(index, item)
+    if config.BOUNDSCHECK and size is not None:
+        whole, one = builder.mul(made.nitems, item), ir.Constant(index.type, 1)
+        last = builder.sub(whole, size)
+        for place, stop in ((index, made.nitems), (size, whole), (step, last)):
+            cgutils.do_boundscheck(context, builder, place, builder.add(stop, one))
     return builder.gep(as_bytes, [step])
 
 
 def _loader(bits: int, result: Any) -> Any:
     def typer(typingctx: Any, array: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-            where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
+            size = ir.Constant(arguments[1].type, bits // 8)
+            where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1], size)
             where = builder.bitcast(where, ir.IntType(bits).as_pointer())
             return builder.load(where, align=1)
 
@@ -38,7 +47,8 @@ def _loader(bits: int, result: Any) -> Any:
 def _storer(bits: int, value_type: Any) -> Any:
     def typer(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-            where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
+            size = ir.Constant(arguments[1].type, bits // 8)
+            where = _pointer(context, builder, sig.args[0], arguments[0], arguments[1], size)
             where = builder.bitcast(where, ir.IntType(bits).as_pointer())
             builder.store(arguments[2], where, align=1)
             return context.get_dummy_value()
@@ -50,9 +60,10 @@ def _storer(bits: int, value_type: Any) -> Any:
 
 def _copy_typer(typingctx: Any, out: Any, at: Any, source: Any, start: Any, size: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        target = _pointer(context, builder, sig.args[0], arguments[0], arguments[1])
-        origin = _pointer(context, builder, sig.args[2], arguments[2], arguments[3])
-        cgutils.raw_memcpy(builder, target, origin, arguments[4], 1)
+        size = arguments[4]
+        target = _pointer(context, builder, sig.args[0], arguments[0], arguments[1], size)
+        origin = _pointer(context, builder, sig.args[2], arguments[2], arguments[3], size)
+        cgutils.raw_memcpy(builder, target, origin, size, 1)
         return context.get_dummy_value()
 
     return types.void(out, types.int64, source, types.int64, types.int64), codegen
@@ -83,7 +94,9 @@ if JIT_ENABLED:
 else:
 
     def _bytes(array: np.ndarray, index: int, size: int) -> np.ndarray:
-        start = int(index) * array.itemsize
+        start, size = int(index) * array.itemsize, int(size)
+        if start < 0 or size < 0 or start + size > array.nbytes:
+            raise IndexError(f"bytes {start} to {start + size} of {array.nbytes}")
         return array.view(np.uint8)[start : start + size]
 
     def load16(array: np.ndarray, index: int) -> np.uint16:

@@ -1,13 +1,20 @@
-"""Checking a silo: every byte that counts is read, and what is not as written is a finding.
+"""Checking a silo: every byte of every file is read, and what is not as written is a finding.
 
 ::
 
-    meta.bin    both records hold
-    data.bin    every region header and every committed frame holds; a record's frames carry
-                its key; live, headroom and dead bytes add up to the file
-    index.bin   is the one the commit names, holds, and equals the one rebuilt from data.bin
-    ops_?.log   frames hold up to the last commit, sequences never go down
-    in memory   the writer's operations are those of its logs
+    meta.bin      the records hold, and what is between them is zero
+    data.bin      every region header and every committed frame holds; a record's frames carry
+                  its key; live, headroom and dead bytes add up to the file; what no record
+                  uses is zero, or frames that hold (`silo.survey`)
+    index.bin     with index.delta it is the one the commit names, holds, and equals the one
+                  rebuilt from data.bin; behind the committed blocks come others that hold
+    ops_?.log     frames hold up to the last commit, sequences never go down, the logs reach
+                  as far as the commit says; behind their end is nothing
+    other files   are known
+    in memory     the writer's operations are those of its logs
+
+What cannot be seen: space allocated behind the end of data.bin or a log that was cut off, and
+blocks cut off an index.delta that no commit names any more. No record has ever used them.
 """
 
 import re
@@ -20,19 +27,22 @@ import numpy as np
 
 from bitdex import filesystem
 from bitdex.errors import BitdexError, CorruptError
-from bitdex.formats import data, hash_index, oplog
+from bitdex.formats import data, frame, hash_index, index_delta, oplog
 from bitdex.formats import meta as meta_format
-from bitdex.kernels import probes
-from bitdex.silo.base import Base, read_index, rebuild_table
+from bitdex.silo import survey
+from bitdex.silo.base import read_index, rebuild_table
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.log import PAGE, OpsLog
 
 if TYPE_CHECKING:
     from bitdex.silo.silo import Silo
 
-BLOCK = 1 << 20  # records verified at a time
-RESTORE = "restore a backup, or load the data again"
-RENEWED = "nothing is lost; the next commit writes it anew"
+LISTED = 100  # differences of the index that are told one by one
+HALF = meta_format.FILE_SIZE // 2  # bytes for one place of a commit record
+RESTORE = "restore a backup, or load the data again; bitdex.repair keeps what is whole"
+RENEWED = "nothing is lost; bitdex.repair or the next commit writes it anew"
+HARMLESS = "nothing: no commit accounts for it, and nothing is lost; a rewrite of the silo leaves it out"
+QUARANTINE, LOCK = "quarantine", "writer.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +56,9 @@ class Finding:
         Byte in the file; 0 where the file as a whole is meant.
     what : str
         What was expected and what was found.
-    severity : {"warning", "error"}
-        Error: values are, or may be, lost.
+    severity : {"note", "warning", "error"}
+        Error: values are, or may be, lost. Warning: something is damaged, and nothing lost. Note:
+        something that no commit accounts for.
     remedy : str
     """
 
@@ -69,45 +80,104 @@ def check(silo: "Silo") -> Iterator[Finding]:
 
 
 def check_files(files: SiloFiles, meta: np.ndarray | None = None) -> Iterator[Finding]:
-    """Check the files of a commit record, or of the newest; works where opening would refuse."""
+    """Check the files of a commit record, or of the newest; works where opening would refuse.
+
+    A writer at work beside it may leave a note: bytes of a commit that is still to come.
+    """
     try:
         content = filesystem.read(files.meta)
         newest = meta_format.decode(content, None, str(files.meta))
     except (BitdexError, OSError) as error:
-        yield _refused(files.meta, error, "error", RESTORE)
+        yield refused(error, "error", RESTORE, files.meta)
         return
     meta = newest if meta is None else meta
-    yield from _check_records(files.meta, content)
+    yield from check_records(files.meta, content)
+    yield from _check_names(files, meta, newest)
     if int(meta["data_generation"][0]):
         yield from _check_data(files, meta)
-    for path in files.logs:
-        if filesystem.exists(path):
-            yield from _check_log(path, meta)
-        elif int(newest["commit"][0]):
-            what = "expected an ops log, found none; operations that were not compacted are lost"
-            yield Finding(str(path), 0, what, "error", RESTORE)
+    yield from _check_logs(files, meta, newest)
 
 
-def _refused(path: Path, error: Exception, severity: str, remedy: str) -> Finding:
-    offset = re.search(r"offset (\d+)", str(error))
-    return Finding(str(path), int(offset[1]) if offset else 0, str(error), severity, remedy)
+def refused(error: Exception, severity: str, remedy: str, *paths: Path) -> Finding:
+    """Return the finding for a file that was refused: the one of `paths` that the error names."""
+    text = str(error)
+    offset = re.search(r"offset (\d+)", text)
+    named = [path for path in paths if text.startswith(str(path))]
+    return Finding(
+        str(named[0] if named else paths[0]), int(offset[1]) if offset else 0, text, severity, remedy
+    )
 
 
-def _check_records(path: Path, content: bytes) -> Iterator[Finding]:
-    """Check both commit records; a place that was never written is zero."""
+def check_records(path: Path, content: bytes) -> Iterator[Finding]:
+    """Check both places of commit records; one that was never written is zero, like what follows a record."""
     if len(content) != meta_format.FILE_SIZE:
-        what = f"offset {len(content)}: expected {meta_format.FILE_SIZE} bytes, found {len(content)}"
+        what = f"expected {meta_format.FILE_SIZE} bytes, found {len(content)}"
         yield Finding(str(path), len(content), what, "warning", RENEWED)
     for place in meta_format.PLACES:
-        raw = content[place : place + meta_format.META.itemsize]
+        half = content[place : place + HALF].ljust(HALF, b"\0")
+        if not any(half):
+            continue
         try:
-            if any(raw):
-                meta_format.decode(raw, None, str(path))
+            alone = (bytes(place) + half).ljust(meta_format.FILE_SIZE, b"\0")
+            record = meta_format.encode(meta_format.decode(alone, None, str(path)))
         except BitdexError:
-            what = f"expected a commit record with a right checksum, found {raw[:8]!r} and damaged bytes"
-            yield Finding(
-                str(path), place, what, "warning", "the other record is used; the next commits renew it"
-            )
+            what = f"expected a commit record with a right checksum, found {half[:8]!r} and damaged bytes"
+            yield Finding(str(path), place, what, "warning", "the other record is used; " + RENEWED)
+            continue
+        differing = np.frombuffer(half, np.uint8) != np.frombuffer(record.ljust(HALF, b"\0"), np.uint8)
+        yield from _check_copies(path, place, np.flatnonzero(differing), len(record))
+
+
+def _check_copies(path: Path, place: int, differing: np.ndarray, end: int) -> Iterator[Finding]:
+    if len(differing) and differing[0] < end:
+        what = f"expected the commit record twice, found {np.count_nonzero(differing < end)} damaged bytes"
+        yield Finding(str(path), place + int(differing[0]), what, "warning", RENEWED)
+    behind = differing[differing >= end]
+    if len(behind):
+        what = f"expected zeros behind the commit record, found {len(behind)} other bytes"
+        yield Finding(str(path), place + int(behind[0]), what, "note", RENEWED)
+
+
+# -- files ---------------------------------------------------------------------------------
+
+
+def committed_paths(files: SiloFiles, meta: np.ndarray) -> dict[Path, Path | None]:
+    """Return where the files of a commit lie, under their final names or not yet; None: nowhere."""
+    wanted = [
+        (files.data, data.MAGIC, "data_generation"),
+        (files.index, hash_index.MAGIC, "index_generation"),
+    ]
+    if int(meta["delta_end"][0]):
+        wanted.append((files.delta, index_delta.MAGIC, "index_generation"))
+    return {path: files.of_generation(path, magic, int(meta[name][0])) for path, magic, name in wanted}
+
+
+def leftovers(files: SiloFiles, *records: np.ndarray) -> Iterator[Path]:
+    """Yield what is left of a file, or of a commit, that was not finished; the commits of `records` count."""
+    used = {path for record in records for path in committed_paths(files, record).values()}
+    final = {path.name for path in (files.data, files.index, files.delta, files.meta, *files.logs)}
+    for name in filesystem.list_directory(files.directory):
+        unfinished = name.endswith(".new") and files.directory / name not in used
+        stem = name.removesuffix(".new") if unfinished else re.sub(r"^\.(.*)\.[0-9a-f]{12}$", r"\1", name)
+        if stem != name and stem in final:
+            yield files.directory / name
+
+
+def _check_names(files: SiloFiles, meta: np.ndarray, newest: np.ndarray) -> Iterator[Finding]:
+    left = set(leftovers(files, meta, newest))
+    for path in sorted(left):
+        what = "expected no file of this name, found one of a commit that was not finished"
+        remedy = "nothing; a later commit replaces it, or bitdex.repair sets it aside"
+        yield Finding(str(path), 0, what, "note", remedy)
+    known = {files.data, files.index, files.delta, files.meta, *files.logs, *left}
+    known |= {*map(files.unfinished, known), files.directory / QUARANTINE, files.directory / LOCK}
+    for name in filesystem.list_directory(files.directory):
+        if files.directory / name not in known:
+            what = "expected files of a silo only, found one of another name"
+            yield Finding(str(files.directory / name), 0, what, "note", "nothing; a silo does not touch it")
+
+
+# -- data.bin and its index ----------------------------------------------------------------
 
 
 def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
@@ -115,59 +185,96 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
     try:
         mapped = files.map_data(*wanted)
     except (BitdexError, OSError) as error:
-        yield _refused(files.data, error, "error", RESTORE)
+        yield refused(error, "error", RESTORE, files.unfinished(files.data), files.data)
         return
     rebuilt = stored = None
     try:
-        rebuilt = _entries(mapped, meta, *rebuild_table(mapped, meta))
+        rebuilt = in_key_order(*rebuild_table(mapped, meta))
     except CorruptError as error:
-        yield _refused(files.data, error, "error", RESTORE)
+        yield refused(error, "error", RESTORE, files.data)
+    paths = [*map(files.unfinished, (files.delta, files.index)), files.delta, files.index]
     try:
-        stored = _entries(mapped, meta, *read_index(files, meta))
+        stored = in_key_order(*read_index(files, meta))
     except (BitdexError, OSError) as error:
-        yield _refused(files.index, error, "warning", RENEWED)
+        yield refused(error, "warning", RENEWED, *reversed(paths))
+    yield from _check_delta(files, meta)
     entries = rebuilt if stored is None else stored
     if entries is not None:
-        yield from _check_frames(files.data, mapped, meta, entries)
+        yield from _check_frames(files, mapped, meta, np.sort(entries, order="offset"))
         yield from _check_sizes(files.data, meta, entries)
     if stored is not None and rebuilt is not None:
         yield from _check_index(files.index, stored, rebuilt)
 
 
-def _entries(mapped: np.ndarray, meta: np.ndarray, table: np.ndarray, count: int) -> np.ndarray:
-    return np.sort(Base(mapped, table, meta, count).entries(), order="key")
+def in_key_order(table: np.ndarray, count: int) -> np.ndarray:
+    """Return the `count` entries of a table (formats.hash_index.ENTRY) by key."""
+    return np.sort(table.view(hash_index.ENTRY)[table[2::3] != 0][:count], order="key")
 
 
-def _check_frames(path: Path, mapped: np.ndarray, meta: np.ndarray, entries: np.ndarray) -> Iterator[Finding]:
-    """Verify every frame of every record that the index names."""
-    keys = np.ascontiguousarray(entries["key"])
-    places, lengths = entries["offset"].astype(np.int64), entries["length"].astype(np.int64)
-    counts, bad = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
-    seed = Base(mapped, np.empty(0, np.uint64), meta, 0).seed
-    for lo in range(0, len(keys), BLOCK):
-        hi = min(lo + BLOCK, len(keys))
-        probes.verify_records(mapped, keys, places, lengths, seed, lo, hi, counts, bad)
+def _check_delta(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
+    """Check the blocks of index.delta that no commit names: of a commit that died, or of an older file."""
+    if not filesystem.exists(files.delta):
+        return
+    end = int(meta["delta_end"][0])
+    try:
+        content = filesystem.map_read(files.delta)
+        index_delta.decode_header(content, str(files.delta))
+        for _ in index_delta.decode(content, len(content), int(meta["identity"][0]), str(files.delta)):
+            pass
+    except (BitdexError, OSError) as error:
+        found = refused(error, "note", HARMLESS, files.delta)
+        if found.offset >= end:
+            yield found
+
+
+def _check_frames(
+    files: SiloFiles, mapped: np.ndarray, meta: np.ndarray, entries: np.ndarray
+) -> Iterator[Finding]:
+    """Verify every frame of every record that the index names, and look at what lies between records."""
+    seed = np.uint32(frame.seed(int(meta["identity"][0])))
+    bad = survey.find_damage(mapped, entries, seed)
     for row in np.flatnonzero(bad >= 0):
-        what = f"expected a frame of key {keys[row]} with a right checksum, found damaged bytes"
-        yield Finding(str(path), int(bad[row]), what, "error", RESTORE)
+        what = f"expected a frame of key {entries['key'][row]} with a right checksum, found damaged bytes"
+        yield Finding(str(files.data), int(bad[row]), what, "error", RESTORE)
+    loose = survey.find_padding(mapped, entries[bad < 0])
+    if loose >= 0:
+        what = "expected zeros behind a frame, found other bytes there or behind later ones"
+        yield Finding(str(files.data), loose, what, "note", HARMLESS)
+    path = files.of_generation(files.data, data.MAGIC, int(meta["data_generation"][0]))
+    assert path is not None
+    whole = filesystem.map_read(path)
+    strays, sizes = survey.find_strays(whole, *survey.gaps_between(entries, len(whole)), seed)
+    if (strays >= 0).any():
+        what = f"expected zeros or whole frames where no record lies, found {sizes.sum()} other bytes "
+        what += f"in {np.count_nonzero(strays >= 0)} places; this is the first"
+        yield Finding(str(path), int(strays[strays >= 0][0]), what, "note", HARMLESS)
 
 
 def _check_sizes(path: Path, meta: np.ndarray, entries: np.ndarray) -> Iterator[Finding]:
     """Check that headers, the regions in use and the dead bytes make up the file."""
-    used = int((entries["allocated"] & ~np.uint32(hash_index.FLAGS)).sum(dtype=np.int64))
-    used += data.FIRST_REGION + data.REGION_SIZE * len(entries)
-    dead, end = int(meta["dead_bytes"][0]), int(meta["data_end"][0])
+    used, dead, end = used_bytes(entries), int(meta["dead_bytes"][0]), int(meta["data_end"][0])
     if used + dead != end:
         what = f"expected {end - used} dead bytes beside {used} in use, found {dead} counted"
-        yield Finding(str(path), 0, what, "warning", "rewrite the silo; it counts anew")
+        yield Finding(str(path), 0, what, "warning", "bitdex.repair counts anew, as does a rewrite")
+
+
+def used_bytes(entries: np.ndarray) -> int:
+    """Return the bytes of a data file that are not dead: its header and the regions of these records."""
+    rooms = (entries["allocated"] & ~np.uint32(hash_index.FLAGS)).sum(dtype=np.int64)
+    return int(rooms) + data.FIRST_REGION + data.REGION_SIZE * len(entries)
 
 
 def _check_index(path: Path, stored: np.ndarray, rebuilt: np.ndarray) -> Iterator[Finding]:
     """Compare the index with the one that data.bin tells."""
-    for key in np.setxor1d(stored, rebuilt)["key"]:
+    keys = np.unique(np.setxor1d(stored, rebuilt)["key"])
+    remedy = "compare the values with their source; bitdex.repair makes the index anew"
+    for key in keys[:LISTED]:
         found, expected = (side[side["key"] == key] for side in (stored, rebuilt))
         what = f"key {key}: expected {_shown(expected)} as data.bin tells, found {_shown(found)}"
-        yield Finding(str(path), 0, what, "error", "compare the value with its source; then rewrite the silo")
+        yield Finding(str(path), 0, what, "error", remedy)
+    if len(keys) > LISTED:
+        what = f"{len(keys) - LISTED} more keys are not in it as data.bin tells, {keys[LISTED]} to {keys[-1]}"
+        yield Finding(str(path), 0, what, "error", remedy)
 
 
 def _shown(entry: np.ndarray) -> str:
@@ -176,22 +283,54 @@ def _shown(entry: np.ndarray) -> str:
     return "(offset {1}, length {2}, allocated {3})".format(*entry[0].item())
 
 
-def _check_log(path: Path, meta: np.ndarray) -> Iterator[Finding]:
-    try:
-        log = OpsLog.read(path, int(meta["identity"][0]), 0, None, False)
-    except (BitdexError, OSError) as error:
-        yield _refused(path, error, "error", RESTORE)
-        return
-    content = filesystem.map_read(path)
+# -- logs ----------------------------------------------------------------------------------
+
+
+def _check_logs(files: SiloFiles, meta: np.ndarray, newest: np.ndarray) -> Iterator[Finding]:
+    identity, applied = int(meta["identity"][0]), int(meta["applied"][0])
+    logs = []
+    for path in files.logs:
+        try:
+            logs.append(OpsLog.read(path, identity, 0, None, False))
+        except FileNotFoundError:
+            what = "expected an ops log, found none; operations that were not compacted are lost"
+            yield Finding(str(path), 0, what, "error", RESTORE)
+        except (BitdexError, OSError) as error:
+            yield refused(error, "error", RESTORE, path)
+    for log in logs:
+        if log.generation > applied:
+            what = f"expected generation {applied} or below, found {log.generation}: the commit is older"
+            yield Finding(str(log.path), 24, what, "error", RESTORE)
+        yield from _check_log(log)
+    if int(newest["commit"][0]) == int(meta["commit"][0]) and len(logs) == len(files.logs):
+        yield from _check_floor(max(logs, key=lambda log: log.last_sequence), meta)
+
+
+def _check_floor(log: OpsLog, meta: np.ndarray) -> Iterator[Finding]:
+    """Check that the logs, of which this one goes further, reach as far as the commit says."""
+    applied, sequence, floor = (int(meta[name][0]) for name in ("applied", "sequence", "floor"))
+    reached = max(applied, log.last_sequence)
+    if max(reached, sequence) < floor:
+        what = f"expected batches up to sequence {floor}, which were acknowledged, found them up to {reached}"
+        yield Finding(str(log.path), log.end, what, "error", RESTORE)
+
+
+def _check_log(log: OpsLog) -> Iterator[Finding]:
+    path, content = str(log.path), filesystem.map_read(log.path)
+    frames = np.zeros(1, hash_index.ENTRY)
+    frames["offset"], frames["length"] = oplog.START, log.end - oplog.START
+    loose = survey.find_padding(content, frames)
+    if loose >= 0:
+        what = "expected zeros behind a frame, found other bytes there or behind later ones"
+        yield Finding(path, loose, what, "note", HARMLESS)
     if len(content) % PAGE and len(content) != oplog.START:
         what = f"expected whole pages of {PAGE} bytes, found {len(content)} bytes"
-        yield Finding(str(path), len(content), what, "note", "nothing: the space behind the end was cut")
+        yield Finding(path, len(content), what, "note", "nothing: the space behind the end was cut")
     tail = content[log.end :]
     if tail.any():
         what = f"expected the end of the log, found {len(tail)} bytes of a batch without its commit"
-        yield Finding(
-            str(path), log.end, what, "warning", "nothing acknowledged is lost; the next writer drops it"
-        )
+        remedy = "nothing acknowledged is lost; the next writer drops it"
+        yield Finding(path, log.end, what, "warning", remedy)
 
 
 def _check_memory(silo: "Silo") -> Iterator[Finding]:

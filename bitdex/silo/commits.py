@@ -63,7 +63,7 @@ class Commits:
         self.files = files
         self.mode = mode
         self._sync = sync
-        self._guard = Guard(files.directory, mode)
+        self._guard = Guard(files.directory, mode, "silo")
         self._lock = WriterLock(files.directory) if mode == "w" else None
         self._pool = ThreadPoolExecutor(THREADS, "bitdex")
         self._maintenance = threading.Lock()
@@ -237,7 +237,8 @@ class Commits:
         geometry = Geometry.of(self._base.meta)
         if headroom is not None:
             geometry = replace(geometry, headroom=per_mille_of(headroom))
-        new = write_folded(self.files, self._base, self._fold, geometry, generation, self._pool, report)
+        state = State(self._base, (), self._fold)
+        new = write_folded(self.files, state, geometry, generation, self._pool, report)
         self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0})
 
     def _begin(self, wanted: int | None) -> int:
@@ -254,9 +255,8 @@ class Commits:
         return sequence
 
     def _write_cold_nothing(self) -> NewData:
-        return write_folded(
-            self.files, self._base, self._fold, Geometry.of(self._base.meta), 1, self._pool, _nobody
-        )
+        state, geometry = State(self._base, (), self._fold), Geometry.of(self._base.meta)
+        return write_folded(self.files, state, geometry, 1, self._pool, _nobody)
 
     def _give_up(self, sequence: int) -> None:
         """List the sequence of a merge that was begun as aborted, unless it was committed."""

@@ -1,4 +1,4 @@
-"""Writing a new ``data.bin``: cold compaction of a log, and the rewrite of what is there.
+"""Writing a new ``data.bin``: cold compaction of a log, and a state written anew (rewrite, backup).
 
 Both write ``data.bin.new`` from front to back with plain writes, several chunks at a
 time, and leave the commit to the caller. Readers keep the files they have mapped.
@@ -17,17 +17,17 @@ from bitdex.errors import CorruptError, InvalidError
 from bitdex.formats import data, frame, hash_index
 from bitdex.kernels import gather, records
 from bitdex.kernels import hash_index as index_kernels
-from bitdex.silo.base import Base
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.operations import Operations
 from bitdex.silo.ordering import Part, order_operations
+from bitdex.silo.pending import Chains
 from bitdex.silo.read import read_frames
-from bitdex.silo.rules import Fold
 from bitdex.silo.scratch import scratch
+from bitdex.silo.state import State
 from bitdex.silo.threads import ahead, each
 
 CHUNK = 4 << 20
-RECORDS = 1 << 14  # records folded at a time by a rewrite
+RECORDS, BYTES = 1 << 14, 8 << 20  # folded at a time; one record may have more bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,30 +142,42 @@ def _regions(
 
 def write_folded(
     files: SiloFiles,
-    base: Base,
-    fold: Fold,
+    state: State,
     geometry: Geometry,
     generation: int,
     pool: ThreadPoolExecutor,
     report: Callable[[int], object],
 ) -> NewData:
-    """Write every record of `base` as one PUT frame into a new data file, in key order."""
-    entries = base.entries()
-    entries = entries[np.argsort(entries["key"], kind="stable")]
-    at = data.FIRST_REGION
+    """Write every record of `state` as one PUT frame into a new data file, in key order."""
+    base, at, count = state.base, data.FIRST_REGION, 0
+    maps = [base.data, *(log.mapped for log in state.waiting)]
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with _Writer(files, int(base.meta["identity"][0]), generation) as writer:
-        blocks = [
-            np.ascontiguousarray(entries["key"][i : i + RECORDS]) for i in range(0, len(entries), RECORDS)
-        ]
-        for keys, folded in zip(blocks, ahead(pool, partial(_fold_records, base, fold), blocks)):
+        blocks = _blocks(state)
+        for keys, folded in zip(blocks, ahead(pool, partial(_fold_records, state), blocks)):
             regions, extents = _write_block(writer, base.seed, keys, folded, at, geometry)
             parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
-            at = int(regions[-1])
+            at, count = int(regions[-1]), count + len(keys)
             report(len(keys))
             if len(parts) % 8 == 0:
-                filesystem.release(base.data)
-    return NewData(index_kernels.build_table(parts), len(entries), at)
+                for mapped in maps:
+                    filesystem.release(mapped)
+    return NewData(index_kernels.build_table(parts), count, at)
+
+
+def _blocks(state: State) -> list[np.ndarray]:
+    """Return the keys of a state, ascending, in blocks of at most RECORDS and about BYTES."""
+    keys, operations = state.keys(), state.operations
+    _, sizes = index_kernels.find_records(state.base.table, keys)
+    ends = np.cumsum(np.maximum(sizes, 0))
+    if len(operations):
+        more = np.zeros(len(keys) + 1, np.int64)  # those of deleted keys, counted too, do no harm
+        np.add.at(more, np.searchsorted(keys, operations.keys), operations.sizes)
+        ends += np.cumsum(more[:-1])
+    total = int(ends[-1]) if len(keys) else 0
+    cuts = np.searchsorted(ends, np.arange(BYTES, total, BYTES))
+    edges = np.unique(np.concatenate((np.arange(0, len(keys), RECORDS), cuts, [len(keys)])))
+    return [keys[lo:hi] for lo, hi in pairwise(edges.tolist())]
 
 
 def _write_block(
@@ -187,17 +199,31 @@ def _write_block(
     return regions, extents
 
 
-def _fold_records(base: Base, fold: Fold, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the folded values of keys and the order word of each: PUT, at the record's last sequence."""
-    payloads, payload_offsets, starts = read_frames(base, [], keys)
-    entries = index_kernels.lookup(base.table, keys)
-    words = np.empty(len(keys), np.uint64)
-    table = base.table.reshape(-1, 3)[entries]
-    gather.last_words(base.data, table[:, 1].copy(), table[:, 2].copy(), words)
-    if bool(((table[:, 2] >> np.uint64(32)) & np.uint64(hash_index.SINGLE)).all()):
+def _fold_records(state: State, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the folded values of keys, verified, and the order word of each: PUT, at its last sequence."""
+    chains = [log.find(keys) for log in state.waiting]
+    payloads, payload_offsets, starts = read_frames(state.base, chains, keys)
+    words, settled = _last_words(state, chains, keys)
+    if settled:
         return payloads, payload_offsets, words
-    values, offsets = fold(payloads, payload_offsets, starts)
+    values, offsets = state.fold(payloads, payload_offsets, starts)
     return values, offsets, words
+
+
+def _last_words(state: State, chains: list[Chains], keys: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return the order words of `keys`, and whether each is one PUT frame in ``data.bin`` already."""
+    base, words = state.base, np.empty(len(keys), np.uint64)
+    entries = index_kernels.lookup(base.table, keys)
+    found = base.table.reshape(-1, 3)[np.maximum(entries, 0)]
+    extents = np.where(entries < 0, np.uint64(0), found[:, 2])
+    gather.last_words(base.data, found[:, 1].copy(), extents, words)
+    settled = bool(((extents >> np.uint64(32)) & np.uint64(hash_index.SINGLE)).all())
+    for chain in chains:
+        rows = np.flatnonzero(chain.newest >= 0)
+        newest = chain.waiting.columns.words[chain.newest[rows]]
+        words[rows] = newest & ~np.uint64(0xFF) | np.uint64(frame.PUT)
+        settled = settled and not len(rows)
+    return words, settled
 
 
 def _chunks(regions: np.ndarray) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from bitdex.errors import ClosedError, LockedError, WriteFailedError
 
 
 class Guard:
-    """Open or closed, for reading or writing, in the process that opened it, and without a failed write.
+    """A silo or an index: open or closed, for reading or writing, in the process that opened it, and without a failed write.
 
     After a write or a sync that failed nobody knows what the device holds: trying again could
     succeed and still have lost something. So the store takes no more writes until it is opened
@@ -21,8 +21,8 @@ class Guard:
         The first one.
     """
 
-    def __init__(self, directory: Path, mode: str):
-        self.directory, self.mode = directory, mode
+    def __init__(self, directory: Path, mode: str, what: str):
+        self.directory, self.mode, self.what = directory, mode, what
         self.closed = False
         self.failure: WriteFailedError | None = None
         self._process = os.getpid()
@@ -30,7 +30,7 @@ class Guard:
     def check_open(self) -> None:
         """Raise `ClosedError` if the store was closed."""
         if self.closed:
-            raise ClosedError(f"{self.directory}: the store was closed")
+            raise ClosedError(f"{self.directory}: the {self.what} was closed")
 
     @property
     def here(self) -> bool:

@@ -22,12 +22,14 @@ from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
 from bitdex.formats import frame
 from bitdex.progress import counter
 from bitdex.silo import inspect
+from bitdex.silo.backup import write_backup
 from bitdex.silo.check import Finding, check
 from bitdex.silo.commits import Commits
 from bitdex.silo.creation import create
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.state import State
+from bitdex.silo.vacant import vacant
 from bitdex.silo.values import Values, as_keys, as_packed
 
 if TYPE_CHECKING:
@@ -183,6 +185,25 @@ class Silo(Commits):
 
     def __len__(self) -> int:
         return len(self._state)
+
+    def backup(self, path: str | Path, progress: bool = False) -> None:
+        """Write what is committed now into a new or empty directory, as a silo of its own (`silo.backup`).
+
+        Writes, compactions and merges go on meanwhile. `bitdex.restore` checks a backup and copies it back.
+
+        Raises
+        ------
+        InvalidError
+            If the directory is not empty, or lies inside a store.
+        CorruptError
+            If a record does not hold, with its file and key; no backup is left.
+        WriteFailedError
+            If the directory cannot be written to, as on a full disk; the silo itself goes on.
+        """
+        state = self.pin()
+        total = len(state) if progress else 0
+        with vacant(path) as directory, counter(progress, directory.name, total, "records") as report:
+            write_backup(state, directory, report)
 
     # -- looking into it -----------------------------------------------------------------
 

@@ -1,164 +1,427 @@
-"""A silo against a dict: any operations in any order, reopened, rebuilt, aborted and prepared."""
+"""A silo against a dict: any operations in any order, looked at, crashed or failing in the middle of any of them.
+
+A reader of its own follows when it is told to, and pins are taken at any time: what they show must never change.
+Crashes are copies of the directory, and the machine goes on in the copy: nothing acknowledged may be missing there.
+"""
 
 import shutil
-import tempfile
-from pathlib import Path
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from errno import EDQUOT, EIO, ENOSPC
+from functools import partial
 
 import numpy as np
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from bitdex.silo.silo import Silo
+from bitdex.errors import LockedError, WriteFailedError
+from bitdex.silo.silo import SYNC_MODES, Silo
+from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced
+from tests.scale import scale, seeds
+from tests.system import CHANGES, Faulty, install
 
 POOL = [0, 1, 2, 3, 5, 8, 300, 2**32, 2**63, 2**64 - 2, 2**64 - 1, 7 << 48 | 1, 7 << 48 | 2]
-keys = st.sampled_from(POOL)
-values = st.one_of(
-    st.binary(max_size=12),
-    st.builds(lambda size: bytes([size % 251]) * size, st.sampled_from([0, 40, 700, 9000])),
-)
-batch = st.lists(st.tuples(keys, values), max_size=10)
-calls = st.lists(st.tuples(st.sampled_from(["put", "merge", "delete"]), batch), max_size=4)
+POOL_ARRAY = np.array(POOL, np.uint64)
+PINS = 6
+RUNS, STEPS = scale((1, 150), (40, 250)), scale(50, 100)  # runs of so many machines for each rule
+
+operations = st.lists(st.tuples(st.sampled_from(POOL), st.sampled_from([0, 12, 12, 40, 700, 9000])), max_size=8)
+calls = st.tuples(st.sampled_from(["put", "merge", "delete"]), operations)
+few_calls = st.lists(calls, max_size=3)
+works = st.sampled_from(["write", "compact", "rewrite", "merge"])
+modes = st.sampled_from(SYNC_MODES)
+reclaims = st.sampled_from([0.0, 0.25, 1.0])
+numbers = st.integers(1, 3) | st.integers(1, 20)  # of a change of the files
 
 
 class GivenUp(Exception):
     """Raised in the middle of a merge."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """One call of a silo or a merge writer, which a dict understands too."""
+
+    kind: str
+    keys: list
+    values: list
+
+    def write(self, target):
+        """Do it."""
+        values = () if self.kind == "delete" else (self.values,)
+        getattr(target, f"{self.kind}_many")(np.array(self.keys, np.uint64), *values)
+
+    def apply(self, model, concatenates):
+        """Do it to a dict."""
+        for key, value in zip(self.keys, self.values):
+            if self.kind == "delete":
+                model.pop(key, None)
+            else:
+                old = model.get(key, b"") if self.kind == "merge" and concatenates else b""
+                model[key] = old + value
+
+
+def held(source):
+    """Return what a silo or a pinned state holds, asked for in every way."""
+    values = dict(zip(POOL, source.get_many(POOL_ARRAY)))
+    found = {key: value for key, value in values.items() if value is not None}
+    assert source.keys().tolist() == sorted(found) and len(source) == len(found)
+    one = POOL[sum(map(len, found.values())) % len(POOL)]
+    assert source.get(one) == values[one]
+    return found
+
+
 class SiloMachine(RuleBasedStateMachine):
-    """The model is a dict of what every key holds."""
+    """`model` is what the writer shows, `reader_model` what the reader does, `pins` are states and what they hold."""
+
+    totals = Counter()
+
+    def __init__(self, root, fold):
+        super().__init__()
+        self.root, self.fold = root, fold
+        self.patch, self.socket = pytest.MonkeyPatch(), Socket()
+        install(self.patch, self.socket, Unsynced())
+        self.silo = self.reader = None
+        self.model, self.reader_model, self.pins = {}, {}, []
+        self.written = 0
 
     @initialize(
-        name=st.sampled_from(["concatenate", "replace"]),
         headroom=st.sampled_from([1.0, 1.3, 5.0]),
         minimum=st.sampled_from([0, 100]),
         alignment=st.sampled_from([8, 32]),
+        sync=modes,
+        reclaim=reclaims,
     )
-    def make(self, name, headroom, minimum, alignment):
-        self.path = Path(tempfile.mkdtemp())
-        self.model = {}
-        self.silo = Silo.open(self.path, "w", name, headroom, minimum, alignment, sync="none")
+    def make(self, headroom, minimum, alignment, sync, reclaim):
+        self.path, self.sync, self.reclaim = self.directory(), sync, reclaim
+        geometry = (headroom, minimum, alignment)
+        self.silo = Silo.open(self.path, "w", self.fold, *geometry, sync=sync, reclaim=reclaim)
+        self.reader = Silo.open(self.path)
 
     def teardown(self):
-        if hasattr(self, "silo"):
-            findings = list(self.silo.check())
-            self.silo.close()
-            shutil.rmtree(self.path)
-            assert not findings, findings
+        try:
+            if self.silo is not None:
+                findings = list(self.silo.check())
+                self.leave()
+                self.pins_hold()
+                assert not findings, findings
+        finally:
+            self.patch.undo()
 
-    def reopen(self, mode="w", at=None):
+    # -- what rules are made of
+
+    def directory(self):
+        """Return a directory that was never there."""
+        self.totals["directories"] += 1
+        return self.root / f"{self.totals['directories']}"
+
+    def leave(self):
+        """Close what is open, and remove the directory: pins live without it."""
         self.silo.close()
-        self.silo = Silo.open(self.path, mode, sync="none", at=at)
+        self.reader.close()
+        shutil.rmtree(self.path)
 
-    def change(self, target, kind, operations):
-        """Apply one call to the silo or a merge writer, and to the model."""
-        wanted = np.array([key for key, _ in operations], np.uint64)
-        if kind == "delete":
-            target.delete_many(wanted)
+    def reopen(self, at=None):
+        self.silo.close()
+        self.silo = Silo.open(self.path, "w", sync=self.sync, at=at, reclaim=self.reclaim)
+
+    def move(self, path):
+        """Go on in a copy."""
+        self.leave()
+        self.path = path
+        self.silo = Silo.open(path, "w", sync=self.sync, reclaim=self.reclaim)
+        self.reader = Silo.open(path)
+        self.model = self.reader_model = held(self.silo)
+
+    def batches(self, wanted):
+        return [Batch(kind, [key for key, _ in pairs], [self.value(n) for _, n in pairs]) for kind, pairs in wanted]
+
+    def value(self, size):
+        """Return bytes that no other value has."""
+        self.written += 1
+        return (b"%d;" % self.written * size)[:size] + (b"%d." % self.written if size else b"")
+
+    def after(self, batches, model=None):
+        """Return what a model is with some batches."""
+        model = dict(self.model if model is None else model)
+        for batch in batches:
+            batch.apply(model, self.fold == "concatenate")
+        return model
+
+    def write_all(self, batches):
+        for batch in batches:
+            batch.write(self.silo)
+            self.model = self.after([batch])
+            assert held(self.silo) == self.model
+
+    @contextmanager
+    def beside_the_commit(self, batches):
+        """Write when a compaction or merge has done its work and is about to commit; count the operations."""
+        commit, counts = self.silo._commit, Counter()
+
+        def later(*arguments, **options):
+            del self.silo._commit
+            self.take_pin(self.silo)
+            self.write_all(batches)
+            counts["operations"] = sum(len(batch.keys) for batch in batches)
+            return commit(*arguments, **options)
+
+        self.silo._commit = later
+        try:
+            yield counts
+        finally:
+            vars(self.silo).pop("_commit", None)
+
+    def work(self, kind, batches):
+        if kind == "write":
+            for batch in batches[:1]:
+                batch.write(self.silo)
+        elif kind == "merge":
+            with self.silo.merge_writer() as writer:
+                for batch in batches:
+                    batch.write(writer)
         else:
-            getattr(target, f"{kind}_many")(wanted, [value for _, value in operations])
-        for key, value in operations:
-            if kind == "delete":
-                self.model.pop(key, None)
-            elif kind == "merge" and self.silo.rule == "concatenate":
-                self.model[key] = self.model.get(key, b"") + value
-            else:
-                self.model[key] = value
+            getattr(self.silo, kind)()
 
-    @rule(kind=st.sampled_from(["put", "merge", "delete"]), operations=batch)
-    def write(self, kind, operations):
-        self.change(self.silo, kind, operations)
+    def worked(self, kind, batches):
+        """Return what the model is after `work`."""
+        return self.after({"write": batches[:1], "merge": batches}.get(kind, []))
 
-    @rule()
-    def compact(self):
+    def take_pin(self, source):
+        self.pins.append((source.pin(), held(source)))
+        if len(self.pins) > PINS:
+            self.pins_hold(self.pins.pop(0))
+
+    def pins_hold(self, *some):
+        for state, expected in some or self.pins:
+            assert held(state) == expected
+
+    # -- writing
+
+    @rule(wanted=calls)
+    def write(self, wanted):
+        self.write_all(self.batches([wanted]))
+
+    @rule(beside=few_calls)
+    def compact(self, beside):
         pending = self.silo.pending
-        assert self.silo.compact() == pending
-        assert self.silo.pending == 0
+        with self.beside_the_commit(self.batches(beside)) as written:
+            assert self.silo.compact() == pending + written["operations"] - self.silo.pending
+        assert written["operations"] or not self.silo.pending
+        assert self.silo.dead_ratio <= self.reclaim
+        assert not self.silo.needs_compaction
 
-    @rule()
-    def rewrite(self):
-        self.silo.rewrite()
+    @rule(headroom=st.sampled_from([None, 1.0, 2.0]), beside=few_calls)
+    def rewrite(self, headroom, beside):
+        with self.beside_the_commit(self.batches(beside)):
+            self.silo.rewrite(headroom)
         assert self.silo.stats()["dead_bytes"] == 0
 
-    @rule(steps=calls)
-    def merge(self, steps):
-        with self.silo.merge_writer() as writer:
-            for kind, operations in steps:
-                self.change(writer, kind, operations)
-
-    @rule(steps=calls)
-    def give_up_a_merge(self, steps):
-        before = dict(self.model)
+    @rule(steps=few_calls, beside=few_calls, late=few_calls, give_up=st.booleans())
+    def merge(self, steps, beside, late, give_up):
+        before, merged = self.model, self.batches(steps)
+        beside, late = self.batches(beside), self.batches(late)
         try:
-            with self.silo.merge_writer() as writer:
-                for kind, operations in steps:
-                    self.change(writer, kind, operations)
-                raise GivenUp
+            with ExitStack() as later, self.silo.merge_writer() as writer:
+                for batch in merged:
+                    batch.write(writer)
+                self.write_all(beside)
+                if give_up:
+                    raise GivenUp
+                later.enter_context(self.beside_the_commit(late))
         except GivenUp:
-            self.model = before
+            return
+        self.model = self.after([*merged, *beside, *late], before)
 
-    @rule(steps=calls, keep=st.booleans())
-    def prepare_a_merge_and_open_at_either_sequence(self, steps, keep):
-        before, sequence = dict(self.model), self.silo.sequence
+    @rule(steps=few_calls, late=few_calls, end=st.sampled_from(["finish", "reopen", "forget", "crash"]))
+    def prepare_a_merge(self, steps, late, end):
+        before, sequence, merged = self.model, self.silo.sequence, self.batches(steps)
         with self.silo.merge_writer(commit=False) as writer:
-            for kind, operations in steps:
-                self.change(writer, kind, operations)
-        self.agrees()
-        if not keep:
-            self.model = before
-        self.reopen(at=None if keep else sequence)
+            for batch in merged:
+                batch.write(writer)
+        self.model = self.after(merged)
+        self.write_all(self.batches(late))
+        self.end_prepared(end, sequence, before)
 
-    @precondition(lambda self: self.silo.pending)
-    @rule(keep=st.booleans())
-    def prepare_a_compaction(self, keep):
-        sequence = self.silo.sequence
+    @rule(late=few_calls, end=st.sampled_from(["finish", "reopen", "forget", "crash"]))
+    def prepare_a_compaction(self, late, end):
+        before, sequence = self.model, self.silo.sequence
         self.silo.compact(commit=False)
-        if keep:
+        self.write_all(self.batches(late))
+        self.end_prepared(end, sequence, before)
+
+    def end_prepared(self, end, sequence, before):
+        """Make a prepared state final, or go back to what was before."""
+        if end == "finish":
             self.silo.finish()
+        elif end == "reopen":
+            self.reopen()
+        elif end == "forget":
+            self.reopen(sequence)
+            self.model = before
         else:
-            self.reopen(at=sequence)
+            self.crash()
+
+    # -- reading
 
     @rule()
-    def close_and_open(self):
+    def refresh(self):
+        changed = self.reader.refresh()
+        assert held(self.reader) == self.model
+        assert changed or self.reader_model == self.model
+        assert not self.reader.refresh()
+        self.reader_model = self.model
+
+    @rule()
+    def open_another_reader(self):
+        self.reader.close()
+        self.reader = Silo.open(self.path)
+        self.reader_model = self.model
+
+    @rule(which=st.sampled_from(["silo", "reader"]))
+    def pin(self, which):
+        self.take_pin(getattr(self, which))
+
+    @rule(kind=works, wanted=few_calls, number=numbers)
+    def look_within(self, kind, wanted, number):
+        """Everybody sees the state before or the one after, whatever the moment."""
+        batches = self.batches(wanted)
+        either = (self.model, self.worked(kind, batches))
+
+        def look():
+            seen = [held(self.silo), held(self.reader)]
+            self.reader.refresh()
+            seen.append(held(self.reader))
+            with Silo.open(self.path) as fresh:
+                return [*seen, held(fresh)]
+
+        with self.socket.holding(Moment(number, look)) as moment:
+            self.work(kind, batches)
+            shown, kept, refreshed, fresh = moment.seen()
+        self.totals["looks"] += 1
+        assert kept == self.reader_model
+        assert shown in either and refreshed in either and fresh in either
+        assert shown == either[0] or refreshed == fresh == either[1], "older than what the writer shows"
+        self.model, self.reader_model = either[1], refreshed
+
+    # -- trouble
+
+    @rule(sync=modes, reclaim=reclaims)
+    def close_and_open(self, sync, reclaim):
+        self.sync, self.reclaim = sync, reclaim
         self.reopen()
 
     @rule()
-    def read_with_another_silo(self):
-        with Silo.open(self.path) as reader:
-            assert list(reader.get_many(POOL_ARRAY)) == [self.model.get(key) for key in POOL]
+    def crash(self):
+        target, expected = self.directory(), self.model
+        self.totals["crashes"] += 1
+        shutil.copytree(self.path, target)
+        self.move(target)
+        assert self.model == expected
 
+    @rule(kind=works, wanted=few_calls, number=numbers)
+    def crash_within(self, kind, wanted, number):
+        batches, target = self.batches(wanted), self.directory()
+        either = (self.model, self.worked(kind, batches))
+        with self.socket.holding(Moment(number, partial(shutil.copytree, self.path, target))) as moment:
+            self.work(kind, batches)
+            came = moment.come
+            moment.seen()
+        self.totals["crashes"] += 1
+        self.model = either[1]
+        self.agrees()
+        self.move(target)
+        assert self.model in either and (came or self.model == either[1])
+
+    @rule(
+        kind=works,
+        wanted=few_calls,
+        number=numbers,
+        errno=st.sampled_from([EIO, ENOSPC, EDQUOT]),
+        short=st.booleans(),
+        among=st.sampled_from([CHANGES, SYNCS, ("pwrite", "mmap", "posix_fallocate"), ("replace", "unlink")]),
+    )
+    def fail(self, kind, wanted, number, errno, short, among):
+        """A change fails: if it was a write, nothing is written any more, and what is shown stays."""
+        batches = self.batches(wanted)
+        before, after = self.model, self.worked(kind, batches)
+        error = None
+        with self.socket.holding(Faulty(number, errno, short, among)) as faulty:
+            try:
+                self.work(kind, batches)
+            except OSError as caught:
+                error = caught
+        assert (error is None) == (faulty.failed is None), f"{faulty.failed} gave {error!r}"
+        self.model = held(self.silo)
+        assert self.model in ((before, after) if error and kind != "write" else (before if error else after,))
+        if isinstance(error, WriteFailedError):
+            self.totals["failures"] += 1
+            self.refuses_to_write(error)
+            self.reopen()
+            shown, self.model = self.model, held(self.silo)
+            assert self.model in (shown, after)
+
+    def refuses_to_write(self, error):
+        assert self.silo.failure is not None
+        for kind in ("write", "compact", "rewrite", "merge"):
+            with pytest.raises(LockedError, match=f"errno {error.errno}"):
+                self.work(kind, [Batch("put", [1], [b"refused"])])
+        self.agrees()
+
+    @precondition(lambda self: (self.path / "index.bin").exists())
     @rule(damage=st.sampled_from(["missing", "empty", "garbage", "flipped"]))
     def lose_the_index(self, damage):
         self.silo.close()
         index = self.path / "index.bin"
-        if index.exists():
-            content = bytearray(index.read_bytes())
-            index.unlink()
-            content[len(content) // 2] ^= 8
-            if damage != "missing":
-                index.write_bytes(
-                    {"empty": b"", "garbage": b"garbage" * 99, "flipped": bytes(content)}[damage]
-                )
+        content = bytearray(index.read_bytes())
+        index.unlink()
+        content[len(content) // 2] ^= 8
+        if damage != "missing":
+            index.write_bytes({"empty": b"", "garbage": b"garbage" * 99, "flipped": bytes(content)}[damage])
         with Silo.open(self.path) as reader:
-            assert list(reader.get_many(POOL_ARRAY)) == [self.model.get(key) for key in POOL]
-        self.silo = Silo.open(self.path, "w", sync="none")
+            assert held(reader) == self.model
+        self.reopen()
         self.agrees()
         with self.silo.merge_writer():  # a commit writes the index anew
             pass
 
     @invariant()
     def agrees(self):
-        if hasattr(self, "silo"):
-            found = self.silo.get_many(POOL_ARRAY)
-            assert list(found) == [self.model.get(key) for key in POOL]
-            assert self.silo.keys().tolist() == sorted(self.model)
-            assert len(self.silo) == len(self.model)
-            counted = self.silo.get(POOL[len(self.model) % len(POOL)])
-            assert counted == self.model.get(POOL[len(self.model) % len(POOL)])
+        if self.silo is not None:
+            self.totals["steps"] += 1
+            assert held(self.silo) == self.model
+            assert held(self.reader) == self.reader_model
+            if self.pins:
+                self.pins_hold(self.pins[self.totals["steps"] % len(self.pins)])
 
 
-POOL_ARRAY = np.array(POOL, np.uint64)
-SiloMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, derandomize=True, deadline=None
-)
-TestSilo = SiloMachine.TestCase
+@pytest.mark.timeout(scale(300, 0))
+@pytest.mark.parametrize("fold", ["concatenate", "replace"])
+def test_silo(tmp_path, fold):
+    SiloMachine.totals.clear()
+    runs, machines = RUNS
+    options = settings(
+        max_examples=machines,
+        stateful_step_count=STEPS,
+        database=None,
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    for number in seeds(runs):
+        try:
+            run_state_machine_as_test(seed(number)(partial(SiloMachine, tmp_path, fold)), settings=options)
+        except BaseException as error:
+            error.add_note(f"seed {number}, rule {fold!r}")
+            raise
+    print(f"\ntorture: silo model, {fold}: {runs * machines:,} machines, {dict(SiloMachine.totals)}")

@@ -93,7 +93,7 @@ def test_a_closed_silo_says_so(silo):
     silo.close()
     silo.close()
     for call in (lambda: silo.get(1), silo.keys, lambda: silo.put(1, b""), silo.compact):
-        with pytest.raises(ClosedError, match="the store was closed"):
+        with pytest.raises(ClosedError, match="the silo was closed"):
             call()
 
 

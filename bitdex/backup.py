@@ -1,0 +1,114 @@
+"""Backup and restore: one commit of an index, written into a directory of its own.
+
+::
+
+    documents/  bitmaps/                        two silos, as `silo.backup` writes them
+    schema.json  fields.bin  dictionaries.bin   copied, verified
+    dumps.json                                  the phases up to the commit
+    commit.bin                                  last: now there is an index
+
+Everything shows the same commit of the source. Names and labels are copied from its files as they are at that
+moment, which may be later: they only grow, so a later file is right as well. A backup is an
+index like any other; restoring it checks all of it and then does the same with the backup as the source.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bitdex import filesystem
+from bitdex.errors import CorruptError, NotFoundError
+from bitdex.formats import dictionary, registry, sealed
+from bitdex.formats import meta as meta_format
+from bitdex.phase_log import PhaseLog
+from bitdex.progress import counter
+from bitdex.silo import backup as silos
+from bitdex.silo.check import Finding, check_files
+from bitdex.silo.files import SiloFiles
+from bitdex.silo.silo import Silo
+from bitdex.silo.state import State
+from bitdex.silo.vacant import check_vacant, vacant
+from bitdex.store import Store
+
+SHOWN = 5  # findings in a message
+
+
+def write_backup(store: Store, path: str | Path, progress: bool = False) -> None:
+    """Write what a store has committed into a new or empty directory."""
+    committed = store.committed
+    states = {"documents": committed.documents.source, "bitmaps": committed.bitmaps.source}
+    with vacant(path, *states) as directory:
+        for name, state in states.items():
+            assert isinstance(state, State)
+            with counter(progress, name, len(state) if progress else 0, "records") as report:
+                silos.write_backup(state, directory / name, report)
+        commit = store.directory / "commit.bin"
+        record = meta_format.decode(filesystem.read(commit), None, str(commit))
+        _copy_names(store.directory, directory, int(record["identity"][0]))
+        log = PhaseLog(directory / "dumps.json", committed.sequence)
+        for run in committed.phases:
+            log.record(run)
+        record["sequence"] = committed.sequence
+        silos.write_record(directory / "commit.bin", record)
+
+
+def _copy_names(source: Path, target: Path, identity: int) -> None:
+    """Copy the definition, the names and the labels; each file is verified."""
+    content, name = _content(source / "schema.json")
+    sealed.decode(content, name)
+    filesystem.write_whole(target / "schema.json", content)
+    for file, format_ in (("fields.bin", registry), ("dictionaries.bin", dictionary)):
+        if filesystem.exists(source / file):  # else there are none yet
+            content, name = _content(source / file)
+            format_.decode(content, identity, name)
+            filesystem.write_whole(target / file, content)
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    return filesystem.read(path), str(path)
+
+
+def restore(backup: str | Path, path: str | Path, progress: bool = False) -> None:
+    """Check a backup of an index or a silo completely, then write it into a new or empty directory.
+
+    Parameters
+    ----------
+    backup : directory
+        As `Index.backup` or `Silo.backup` has written it; it is only read.
+    path : directory
+        Where the index is to be; `bitdex.open` opens it afterwards.
+    progress : bool
+        Show bars.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no backup.
+    CorruptError
+        If it is damaged: with the findings of `bitdex.check`. Nothing is written then.
+    InvalidError
+        If the directory is not empty, or lies inside a store.
+    """
+    source = Path(backup)
+    check_vacant(path)
+    if filesystem.exists(source / "commit.bin"):
+        from bitdex.check import check_index
+
+        _refuse_damage(source, check_index(source))
+        store = Store(source, "r", "batch")
+        try:
+            write_backup(store, path, progress)
+        finally:
+            store.close()
+    elif filesystem.exists(source / "meta.bin"):
+        _refuse_damage(source, check_files(SiloFiles(source)))
+        with Silo.open(source) as silo:
+            silo.backup(path, progress)
+    else:
+        raise NotFoundError(f"{backup}: there is no backup here (neither commit.bin nor meta.bin)")
+
+
+def _refuse_damage(source: Path, findings: Iterable[Finding]) -> None:
+    errors = [f"{one.file}: offset {one.offset}: {one.what}" for one in findings if one.severity == "error"]
+    if errors:
+        more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        raise CorruptError(f"{source}: the backup is damaged: {'; '.join(errors[:SHOWN])}{more}")

@@ -1,0 +1,151 @@
+"""Forks: a child of a process that has a store open reads it, whatever the threads it lacks were doing."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bitdex
+from bitdex.errors import LockedError
+from bitdex.silo.silo import Silo
+from tests.scale import scale
+
+ROOT = Path(__file__).parents[2]
+KEYS = 20_000
+FEW, MANY = 10, 10_000  # keys read; of many, several threads read a part each
+PENDING = 6_000  # of the keys wait in a log
+PATIENCE = 30
+FORKS = scale(10, 300)
+PARENTS = ["idle", "reading", "writing"]
+
+
+def value(key):
+    return b"%d" % key * (key % 5)
+
+
+def read(source, count):
+    """Read keys and see that they are right."""
+    found = source.get_many(np.arange(count, dtype=np.uint64) * (KEYS // count))
+    assert list(found) == [value(key * (KEYS // count)) for key in range(count)]
+
+
+def in_fork(*functions):
+    """Call functions in a fork each; complain about one that fails, is killed, or hangs."""
+    for number, function in enumerate(functions):
+        process = os.fork()
+        if not process:
+            _be_child(function)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        assert code == 0, f"fork {number} ended with {code}"
+
+
+def _be_child(function):
+    code = 1
+    try:
+        signal.alarm(PATIENCE)  # ends it, and whatever it waits for
+        function()
+        code = 0
+    except BaseException as error:
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(code)
+
+
+@contextmanager
+def busy(*functions):
+    """Let threads repeat what they do while the block runs."""
+    stop, errors = threading.Event(), []
+
+    def repeat(function):
+        try:
+            while not stop.is_set():
+                function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=repeat, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not errors, errors
+
+
+def refused(silo):
+    with pytest.raises(LockedError):
+        silo.put(1, b"from a fork")
+
+
+def fork_a_silo(path, parent):
+    """Read in forks of a process that does nothing else, or whose threads read, or write."""
+    keys = np.arange(KEYS, dtype=np.uint64)
+    with Silo.open(path, "w", sync="none") as silo:
+        silo.put_many(keys, [value(key) for key in range(KEYS)])
+        silo.compact()
+        read(silo, MANY)  # by several threads
+        silo.put_many(keys[:PENDING], [value(key) for key in range(PENDING)])
+        reads = [lambda: read(silo, FEW), lambda: read(silo, MANY), lambda: silo.get(3)]
+        writes = [lambda: silo.put(KEYS, b""), silo.compact]
+        with busy(*{"idle": [], "reading": reads, "writing": writes}[parent]):
+            for _ in range(FORKS if parent != "idle" else 1):
+                in_fork(*reads, lambda: refused(silo))
+        pinned = silo.pin()
+        in_fork(
+            lambda: read(pinned, MANY),
+            lambda: in_fork(lambda: read(silo, MANY)),  # a fork of a fork
+            lambda: read_anew(path),
+        )
+        read(silo, MANY)
+        silo.put(1, value(1))
+    in_fork(lambda: read(pinned, MANY))
+
+
+def read_anew(path):
+    with Silo.open(path) as silo:
+        read(silo, MANY)
+
+
+def fork_an_index(path):
+    """Query in forks of a process that has loaded and queried."""
+    from tests.concurrency.runs import ROWS, make
+
+    def look():
+        page = index.query("k == 1", sort="-n", limit=ROWS)
+        assert page.ids.tolist() == list(range(ROWS))[::-1]
+        assert page.to_pandas()["k"].tolist() == [1] * ROWS and index.get(5)["tags"] == [1, 0]
+
+    with make(path) as index:
+        in_fork(look)
+        look()
+        in_fork(look)
+    with bitdex.open(path, "r") as index:
+        in_fork(look)
+
+
+def in_a_process(function, *arguments):
+    """Call a function of this module in a process of its own: who tests has threads of his own."""
+    code = f"from tests.concurrency.test_fork import {function}; {function}{arguments!r}"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.timeout(scale(300, 3600))
+@pytest.mark.parametrize("parent", PARENTS)
+def test_a_fork_reads_a_silo(tmp_path, parent):
+    in_a_process("fork_a_silo", str(tmp_path / "silo"), parent)
+
+
+def test_a_fork_queries_an_index(tmp_path):
+    in_a_process("fork_an_index", str(tmp_path / "index"))

@@ -1,0 +1,221 @@
+"""Any file call may fail: the caller is told, nothing acknowledged is lost, and nothing is tried again.
+
+Each course is done again and again, and each time another call of the system fails (`tests.crash.failing`).
+Whichever it is:
+
+- A change that fails raises `WriteFailedError` with the error and the file; a look at one raises `OSError`.
+- After a change that failed the writer refuses to write, naming the failure, and goes on reading what was
+  acknowledged. It asks for no more syncs, and no file gets another name.
+- After a look that failed the writer goes on as if nothing had been.
+- Closing leaves nothing open, and no lock.
+- Opened again, the store is as after some prefix of the steps, which has all that was acknowledged; `check`
+  finds no error; and the rest of the steps can be done.
+"""
+
+import errno
+import gc
+import shutil
+from collections import Counter
+from itertools import count
+
+import pytest
+
+from bitdex.errors import CorruptError, LockedError, WriteFailedError
+from tests.conftest import open_files, silo_threads
+from tests.crash.cutting import SwallowedSyncs
+from tests.crash.failing import Failing, Fault
+from tests.crash.failing_work import IndexCourse, SiloCourse
+from tests.scale import FIRST_SEED, scale
+from tests.system import install
+
+REFUSED = ("fsync", "fdatasync", "replace")  # once a change has failed
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EINTR, errno.EDQUOT)
+LONG = pytest.mark.timeout(scale(300, 4 * 3600))
+
+COURSES = {
+    "a new silo": (SiloCourse, [], ["put", "compact", "merge"]),
+    "a silo's logs": (
+        SiloCourse,
+        ["put", "compact", "merge"],
+        ["delete", "compact", "refresh", "merge", "reopen"],
+    ),
+    "a silo's data": (SiloCourse, ["put", "phase", "merge"], ["phase", "rewrite", "backup"]),
+    "a new index": (IndexCourse, [], ["rows", "tags", "backup"]),
+    "an index": (IndexCourse, ["rows", "tags"], ["rows", "compact", "refresh", "reopen"]),
+}
+
+
+class Trial:
+    """A course during which calls fail; `done` steps were acknowledged."""
+
+    def __init__(self, course, fault):
+        self.course, self.done = course, 0
+        self.plug = Failing(fault)
+
+    def run(self):
+        """Do it; return the name of the call that failed."""
+        try:
+            self._do()
+            assert not silo_threads(), f"left running: {silo_threads()}"
+            assert not self._left_open(), f"left open: {self._left_open()}"
+            self._open_again()
+        except Exception as error:
+            raise AssertionError(self._story()) from error
+        return self.plug.failed and self.plug.failed.name
+
+    def _story(self):
+        steps = [str(step) for step in self.course.steps]
+        trace = "\n".join(self.plug.trace[-60:])
+        return f"BITDEX_SEED={FIRST_SEED}, {self.plug.fault}; {self.done} of {steps} are done:\n{trace}"
+
+    def _do(self):
+        with pytest.MonkeyPatch.context() as patched:
+            install(patched, self.plug, SwallowedSyncs())
+            try:
+                self._open()
+                while self.course.writer and self.done < len(self.course.steps) and self._step():
+                    pass
+            finally:
+                self._close()
+
+    def _open(self):
+        try:
+            self.course.open()
+        except OSError as error:
+            self._judge(error)
+            self.course.close()
+
+    def _step(self):
+        """Do the next step; return whether it makes sense to go on."""
+        step = self.course.steps[self.done]
+        try:
+            self.course.do(step)
+        except OSError as error:
+            self._judge(error)
+            return self.course.writer is not None and self._after_failure(step, error)
+        self.done += 1
+        return True
+
+    def _judge(self, error):
+        """See that an error says what has happened."""
+        failed = self.plug.failed
+        assert error.errno == self.plug.error, repr(error)
+        assert not isinstance(error, CorruptError), f"a {failed.name} failed, no file is damaged: {error!r}"
+        if failed.changes:
+            assert isinstance(error, WriteFailedError), f"a {failed.name} failed: {error!r}"
+            named = {
+                str(failed.path),
+                *(str(one) for one in failed.arguments[:2] if failed.name == "replace"),
+            }
+            assert error.filename in named, f"expected one of {named}, found {error.filename}"
+
+    def _after_failure(self, step, error):
+        course, changed = self.course, self.plug.failed.changes and step != "backup"
+        assert (course.failure() is not None) == changed, f"{self.plug.failed.name}: {course.failure()!r}"
+        shown = course.prefixes(course.writer)
+        assert {self.done, self.done + 1} & set(shown), f"shows {shown}"
+        if getattr(step, "kind", "") in ("put", "merge", "delete"):
+            assert self.done in shown, "shows a batch that was not acknowledged"
+        assert course.prefixes(course.reader), "the reader shows something else"
+        if changed:
+            assert course.failure() is error
+            self._see_refusals(str(error))
+        elif self.done not in shown:
+            self.done += 1
+        return not changed and not self.plug.fault.lasting
+
+    def _see_refusals(self, failure):
+        for write in self.course.ways_to_write():
+            with pytest.raises(LockedError) as caught:
+                write()
+            assert failure in str(caught.value)
+        again = [f"{call.name} {call.path.name}" for call in self.plug.changes if call.name in REFUSED]
+        assert not again, f"went on after the failure: {again}"
+
+    def _close(self):
+        poisoned = self.course.writer is not None and self.course.failure() is not None
+        try:
+            self.course.close()
+        except OSError as error:
+            assert not poisoned or self.plug.failed.name == "close", f"cannot be closed: {error!r}"
+            self._judge(error)
+
+    def _left_open(self):
+        """Return the files of the store that are open; maps close with the last array that looks at them."""
+        for _ in range(2):
+            left = [path for path in open_files().values() if path.startswith(str(self.course.path))]
+            if left:
+                gc.collect()
+        return left
+
+    def _open_again(self):
+        course = self.course
+        with pytest.MonkeyPatch.context() as patched:
+            install(patched, SwallowedSyncs())
+            course.open()
+            try:
+                assert not course.errors(course.writer)
+                found = course.prefixes(course.writer)
+                assert {self.done, self.done + 1} & set(found), f"is as after {found} steps when opened again"
+                assert set(course.prefixes(course.reader)) == set(found)
+                for step in course.steps[self.done + (self.done not in found) :]:
+                    course.do(step)
+                assert len(course.steps) in course.prefixes(course.writer)
+            finally:
+                course.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections():
+    """Move what is there out of the collector's way: trials that leave maps in cycles collect."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+class Campaign:
+    """Trials of one course: a call after the other fails, until there are no more."""
+
+    def __init__(self, root, kind, before, steps, seed):
+        self.root, self.kind = root, kind
+        (root / "template").mkdir()
+        kind.make(root / "template" / "store")
+        first = kind(root / "template" / "store", kind.draw(before, seed), self._nothing)
+        first.open()
+        for step in first.steps:
+            first.do(step)
+        first.close()
+        self.model, self.steps = first.models[-1], kind.draw(steps, seed, len(before))
+        self.trials = Counter()
+
+    _nothing = {}  # noqa: RUF012
+
+    def fail_every_call(self, lasting):
+        """Let every call fail, and every so many times all that follow it, too."""
+        for n in count(1):
+            error = ERRORS[n % len(ERRORS)]
+            failed = self.fail(Fault(n, error))
+            if failed is None:
+                return
+            if failed == "pwrite":
+                self.fail(Fault(n, errno.ENOSPC, short=True))
+            if n % lasting == 0:
+                self.fail(Fault(n, error, lasting=True))
+
+    def fail(self, fault):
+        """Do the course on a copy of the template; return the name of the call that failed."""
+        shutil.copytree(self.root / "template", self.root / "trial")
+        course = self.kind(self.root / "trial" / "store", self.steps, self.model)
+        failed = Trial(course, fault).run()
+        shutil.rmtree(self.root / "trial")
+        self.trials[failed] += 1
+        return failed
+
+
+@LONG
+@pytest.mark.parametrize("name", COURSES)
+def test_every_call_fails(tmp_path, name):
+    campaign = Campaign(tmp_path, *COURSES[name], FIRST_SEED)
+    campaign.fail_every_call(scale(7, 1))
+    print(f"\ntorture: failing calls, {name}: {campaign.trials.total():,} trials of {dict(campaign.trials)}")

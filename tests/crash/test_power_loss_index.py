@@ -1,0 +1,118 @@
+"""An index whose power is cut while phases are loaded: each phase is there as a whole or not at all."""
+
+from functools import partial
+from random import Random
+
+import pytest
+
+import bitdex
+from bitdex.errors import NotFoundError
+from tests import power
+from tests.crash.cutting import Openings, Run, hold, recorded
+from tests.index.test_rerun import FILES, LATER, LIKES, NOON, ROWS, SCHEMA, TAGS
+from tests.scale import FIRST_SEED, scale
+
+QUERIES = (
+    "n == 30",
+    "kind == 'a'",
+    "kind == 'c'",
+    "flag",
+    "tags has 5",
+    "tags has 8",
+    "tags is null",
+    "at > 150",
+)
+
+
+class IndexKind:
+    """How an index is looked at."""
+
+    def __init__(self, likes):
+        self._likes = likes
+
+    def open(self, path, mode):
+        return bitdex.open(path, mode)
+
+    def content(self, index):
+        return {
+            "documents": index.to_pandas().to_json(orient="split"),
+            "counts": [index.count(query) for query in QUERIES],
+            "newest": index.query(sort="-at").ids.tolist(),
+            "liked": index.query("likes > 0", sort="-likes").ids.tolist(),
+            "phases": sorted((run.name, run.sequence, run.rows, run.applied) for run in index.phases),
+        }
+
+    def errors(self, index):
+        found = index.check()
+        return found[found.severity == "error"].to_dict("records")
+
+    def write(self, index, content):
+        index.dump(LIKES, source=self._likes, now=NOON)
+        return self.content(index)
+
+
+class Worker:
+    """Loads phases; what the index holds after each is what it has to hold after a cut."""
+
+    def __init__(self, path, kind, files):
+        self._kind, self._files = kind, files
+        self._index = bitdex.open(path, "w")
+
+    @property
+    def model(self):
+        return self._kind.content(self._index)
+
+    def rows(self, random):
+        self._index.dump(ROWS, source=self._files["first"], now=NOON)
+
+    def tags(self, random):
+        self._index.dump(TAGS, source=self._files["first"], now=NOON)
+
+    def rows_again(self, random):
+        self._index.dump(ROWS, source=self._files["later"], now=NOON)
+
+    def close(self):
+        self._index.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Return the directories of the tables, by name."""
+    found = {}
+    for name, tables in (("first", FILES), ("later", LATER)):
+        found[name] = tmp_path_factory.mktemp(name)
+        for table, text in tables.items():
+            (found[name] / table).write_text(text)
+    return found
+
+
+@pytest.fixture
+def openings(tmp_path_factory, files, request):
+    opener = Openings(tmp_path_factory.mktemp("cuts"), IndexKind(files["first"]))
+    yield opener
+    print(f"\ntorture: power loss, {request.node.name}: {opener.states} directories opened")
+
+
+@pytest.mark.timeout(scale(300, 14_400))
+def test_two_phases_and_one_of_them_again(tmp_path, files, openings):
+    bitdex.create(tmp_path / "store", SCHEMA, sync="none").close()
+    worker = partial(Worker, kind=IndexKind(files["first"]), files=files)
+    run = Run(tmp_path, worker, ("rows", "tags", "rows_again"))
+    hold(run, openings, scale(1 / 30, 1), Random(FIRST_SEED))
+
+
+def test_while_an_index_is_made(tmp_path, openings):
+    """Once `bitdex.create` has returned the index is there; before, an empty one or none."""
+    with recorded(tmp_path) as tracer:
+        disk = power.Disk(tracer)
+        with bitdex.create(tmp_path / "store", SCHEMA) as index:
+            empty = openings.kind.content(index)
+        tracer.acknowledge()
+    made = []
+    for state in power.cuts(disk, tracer.end(), Random(FIRST_SEED)):
+        try:
+            assert openings.content(state, 1, Random(FIRST_SEED)) == empty, state
+            made.append(state)
+        except NotFoundError:
+            assert not state.acknowledged, state
+    assert made
