@@ -2,9 +2,9 @@
 
 ::
 
-    documents/  bitmaps/                        two silos, as `silo.backup` writes them
     schema.json  fields.bin  dictionaries.bin   copied, verified
     dumps.json                                  the phases up to the commit
+    documents/  bitmaps/                        two silos, as `silo.backup` writes them
     commit.bin                                  last: now there is an index
 
 Everything shows the same commit of the source. Names and labels are copied from its files as they are at that
@@ -12,21 +12,19 @@ moment, which may be later: they only grow, so a later file is right as well. A 
 index like any other; restoring it checks all of it and then does the same with the backup as the source.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from bitdex import filesystem
 from bitdex.errors import CorruptError, NotFoundError
+from bitdex.findings import findings_in
 from bitdex.formats import dictionary, registry, sealed
 from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog
 from bitdex.progress import counter
 from bitdex.silo import backup as silos
-from bitdex.silo.check import Finding, check_files
-from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
 from bitdex.silo.state import State
-from bitdex.silo.vacant import check_vacant, vacant
+from bitdex.silo.vacant import COMMITS, check_vacant, vacant
 from bitdex.store import Store
 
 SHOWN = 5  # findings in a message
@@ -37,18 +35,18 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
     committed = store.committed
     states = {"documents": committed.documents.source, "bitmaps": committed.bitmaps.source}
     with vacant(path, *states) as directory:
+        content, name = _content(store.directory / "commit.bin")
+        record = meta_format.decode(content, None, name)
+        _copy_names(store.directory, directory, int(record["identity"][0]))
+        log = PhaseLog(directory / "dumps.json", 0)
+        for run in committed.phases:
+            log.record(run)
         for name, state in states.items():
             assert isinstance(state, State)
             with counter(progress, name, len(state) if progress else 0, "records") as report:
                 silos.write_backup(state, directory / name, report)
-        commit = store.directory / "commit.bin"
-        record = meta_format.decode(filesystem.read(commit), None, str(commit))
-        _copy_names(store.directory, directory, int(record["identity"][0]))
-        log = PhaseLog(directory / "dumps.json", committed.sequence)
-        for run in committed.phases:
-            log.record(run)
         record["sequence"] = committed.sequence
-        silos.write_record(directory / "commit.bin", record)
+        filesystem.write_whole(directory / "commit.bin", meta_format.whole(record))
 
 
 def _copy_names(source: Path, target: Path, identity: int) -> None:
@@ -90,25 +88,23 @@ def restore(backup: str | Path, path: str | Path, progress: bool = False) -> Non
     """
     source = Path(backup)
     check_vacant(path)
-    if filesystem.exists(source / "commit.bin"):
-        from bitdex.check import check_index
-
-        _refuse_damage(source, check_index(source))
-        store = Store(source, "r", "batch")
-        try:
-            write_backup(store, path, progress)
-        finally:
-            store.close()
-    elif filesystem.exists(source / "meta.bin"):
-        _refuse_damage(source, check_files(SiloFiles(source)))
+    if not any(filesystem.exists(source / name) for name in COMMITS):
+        raise NotFoundError(f"{backup}: there is no backup here (neither commit.bin nor meta.bin)")
+    _refuse_damage(source)
+    if filesystem.exists(source / "meta.bin"):
         with Silo.open(source) as silo:
             silo.backup(path, progress)
-    else:
-        raise NotFoundError(f"{backup}: there is no backup here (neither commit.bin nor meta.bin)")
+        return
+    store = Store(source, "r", "batch")
+    try:
+        write_backup(store, path, progress)
+    finally:
+        store.close()
 
 
-def _refuse_damage(source: Path, findings: Iterable[Finding]) -> None:
-    errors = [f"{one.file}: offset {one.offset}: {one.what}" for one in findings if one.severity == "error"]
+def _refuse_damage(source: Path) -> None:
+    found = [one for one in findings_in(source) if one.severity == "error"]
+    errors = [f"{one.file}: offset {one.offset}: {one.what}" for one in found]
     if errors:
         more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
         raise CorruptError(f"{source}: the backup is damaged: {'; '.join(errors[:SHOWN])}{more}")

@@ -163,8 +163,9 @@ def stats(directory: Directory, as_json: AsJson = False) -> None:
 def check(directory: Directory) -> None:
     """Read every byte of every file; exit with 1 if one is damaged."""
     import bitdex
+    from bitdex import findings
 
-    found = bitdex.check(directory)
+    found = findings.check(directory)
     output.print_findings(found)
     if (found["severity"] != "note").any():
         print(f"bitdex repair {directory} shows what can be done", file=sys.stderr)

@@ -1,17 +1,20 @@
-"""``dumps.json``: which phases an index has loaded, with counts, times and rejects.
+"""``dumps.json``: which phases an index has loaded, with counts, times and rejects (`formats.sealed`).
 
 An entry carries the sequence of the commit it belongs to. The file is written before
 that commit; entries above the committed sequence belong to a phase that was given up,
 and are not taken.
 """
 
-import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bitdex import filesystem
-from bitdex.errors import CorruptError
+from bitdex.errors import CorruptError, VersionError
+from bitdex.formats import sealed
+
+FORMAT = 2  # 1 had no seal
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,10 @@ class PhaseLog:
     def __init__(self, path: Path, committed: int):
         self._path = path
         self._runs: dict[str, PhaseResult] = {}
-        if filesystem.exists(path):
-            self._runs = {r.name: r for r in _read(path) if r.sequence <= committed}
+        if committed or filesystem.exists(path):
+            self._runs = {r.name: r for r in read(path) if r.sequence <= committed}
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[PhaseResult]:
         return iter(self._runs.values())
 
     def get(self, name: str) -> PhaseResult | None:
@@ -73,13 +76,21 @@ class PhaseLog:
         older = self._runs.get(result.name)
         if older is not None:
             runs.append(asdict(older))  # the run that counts if this one is not committed
-        content = {"format": 1, "phases": [*runs, asdict(result)]}
-        filesystem.write_whole(self._path, (json.dumps(content, indent=1) + "\n").encode())
+        content = {"format": FORMAT, "phases": [*runs, asdict(result)]}
+        filesystem.write_whole(self._path, sealed.encode(content))
         self._runs[result.name] = result
 
 
-def _read(path: Path) -> list[PhaseResult]:
+def read(path: Path) -> list[PhaseResult]:
+    """Return all runs in a file, those above the committed sequence too, or refuse it."""
+    if not filesystem.exists(path):
+        raise CorruptError(f"{path}: offset 0: expected the record of loaded phases, found no file")
+    content = sealed.decode(filesystem.read(path), str(path))
+    if content.get("format") != FORMAT:
+        raise VersionError(f"{path}: format version {content.get('format')}; this package reads {FORMAT}")
     try:
-        return [PhaseResult(**entry) for entry in json.loads(filesystem.read(path))["phases"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{path}: expected the record of loaded phases, found {error!r}") from None
+        return [PhaseResult(**entry) for entry in content["phases"]]
+    except (KeyError, TypeError) as error:
+        raise CorruptError(
+            f"{path}: offset 0: expected the record of loaded phases, found {error!r}"
+        ) from None

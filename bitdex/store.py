@@ -39,6 +39,8 @@ from bitdex.silo.threads import whole
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
 ATTEMPTS = 100  # at opening while a writer commits
 PAUSE = 0.002  # seconds between them
+FIRST_FILES = {"schema.json", "documents", "bitmaps", "writer.lock"}  # those that come before commit.bin
+UNNAMED = (".schema.json.", ".commit.bin.")  # what they are called until they are whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,7 @@ class Store:
     @classmethod
     def create(cls, directory: Path, schema: Schema) -> None:
         """Make an empty store in a new or empty directory."""
-        if filesystem.exists(directory) and filesystem.list_directory(directory):
-            raise InvalidError(
-                f"{directory}: the directory is not empty; open the index in it, or choose another"
-            )
+        _check_vacant(directory)
         filesystem.make_directory(directory)
         filesystem.write_whole(directory / "schema.json", sealed.encode(schema.to_mapping()))
         record = meta_format.blank(secrets.randbits(63) + 1, "index", 0, 0, 8)
@@ -208,6 +207,15 @@ class Store:
     def _release(self) -> None:
         if self._lock is not None:
             self._lock.release()
+
+
+def _check_vacant(directory: Path) -> None:
+    """Refuse a directory in which there is something else than what a creation that died has left."""
+    names = filesystem.list_directory(directory) if filesystem.exists(directory) else []
+    if not FIRST_FILES.issuperset(name for name in names if not name.startswith(UNNAMED)):
+        raise InvalidError(
+            f"{directory}: the directory is not empty; open the index in it, or choose another"
+        )
 
 
 def read_schema(directory: Path) -> Schema:

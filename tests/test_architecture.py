@@ -23,8 +23,8 @@ LAYERS = [
     ["kernels", "formats", "filesystem", "progress"],
     ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache"],
-    ["store"],
-    ["dump", "query", "frames", "page", "backup"],
+    ["store", "check"],
+    ["dump", "query", "frames", "page", "findings", "backup"],
     ["index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]

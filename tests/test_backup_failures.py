@@ -17,6 +17,7 @@ from bitdex.errors import (
     NotFoundError,
     WriteFailedError,
 )
+from bitdex.formats import meta
 from bitdex.silo.silo import Silo
 from bitdex.silo.vacant import vacant
 from tests import power, system
@@ -239,7 +240,7 @@ def test_a_damaged_value_is_named_and_not_copied(tmp_path):
 @pytest.mark.parametrize("name", ["schema.json", "fields.bin", "dictionaries.bin", "commit.bin"])
 def test_damaged_names_are_not_copied(name, tmp_path):
     with KINDS["index"].make(tmp_path / "store") as index:
-        offsets = [8, 4096 + 8] if name == "commit.bin" else [20]
+        offsets = [offset for offset, _ in meta.copies(bytes(8192))] if name == "commit.bin" else [20]
         for offset in offsets:
             damage(tmp_path / "store" / name, offset)
         with pytest.raises(CorruptError, match=name):

@@ -48,7 +48,7 @@ def write_backup(state: State, directory: Path, report: Callable[[int], object])
         filesystem.replace(files.unfinished(path), path)
     for path in files.logs:
         OpsLog.create(path, identity, sequence).close()
-    write_record(files.meta, record)
+    filesystem.write_whole(files.meta, meta_format.whole(record))
 
 
 def _record(state: State, new: NewData) -> np.ndarray:
@@ -61,11 +61,3 @@ def _record(state: State, new: NewData) -> np.ndarray:
     record["data_end"] = new.end
     record["sequence"] = record["applied"] = record["floor"] = state.sequence
     return record
-
-
-def write_record(path: Path, record: np.ndarray) -> None:
-    """Write a new file of commit records that holds this one."""
-    content, encoded = bytearray(meta_format.FILE_SIZE), meta_format.encode(record)
-    place = meta_format.place_of(record)
-    content[place : place + len(encoded)] = encoded
-    filesystem.write_whole(path, bytes(content))

@@ -2,7 +2,7 @@
 
 ::
 
-    meta.bin      the records hold, and what is between them is zero
+    meta.bin      every copy of its records holds, and what is between them is zero
     data.bin      every region header and every committed frame holds; a record's frames carry
                   its key; live, headroom and dead bytes add up to the file; what no record
                   uses is zero, or frames that hold (`silo.survey`)
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from bitdex.silo.silo import Silo
 
 LISTED = 100  # differences of the index that are told one by one
-HALF = meta_format.FILE_SIZE // 2  # bytes for one place of a commit record
 RESTORE = "restore a backup, or load the data again; bitdex.repair keeps what is whole"
 RENEWED = "nothing is lost; bitdex.repair or the next commit writes it anew"
 HARMLESS = "nothing: no commit accounts for it, and nothing is lost; a rewrite of the silo leaves it out"
@@ -91,7 +90,8 @@ def check_files(files: SiloFiles, meta: np.ndarray | None = None) -> Iterator[Fi
         yield refused(error, "error", RESTORE, files.meta)
         return
     meta = newest if meta is None else meta
-    yield from check_records(files.meta, content)
+    for fault in meta_format.faults(content):
+        yield Finding(str(files.meta), *fault)
     yield from _check_names(files, meta, newest)
     if int(meta["data_generation"][0]):
         yield from _check_data(files, meta)
@@ -106,36 +106,6 @@ def refused(error: Exception, severity: str, remedy: str, *paths: Path) -> Findi
     return Finding(
         str(named[0] if named else paths[0]), int(offset[1]) if offset else 0, text, severity, remedy
     )
-
-
-def check_records(path: Path, content: bytes) -> Iterator[Finding]:
-    """Check both places of commit records; one that was never written is zero, like what follows a record."""
-    if len(content) != meta_format.FILE_SIZE:
-        what = f"expected {meta_format.FILE_SIZE} bytes, found {len(content)}"
-        yield Finding(str(path), len(content), what, "warning", RENEWED)
-    for place in meta_format.PLACES:
-        half = content[place : place + HALF].ljust(HALF, b"\0")
-        if not any(half):
-            continue
-        try:
-            alone = (bytes(place) + half).ljust(meta_format.FILE_SIZE, b"\0")
-            record = meta_format.encode(meta_format.decode(alone, None, str(path)))
-        except BitdexError:
-            what = f"expected a commit record with a right checksum, found {half[:8]!r} and damaged bytes"
-            yield Finding(str(path), place, what, "warning", "the other record is used; " + RENEWED)
-            continue
-        differing = np.frombuffer(half, np.uint8) != np.frombuffer(record.ljust(HALF, b"\0"), np.uint8)
-        yield from _check_copies(path, place, np.flatnonzero(differing), len(record))
-
-
-def _check_copies(path: Path, place: int, differing: np.ndarray, end: int) -> Iterator[Finding]:
-    if len(differing) and differing[0] < end:
-        what = f"expected the commit record twice, found {np.count_nonzero(differing < end)} damaged bytes"
-        yield Finding(str(path), place + int(differing[0]), what, "warning", RENEWED)
-    behind = differing[differing >= end]
-    if len(behind):
-        what = f"expected zeros behind the commit record, found {len(behind)} other bytes"
-        yield Finding(str(path), place + int(behind[0]), what, "note", RENEWED)
 
 
 # -- files ---------------------------------------------------------------------------------

@@ -34,9 +34,7 @@ class Refused(Exception):
 
 def refusal(finding: Finding) -> Refused:
     """Return the refusal to repair anything because of a finding."""
-    return Refused(
-        Repair(finding.file, finding.offset, finding.what, "error", BACKUP, UNTOUCHED)
-    )
+    return Refused(Repair(finding.file, finding.offset, finding.what, "error", BACKUP, UNTOUCHED))
 
 
 def of_finding(finding: Finding, action: str, remedy: str = NOTHING_LOST) -> Repair:

@@ -68,5 +68,5 @@ def _extents(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
     """Cut records of these sizes into ranges of about BLOCK bytes."""
     ends = np.cumsum(sizes + data.REGION_SIZE)
-    cuts = np.searchsorted(ends, np.arange(BLOCK, ends[-1], BLOCK)) if len(ends) else []
-    return pairwise(np.unique(np.concatenate(([0], cuts, [len(sizes)])).astype(np.int64)).tolist())
+    cuts = np.searchsorted(ends, np.arange(BLOCK, int(ends.max(initial=0)), BLOCK))
+    return pairwise(np.unique(np.concatenate(([0], cuts, [len(sizes)]))).tolist())

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 KEYS = 20_000
 FEW, MANY = 10, 10_000  # keys read; of many, several threads read a part each
 PENDING = 6_000  # of the keys wait in a log
-PATIENCE = 30
+PATIENCE = 20
 FORKS = scale(10, 300)
 PARENTS = ["idle", "reading", "writing"]
 
@@ -41,14 +42,26 @@ def in_fork(*functions):
         process = os.fork()
         if not process:
             _be_child(function)
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        assert code == 0, f"fork {number} ended with {code}"
+        code = _wait_for(process)
+        assert code == 0, f"fork {number}: {code}"
+
+
+def _wait_for(process):
+    """Return the exit code of a process, or end one that hangs, which then says what it waits for."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.001)
+    os.kill(process, signal.SIGABRT)
+    os.waitpid(process, 0)
+    return f"no end after {PATIENCE} seconds"
 
 
 def _be_child(function):
     code = 1
     try:
-        signal.alarm(PATIENCE)  # ends it, and whatever it waits for
         function()
         code = 0
     except BaseException as error:
@@ -134,9 +147,9 @@ def fork_an_index(path):
 
 def in_a_process(function, *arguments):
     """Call a function of this module in a process of its own: who tests has threads of his own."""
-    code = f"from tests.concurrency.test_fork import {function}; {function}{arguments!r}"
+    code = f"import faulthandler; faulthandler.enable(); from tests.concurrency.test_fork import {function}"
     ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", f"{code}; {function}{arguments!r}"], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert ended.returncode == 0, ended.stderr
 

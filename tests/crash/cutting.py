@@ -102,6 +102,11 @@ class Openings:
         self._found, self._contents, self._left_out = {}, {}, set()
         self.states = 0
 
+    @property
+    def path(self):
+        """The directory of the store that was opened last."""
+        return self._root / "cut" / "store"
+
     def content(self, state, share, random):
         """Return what a state opens to; None where it was left out of the sample."""
         if state.key not in self._found:
@@ -115,7 +120,7 @@ class Openings:
     def _open(self, state):
         self.states += 1
         state.save(self._root / "cut")
-        return opened(self.kind, self._root / "cut" / "store")
+        return opened(self.kind, self.path)
 
 
 def opened(kind, path):

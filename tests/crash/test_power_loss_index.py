@@ -102,7 +102,7 @@ def test_two_phases_and_one_of_them_again(tmp_path, files, openings):
 
 
 def test_while_an_index_is_made(tmp_path, openings):
-    """Once `bitdex.create` has returned the index is there; before, an empty one or none."""
+    """Once `bitdex.create` has returned the index is there; before, an empty one, or none and it can be made."""
     with recorded(tmp_path) as tracer:
         disk = power.Disk(tracer)
         with bitdex.create(tmp_path / "store", SCHEMA) as index:
@@ -115,4 +115,6 @@ def test_while_an_index_is_made(tmp_path, openings):
             made.append(state)
         except NotFoundError:
             assert not state.acknowledged, state
+            with bitdex.create(openings.path, SCHEMA) as again:
+                assert openings.kind.content(again) == empty, state
     assert made

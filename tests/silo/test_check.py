@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from bitdex.errors import BitdexError
+from bitdex.formats import hash_index
+from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.check import check_files
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
+from tests.scale import scale
 from tests.silo.ops_logs import log_end
 from tests.silo.store import copy_of
 
@@ -81,34 +84,6 @@ def test_every_flipped_byte_of_the_data_is_found(files):
     assert findings(files) == []
 
 
-def test_every_flipped_byte_of_the_index_is_found(files):
-    size = files.index.stat().st_size
-    for at in (*range(64), *range(64, size, 41), size - 1):
-        flip(files.index, at)
-        found = findings(files)
-        assert [one.severity for one in found] == ["warning"] and found[0].file == str(files.index), at
-        flip(files.index, at)
-
-
-def test_every_flipped_byte_of_the_commit_records_is_found(files):
-    for at in (*range(0, 512, 7), *range(4096, 4608, 7)):
-        flip(files.meta, at)
-        assert any(
-            one.file == str(files.meta) and one.offset == at // 4096 * 4096 for one in findings(files)
-        ), at
-        flip(files.meta, at)
-
-
-def test_every_flipped_byte_of_the_logs_is_found(files):
-    log = max(files.logs, key=lambda path: path.stat().st_size)
-    padding = {*range(64 + 28, 64 + 32), *range(96 + 27, 96 + 32), *range(128 + 25, 128 + 32)}
-    for at in range(log.stat().st_size):
-        if at not in padding:
-            flip(log, at)
-            assert any(one.file == str(log) for one in findings(files)), at
-            flip(log, at)
-
-
 @pytest.mark.parametrize("name", ["data.bin", "index.bin", "meta.bin", "ops_a.log", "ops_b.log"])
 def test_files_cut_missing_empty_or_garbage_are_found(files, name):
     path = files.directory / name
@@ -151,8 +126,6 @@ def test_an_index_that_disagrees_with_the_data_is_found(silos):
     silo.compact()
     table = silo.pin().base.table.copy()
     table.reshape(-1, 3)[np.flatnonzero(table[::3] == 2)[-1], 2] += np.uint64(1)
-    from bitdex.formats import hash_index
-
     pieces = hash_index.encode(table, 2, silo.identity, int(silo.pin().base.meta["index_generation"][0]))
     silo.files.index.write_bytes(b"".join(map(bytes, pieces)))
     found = findings(silo.files)
@@ -192,3 +165,187 @@ def test_wrongly_counted_dead_bytes_are_found(silos):
     silo.files.write_meta(record)
     (found,) = findings(silo.files)
     assert "expected 0 dead bytes" in found.what and found.severity == "warning"
+
+
+# -- every byte ----------------------------------------------------------------------------
+
+
+def file_names(files):
+    """Return the files whose every byte is checked; what ``writer.lock`` says is for people."""
+    return sorted({path.name for path in files.directory.iterdir()} - {"writer.lock"})
+
+
+def test_every_flipped_bit_and_every_length_is_found(files):
+    """Of a log's or the data file's allocated space behind the end, what is cut off is not missed."""
+    counts = {"flips": 0, "lengths": 0}
+    with Silo.open(files.directory) as silo:
+        data_end = len(silo.data)
+    for name in file_names(files):
+        path = files.directory / name
+        whole = path.read_bytes()
+        for bit in range(0, 8 * len(whole), scale(67, 1)):  # 67: every position in a byte, sooner or later
+            flip(path, bit // 8, bit % 8)
+            found = findings(files)
+            assert any(one.file == str(path) for one in found), f"{name}: bit {bit % 8} of byte {bit // 8}"
+            flip(path, bit // 8, bit % 8)
+            counts["flips"] += 1
+        for length in range(0, data_end if name == "data.bin" else len(whole), scale(67, 1)):
+            path.write_bytes(whole[:length])
+            assert findings(files), f"{name}: {length} of {len(whole)} bytes"
+            counts["lengths"] += 1
+        path.write_bytes(whole)
+    assert findings(files) == []
+    print(f"torture: check found {counts['flips']} flipped bits and {counts['lengths']} cut files of a silo")
+
+
+def only(files):
+    """Return the one finding there is, its file by name."""
+    (one,) = findings(files)
+    return one.file.removeprefix(f"{files.directory}/"), one.offset, one.severity
+
+
+def patch(path, at, content):
+    data = bytearray(path.read_bytes())
+    data[at : at + len(content)] = content
+    path.write_bytes(data)
+
+
+def test_bytes_in_headroom_behind_the_end_and_in_dead_regions_are_noted(silos):
+    silos.damaged = True
+    silo = silos(headroom=4.0)
+    silo.put_many(range(1, 9), [b"x" * 40] * 8)
+    silo.compact()
+    dead = int(silo.find_many([4])[0][0])
+    silo.delete(4)
+    silo.merge(5, b"relocated" * 50)
+    silo.compact()
+    roomy, end = int(silo.find_many([8])[0][0]), len(silo.data)
+    silo.close()
+    path = silo.files.data
+    assert path.stat().st_size > end + 8
+    for place in (roomy + 100, dead + 150, end, path.stat().st_size - 1):
+        assert path.read_bytes()[place] == 0
+        patch(path, place, b"\x80")
+        name, at, severity = only(silo.files)
+        assert (name, severity) == ("data.bin", "note") and place - 7 <= at <= place
+        patch(path, place, b"\0")
+    assert findings(silo.files) == []
+
+
+def test_what_a_merge_that_was_given_up_has_left_is_nothing_to_be_told(silos):
+    """Frames that hold, in headroom and behind the end; the rest of an overwritten one is a note."""
+    silo = silos(headroom=4.0)
+    silo.put_many(range(9), [b"x" * 40] * 9)
+    silo.compact()
+    with pytest.raises(ZeroDivisionError), silo.merge_writer() as writer:
+        writer.merge_many(range(12), [b"y" * 40] * 12)
+        writer.merge_many(range(3), [b"z" * 999] * 3)
+        raise ZeroDivisionError
+    assert list(silo.check()) == []
+    with silo.merge_writer() as writer:
+        writer.merge_many([4], [b"short"])
+    place = int(silo.find_many([4])[0][0])
+    (one,) = silo.check()
+    assert one.severity == "note" and place + 64 + 24 < one.offset < place + 64 + 72
+    assert silo.get(4) == b"x" * 40 + b"short"
+    silo.rewrite()
+
+
+def test_padding_that_is_not_zero_is_noted(files):
+    with Silo.open(files.directory) as silo:
+        rows = silo.records_frame()
+    padded = rows[rows["length"] % 8 != 0]
+    for name, part in padded.groupby("file"):
+        row = part.iloc[0]
+        place = int(row["offset"] + 24 + row["length"])
+        whole = (files.directory / name).read_bytes()
+        patch(files.directory / name, place, b"\x01")
+        assert only(files) == (name, place, "note")
+        (files.directory / name).write_bytes(whole)
+    assert set(padded["file"]) == {"data.bin", "ops_b.log"}
+
+
+def test_bytes_beside_the_commit_records_are_noted(files):
+    for place in (2048, 4095, 6000, 8191):
+        whole = files.meta.read_bytes()
+        patch(files.meta, place, b"\x01")
+        assert only(files) == ("meta.bin", place, "note")
+        files.meta.write_bytes(whole)
+
+
+def test_a_place_of_the_commit_records_that_was_zeroed_is_found(files):
+    whole = files.meta.read_bytes()
+    for place in (0, 4096):
+        patch(files.meta, place, bytes(4096))
+        assert any(one.file == str(files.meta) and one.offset == place for one in findings(files))
+        files.meta.write_bytes(whole)
+
+
+def test_findings_about_the_index_name_the_right_file(files):
+    assert files.delta.exists()
+    for path in (files.index, files.delta):
+        flip(path, 70)
+        assert [one.file for one in findings(files)] == [str(path)]
+        flip(path, 70)
+    patch(files.delta, files.delta.stat().st_size, b"a block that was torn")
+    assert only(files) == ("index.delta", len(files.delta.read_bytes()) - 21, "note")
+
+
+def test_an_old_index_delta_is_looked_at_as_well(files):
+    with Silo.open(files.directory, "w", sync="none") as silo:
+        silo.rewrite()
+    assert findings(files) == []
+    flip(files.delta, 100)
+    assert only(files) == ("index.delta", 64, "note")
+
+
+def test_leftovers_and_files_of_others_are_noted(files):
+    for name in ("data.bin.new", "index.delta.new", ".ops_a.log.0123456789ab", "notes.txt"):
+        (files.directory / name).write_bytes(b"x")
+        assert only(files) == (name, 0, "note")
+        (files.directory / name).unlink()
+    (files.directory / "quarantine").mkdir()
+    assert findings(files) == []
+
+
+def test_a_prepared_commit_is_no_finding(silos):
+    silo = silos()
+    silo.put(1, b"one")
+    silo.compact(commit=False)
+    assert list(silo.check()) == [] and (silo.files.directory / "data.bin.new").exists()
+
+
+def test_logs_that_end_before_the_commit_says_are_an_error(files):
+    log = max(files.logs, key=lambda path: path.stat().st_size)
+    with Silo.open(files.directory) as silo:
+        rows = silo.ops_frame()
+    last = int(rows["offset"].max())
+    patch(log, last, bytes(64))
+    assert [(one.offset, one.severity) for one in findings(files)] == [(last, "error")]
+    with pytest.raises(BitdexError, match="acknowledged"):
+        Silo.open(files.directory)
+
+
+def test_a_log_that_a_later_commit_has_emptied_is_an_error(silos):
+    silos.damaged = True
+    silo = silos()
+    silo.put(1, b"one")
+    older = silo.files.meta.read_bytes()
+    silo.compact()
+    silo.close()
+    silo.files.meta.write_bytes(older)
+    assert ("ops_a.log", 24, "error") in [
+        (one.file.rpartition("/")[2], one.offset, one.severity) for one in findings(silo.files)
+    ]
+
+
+def test_many_differences_of_the_index_are_told_in_short(silos):
+    silos.damaged = True
+    silo = silos()
+    silo.put_many(range(500), [b"x"] * 500)
+    silo.compact()
+    pieces = hash_index.encode(index_kernels.new_table(500), 0, silo.identity, 1)
+    silo.files.index.write_bytes(b"".join(map(bytes, pieces)))
+    found = findings(silo.files)
+    told = [one for one in found if one.file == str(silo.files.index)]
+    assert len(told) == 101 and "400 more keys" in told[-1].what

@@ -1,0 +1,216 @@
+"""Checking an index: every file in its directory is read, and what is not as written is a finding.
+
+::
+
+    commit.bin           every copy of its records holds (`formats.meta.faults`)
+    fields.bin           hold their checksums, and belong to this index
+    dictionaries.bin
+    dumps.json           holds its seal
+    schema.json          holds its seal, and a schema
+    documents/ bitmaps/  what `silo.check` reads, at the sequence that commit.bin names
+    other names          are left-overs
+    together             the silos open at that sequence; fields and labels that bitmaps use are
+                         known; each phase in dumps.json has as many documents as its bitmap
+"""
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from bitdex import filesystem, phase_log
+from bitdex.bitmaps import WIDE
+from bitdex.errors import BitdexError, NotFoundError
+from bitdex.formats import bitmap, dictionary, meta, registry, sealed
+from bitdex.phase_log import PhaseResult
+from bitdex.schema import Schema
+from bitdex.silo.check import RESTORE, Finding, check_files, refused
+from bitdex.silo.files import SiloFiles
+from bitdex.silo.silo import Silo
+
+FILES = {"schema.json", "commit.bin", "fields.bin", "dictionaries.bin", "dumps.json"}
+SILOS = {"documents": "documents", "bitmaps": "bitmap"}  # directory -> merge rule
+BESIDE = {"writer.lock", "quarantine", "temporary"}
+HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{12}")  # by `filesystem.write_whole`
+ATTEMPTS = 8  # at reading one state while a writer commits
+
+Content = TypeVar("Content")
+Step = Generator[Finding, None, Content]  # yields what is wrong, returns what it read
+
+
+class IndexFiles(NamedTuple):
+    """What the files beside the silos hold; None where one could not be read."""
+
+    schema: Schema | None
+    commit: np.ndarray | None
+    fields: list[registry.Entry] | None
+    labels: list[dictionary.Label] | None
+    runs: list[PhaseResult] | None
+
+    @property
+    def sequence(self) -> int | None:
+        """The committed sequence, where it is known."""
+        return None if self.commit is None else int(self.commit["sequence"][0])
+
+
+def check_index(directory: str | Path) -> Iterator[Finding]:
+    """Read every file of an index; yield what is wrong, never raise for damage.
+
+    It works where opening would refuse, and changes nothing. A state that a writer replaces
+    meanwhile is read anew; notes may tell of what it has begun to write.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such directory, or no file of an index in it.
+    """
+    directory = Path(directory)
+    if not filesystem.is_directory(directory) or not FILES & {*filesystem.list_directory(directory)}:
+        raise NotFoundError(f"{directory}: there is no index here")
+    told: set[Finding] = set()
+    for _ in range(ATTEMPTS):
+        state = _commits(directory)
+        for finding in _check_state(directory):
+            if _commits(directory) != state:
+                break
+            if finding not in told:
+                told.add(finding)
+                yield finding
+        else:
+            return
+    what = f"expected one state from beginning to end, found that a writer replaced {ATTEMPTS} of them"
+    yield Finding(str(directory), 0, what, "warning", "check again when less is written, or check a backup")
+
+
+def _commits(directory: Path) -> list[bytes | None]:
+    """Return the commit records, which say what state the files are in."""
+    paths = [directory / "commit.bin", *(directory / name / "meta.bin" for name in SILOS)]
+    return [filesystem.read(path) if filesystem.exists(path) else None for path in paths]
+
+
+def _check_state(directory: Path) -> Iterator[Finding]:
+    files = yield from _check_files(directory)
+    yield from _check_names(directory)
+    for name, rule in SILOS.items():
+        silo = yield from _check_silo(directory / name, rule, files.sequence)
+        if silo is not None:
+            with silo:
+                if name == "bitmaps" and files.commit is not None:
+                    yield from _check_agreement(directory, files, silo)
+
+
+def _read(path: Path, read: Callable[[Path], Content]) -> Step[Content | None]:
+    """Return what a file holds, or yield why it cannot be read."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        yield Finding(str(path), 0, "expected a file, found none", "error", RESTORE)
+    except (BitdexError, OSError) as error:
+        yield refused(error, "error", RESTORE, path)
+    return None
+
+
+# -- files -------------------------------------------------------------------------------
+
+
+def _check_files(directory: Path) -> Step[IndexFiles]:
+    commit = yield from _check_commit(directory / "commit.bin")
+    identity = None if commit is None else int(commit["identity"][0])
+    fields = yield from _check_entries(directory / "fields.bin", registry.decode, identity)
+    labels = yield from _check_entries(directory / "dictionaries.bin", dictionary.decode, identity)
+    runs: list[PhaseResult] | None = []
+    if filesystem.exists(directory / "dumps.json") or (commit is not None and commit["sequence"][0]):
+        runs = yield from _read(directory / "dumps.json", phase_log.read)
+    schema = yield from _read(directory / "schema.json", _read_schema)
+    return IndexFiles(schema, commit, fields, labels, runs)
+
+
+def _read_schema(path: Path) -> Schema:
+    return Schema.load(sealed.decode(filesystem.read(path), str(path)))
+
+
+def _check_commit(path: Path) -> Step[np.ndarray | None]:
+    content = yield from _read(path, filesystem.read)
+    if content is None:
+        return None
+    record = yield from _read(path, lambda _: meta.decode(content, None, str(path)))
+    if record is not None:
+        for fault in meta.faults(content):
+            yield Finding(str(path), *fault)
+    return record
+
+
+def _check_entries(path: Path, decode: Callable[..., list], identity: int | None) -> Step[list | None]:
+    if not filesystem.exists(path):
+        return []  # nothing was named yet, or else bitmaps use what is not known
+    return (yield from _read(path, lambda _: decode(filesystem.read(path), identity, str(path))))
+
+
+def _check_names(directory: Path) -> Iterator[Finding]:
+    for name in filesystem.list_directory(directory):
+        if HALF_WRITTEN.fullmatch(name):
+            what = "expected no half-written file, found one that a writer has left, or is writing"
+            yield Finding(str(directory / name), 0, what, "note", "nothing; remove it when nobody writes")
+        elif name not in {*FILES, *SILOS, *BESIDE}:
+            what = "expected files of an index only, found one of another name"
+            yield Finding(str(directory / name), 0, what, "note", "nothing; an index does not touch it")
+
+
+def _check_silo(directory: Path, rule: str, at: int | None) -> Step[Silo | None]:
+    """Check a silo's files at the sequence that counts; return it, opened there, unless it is damaged."""
+    files, sound = SiloFiles(directory), True
+    record = yield from _read(files.meta, lambda _: files.read_meta(at))
+    if record is None:
+        return None
+    for finding in check_files(files, record):
+        sound = sound and finding.severity != "error"
+        yield finding
+    return (yield from _read(directory, lambda path: Silo.open(path, "r", rule, at=at))) if sound else None
+
+
+# -- what one file says of another -------------------------------------------------------
+
+
+def _check_agreement(directory: Path, files: IndexFiles, bitmaps: Silo) -> Iterator[Finding]:
+    keys = bitmaps.keys()
+    filters = keys[(keys >= 1 << 48) & (keys < bitmap.LAYERS)]
+    if files.fields is not None:
+        yield from _check_fields(directory / "fields.bin", files.fields, keys, filters)
+    if files.fields is not None and files.labels is not None and files.schema is not None:
+        for entry in files.fields:
+            field = files.schema.fields.get(entry.name)
+            known = [label.label for label in files.labels if label.field == entry.field]
+            used = filters[filters >> np.uint64(48) == entry.field] & np.uint64(bitmap.VALUE_MAX)
+            if field is None or not field.is_labelled:
+                used = used[used >= WIDE] - np.uint64(WIDE)
+            for number in np.setdiff1d(used, known).tolist():
+                yield _unknown(directory / "dictionaries.bin", f"label {number} of field {entry.name!r}")
+    for run in {run.name: run for run in files.runs or () if run.sequence <= (files.sequence or 0)}.values():
+        yield from _check_phase(directory / "dumps.json", run, bitmaps)
+
+
+def _check_fields(
+    path: Path, known: list[registry.Entry], keys: np.ndarray, filters: np.ndarray
+) -> Iterator[Finding]:
+    layers = keys[(keys >= bitmap.LAYERS) & (keys < bitmap.PHASES)]
+    of_layers = layers >> np.uint64(32) & np.uint64(bitmap.FIELD_MAX)
+    used = np.union1d(filters >> np.uint64(48), of_layers)
+    for number in np.setdiff1d(used, [entry.field for entry in known]).tolist():
+        yield _unknown(path, f"field number {number}")
+
+
+def _unknown(path: Path, what: str) -> Finding:
+    return Finding(str(path), 0, f"expected {what}, which bitmaps use, found none", "error", RESTORE)
+
+
+def _check_phase(path: Path, run: PhaseResult, bitmaps: Silo) -> Iterator[Finding]:
+    def documents(_: Path) -> int:
+        held = bitmaps.get(bitmap.phase_key(run.number))
+        return 0 if held is None else len(bitmap.decode(held))
+
+    counted = yield from _read(bitmaps.files.data, documents)
+    if counted is not None and counted != run.documents:
+        what = f"phase {run.name!r}: expected {counted} documents as its bitmap has, found {run.documents}"
+        yield Finding(str(path), 0, what, "error", RESTORE)
