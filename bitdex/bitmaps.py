@@ -55,7 +55,8 @@ class BitmapSilo:
         cls, path: Any, mode: str, at: int | None, sync: str, dictionaries: Dictionaries
     ) -> "BitmapSilo":
         """Open the silo of bitmaps, making it when `mode` is "w"."""
-        return cls(Silo.open(path, mode, at=at, sync=sync, **_SETTINGS), dictionaries)
+        identity = dictionaries.identity + 1  # so that blocks of the two silos are told apart
+        return cls(Silo.open(path, mode, at=at, sync=sync, identity=identity, **_SETTINGS), dictionaries)
 
     def get(self, key: int) -> BitMap:
         """Return the bitmap of a key; empty where nothing is stored."""

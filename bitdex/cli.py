@@ -162,7 +162,6 @@ def stats(directory: Directory, as_json: AsJson = False) -> None:
 @app.command()
 def check(directory: Directory) -> None:
     """Read every byte of every file; exit with 1 if one is damaged."""
-    import bitdex
     from bitdex import findings
 
     found = findings.check(directory)
@@ -170,8 +169,7 @@ def check(directory: Directory) -> None:
     if (found["severity"] != "note").any():
         print(f"bitdex repair {directory} shows what can be done", file=sys.stderr)
         raise typer.Exit(1)
-    with bitdex.open(directory, "r") as index:
-        print(f"{directory}: nothing {'wrong' if len(found) else 'found'}; {len(index):,} documents")
+    print(f"{directory}: nothing {'wrong' if len(found) else 'found'}; {_content_of(directory)}")
 
 
 @app.command()
@@ -208,7 +206,7 @@ def backup(directory: Directory, target: Vacant) -> None:
 
     with bitdex.open(directory, "r") as index:
         index.backup(target, progress=sys.stderr.isatty())
-    _print_summary(target)
+    print(f"{target}: {_content_of(target)}, {output.size(_size_of(target))}")
 
 
 @app.command()
@@ -220,15 +218,19 @@ def restore(
     import bitdex
 
     bitdex.restore(backup, target, progress=sys.stderr.isatty())
-    _print_summary(target)
+    print(f"{target}: {_content_of(target)}, {output.size(_size_of(target))}")
 
 
-def _print_summary(directory: Path) -> None:
+def _content_of(directory: Path) -> str:
+    """Return how much an index, or a silo, holds."""
     import bitdex
+    from bitdex import filesystem
 
+    if filesystem.exists(directory / "meta.bin"):
+        with bitdex.Silo.open(directory) as silo:
+            return f"{len(silo):,} records"
     with bitdex.open(directory, "r") as index:
-        size = output.size(_size_of(directory))
-        print(f"{directory}: {len(index):,} documents, {size}")
+        return f"{len(index):,} documents"
 
 
 def _size_of(path: Path) -> int:

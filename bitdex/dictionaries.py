@@ -7,6 +7,7 @@ Numbers are given in order of first appearance, so the same files give the same 
 from pathlib import Path
 
 from bitdex import filesystem
+from bitdex.errors import CorruptError
 from bitdex.formats import dictionary as format_
 
 
@@ -15,14 +16,19 @@ class Dictionaries:
 
     def __init__(self, path: Path, identity: int):
         self._path = path
-        self._identity = identity
+        self.identity = identity
         self._texts: dict[int, dict[int, str]] = {}
         self._numbers: dict[int, dict[str, int]] = {}
         self._dirty = False
-        if filesystem.exists(path):
-            for label in format_.decode(filesystem.read(path), identity, str(path)):
-                self._texts.setdefault(label.field, {})[label.label] = label.text
-                self._forget_numbers(label.field)
+        if not filesystem.exists(path):
+            raise CorruptError(f"{path}: offset 0: expected the labels of fields, found no file")
+        for label in format_.decode(filesystem.read(path), identity, str(path)):
+            self._texts.setdefault(label.field, {})[label.label] = label.text
+
+    @staticmethod
+    def create(path: Path, identity: int) -> None:
+        """Write dictionaries without labels."""
+        filesystem.write_whole(path, format_.encode([], identity))
 
     def find(self, field: int, text: str, case_sensitive: bool = False) -> int | None:
         """Return the number of a label, or None."""
@@ -59,7 +65,7 @@ class Dictionaries:
                 for field, texts in sorted(self._texts.items())
                 for number, text in texts.items()
             ]
-            filesystem.write_whole(self._path, format_.encode(labels, self._identity))
+            filesystem.write_whole(self._path, format_.encode(labels, self.identity))
             self._dirty = False
 
     def _numbers_of(self, field: int, case_sensitive: bool) -> dict[str, int]:
@@ -67,6 +73,3 @@ class Dictionaries:
             texts = self._texts.get(field, {})
             self._numbers[field] = {t if case_sensitive else t.lower(): n for n, t in texts.items()}
         return self._numbers[field]
-
-    def _forget_numbers(self, field: int) -> None:
-        self._numbers.pop(field, None)

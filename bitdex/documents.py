@@ -69,7 +69,12 @@ class DocSilo:
         dictionaries: Dictionaries,
     ) -> "DocSilo":
         """Open the silo of documents, making it when `mode` is "w"."""
-        return cls(Silo.open(path, mode, at=at, sync=sync, **_SETTINGS), schema, registry, dictionaries)
+        return cls(
+            Silo.open(path, mode, at=at, sync=sync, identity=registry.identity, **_SETTINGS),
+            schema,
+            registry,
+            dictionaries,
+        )
 
     def get(self, slot: int, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Return one document as a dict, ``id`` first; only ``id`` where nothing is stored."""

@@ -69,8 +69,8 @@ def read(path: Path) -> bytes:
     """Return the whole content of a file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while part := os.read(descriptor, 1 << 30):
+        parts, room = [], os.fstat(descriptor).st_size + 1
+        while part := os.read(descriptor, min(room, 1 << 30)):
             parts.append(part)
         return b"".join(parts)
     finally:

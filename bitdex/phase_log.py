@@ -57,7 +57,7 @@ class PhaseLog:
         self._path = path
         self._runs: dict[str, PhaseResult] = {}
         if committed or filesystem.exists(path):
-            self._runs = {r.name: r for r in read(path) if r.sequence <= committed}
+            self._runs = {r.name: r for r in sorted(read(path), key=_number) if r.sequence <= committed}
 
     def __iter__(self) -> Iterator[PhaseResult]:
         return iter(self._runs.values())
@@ -79,6 +79,10 @@ class PhaseLog:
         content = {"format": FORMAT, "phases": [*runs, asdict(result)]}
         filesystem.write_whole(self._path, sealed.encode(content))
         self._runs[result.name] = result
+
+
+def _number(run: PhaseResult) -> int:
+    return run.number
 
 
 def read(path: Path) -> list[PhaseResult]:

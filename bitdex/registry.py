@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bitdex import filesystem
-from bitdex.errors import InvalidError, NotFoundError
+from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import registry as format_
 
 
@@ -12,12 +12,17 @@ class FieldRegistry:
 
     def __init__(self, path: Path, identity: int):
         self._path = path
-        self._identity = identity
-        self._entries: list[format_.Entry] = []
-        if filesystem.exists(path):
-            self._entries = format_.decode(filesystem.read(path), identity, str(path))
+        self.identity = identity
+        if not filesystem.exists(path):
+            raise CorruptError(f"{path}: offset 0: expected the names of fields, found no file")
+        self._entries = format_.decode(filesystem.read(path), identity, str(path))
         self._numbers = {e.name: e.field for e in self._entries if not e.dropped}
         self._names = {e.field: e.name for e in self._entries if not e.dropped}
+
+    @staticmethod
+    def create(path: Path, identity: int) -> None:
+        """Write a registry without fields."""
+        filesystem.write_whole(path, format_.encode([], identity))
 
     def __contains__(self, name: str) -> bool:
         return name in self._numbers
@@ -44,7 +49,7 @@ class FieldRegistry:
                 f"field {new[0]!r}: at most {format_.MAX_FIELD} fields in the life of an index"
             )
         entries = [format_.Entry(first + i, name) for i, name in enumerate(new)]
-        content = format_.encode([*self._entries, *entries], self._identity)
+        content = format_.encode([*self._entries, *entries], self.identity)
         filesystem.write_whole(self._path, content)
         self._entries += entries
         self._numbers |= {e.name: e.field for e in entries}

@@ -20,7 +20,8 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
@@ -32,6 +33,7 @@ from bitdex.formats import sealed
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
+from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
 from bitdex.silo.threads import whole
@@ -39,8 +41,9 @@ from bitdex.silo.threads import whole
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
 ATTEMPTS = 100  # at opening while a writer commits
 PAUSE = 0.002  # seconds between them
-FIRST_FILES = {"schema.json", "documents", "bitmaps", "writer.lock"}  # those that come before commit.bin
-UNNAMED = (".schema.json.", ".commit.bin.")  # what they are called until they are whole
+BITMAPS, DOCUMENTS = "bitmaps", "documents"
+FIRST_FILES = {"schema.json", "fields.bin", "dictionaries.bin", DOCUMENTS, BITMAPS, "writer.lock"}
+UNFINISHED = tuple(f".{name}." for name in (*FIRST_FILES, "commit.bin"))  # their names until they are whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Store:
         self.guard = Guard(directory, mode, "index")
         self._lock = WriterLock(directory) if mode == "w" else None
         try:
+            self._read_commit()  # first: of another version's files it says so
             self.schema = read_schema(directory)
             self._open()
         except BaseException:
@@ -94,19 +98,21 @@ class Store:
         _check_vacant(directory)
         filesystem.make_directory(directory)
         filesystem.write_whole(directory / "schema.json", sealed.encode(schema.to_mapping()))
-        record = meta_format.blank(secrets.randbits(63) + 1, "index", 0, 0, 8)
+        record = meta_format.blank(_new_identity(directory), "index", 0, 0, 8)
         padded = meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0")
-        dictionaries = Dictionaries(directory / "dictionaries.bin", int(record["identity"][0]))
-        registry = FieldRegistry(directory / "fields.bin", int(record["identity"][0]))
-        BitmapSilo.open(directory / "bitmaps", "w", None, "batch", dictionaries).silo.close()
-        DocSilo.open(directory / "documents", "w", None, "batch", schema, registry, dictionaries).silo.close()
+        identity = int(record["identity"][0])
+        FieldRegistry.create(directory / "fields.bin", identity)
+        Dictionaries.create(directory / "dictionaries.bin", identity)
+        registry, dictionaries = _names(directory, identity)
+        BitmapSilo.open(directory / BITMAPS, "w", None, "batch", dictionaries).silo.close()
+        DocSilo.open(directory / DOCUMENTS, "w", None, "batch", schema, registry, dictionaries).silo.close()
         filesystem.write_whole(directory / "commit.bin", padded)  # last: now there is an index
 
     def _open(self) -> None:
         """Open the committed state; a writer may be committing the next one meanwhile."""
         before = None
         for attempt in range(ATTEMPTS):
-            record = meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
+            record = self._read_commit()
             try:
                 self._open_at(record)
                 return
@@ -117,16 +123,18 @@ class Store:
                 before = int(record["commit"][0])
                 time.sleep(PAUSE)
 
-    def _open_at(self, record: Any) -> None:
+    def _read_commit(self) -> np.ndarray:
+        return meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
+
+    def _open_at(self, record: np.ndarray) -> None:
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
         directory, mode, sync = self.directory, self.mode, self.sync
-        registry = FieldRegistry(directory / "fields.bin", identity)
-        dictionaries = Dictionaries(directory / "dictionaries.bin", identity)
+        registry, dictionaries = _names(directory, identity)
         log = PhaseLog(directory / "dumps.json", at)
-        bitmaps = BitmapSilo.open(directory / "bitmaps", mode, at, sync, dictionaries)
+        bitmaps = BitmapSilo.open(directory / BITMAPS, mode, at, sync, dictionaries)
         try:
             documents = DocSilo.open(
-                directory / "documents", mode, at, sync, self.schema, registry, dictionaries
+                directory / DOCUMENTS, mode, at, sync, self.schema, registry, dictionaries
             )
         except BaseException:
             bitmaps.silo.close()
@@ -164,7 +172,7 @@ class Store:
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before."""
-        record = meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
+        record = self._read_commit()
         if self.mode == "w" or int(record["commit"][0]) == int(self._record["commit"][0]):
             return False
         self.reopen()
@@ -209,10 +217,23 @@ class Store:
             self._lock.release()
 
 
+def _new_identity(directory: Path) -> int:
+    """Return a new number, or that of the silo which a creation that died has left."""
+    files = SiloFiles(directory / BITMAPS)
+    if filesystem.exists(files.meta):
+        return int(files.read_meta(None)["identity"][0]) - 1
+    return secrets.randbits(62) + 1
+
+
+def _names(directory: Path, identity: int) -> tuple[FieldRegistry, Dictionaries]:
+    registry = FieldRegistry(directory / "fields.bin", identity)
+    return registry, Dictionaries(directory / "dictionaries.bin", identity)
+
+
 def _check_vacant(directory: Path) -> None:
     """Refuse a directory in which there is something else than what a creation that died has left."""
     names = filesystem.list_directory(directory) if filesystem.exists(directory) else []
-    if not FIRST_FILES.issuperset(name for name in names if not name.startswith(UNNAMED)):
+    if not FIRST_FILES.issuperset(name for name in names if not name.startswith(UNFINISHED)):
         raise InvalidError(
             f"{directory}: the directory is not empty; open the index in it, or choose another"
         )
@@ -221,4 +242,6 @@ def _check_vacant(directory: Path) -> None:
 def read_schema(directory: Path) -> Schema:
     """Return the index definition in a directory."""
     path = directory / "schema.json"
+    if not filesystem.exists(path):
+        raise CorruptError(f"{path}: offset 0: expected the index definition, found no file")
     return Schema.load(sealed.decode(filesystem.read(path), str(path)))

@@ -5,6 +5,7 @@ Each fault names a test that has to fail with it; `tests/test_planted_faults.py`
 """
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +41,10 @@ def pytest_configure(config: Any) -> None:
 
 
 POWER = "tests/crash/test_power_loss.py"
-MODEL = "tests/silo/test_model.py"
+DEFECTS = "tests/silo/test_defects.py"
 
 
-@fault("a batch is acknowledged before its sync", POWER)
+@fault("a batch is acknowledged before its sync", "tests/concurrency/test_sync.py")
 def no_sync_of_logs() -> None:
     from bitdex.silo.log import OpsLog
 
@@ -53,7 +54,7 @@ def no_sync_of_logs() -> None:
     OpsLog.sync = forget  # type: ignore[method-assign]
 
 
-@fault("the data file is not synced before the commit record", POWER)
+@fault("the data file is not synced before the commit record", f"{POWER}::test_all_short_workloads")
 def no_sync_of_data() -> None:
     from bitdex import filesystem
 
@@ -66,42 +67,48 @@ def no_sync_of_data() -> None:
     filesystem.sync = skipping
 
 
-@fault("the directory is not synced after a rename", POWER)
+@fault("the directory is not synced after a rename", f"{POWER}::test_while_a_silo_is_made")
 def no_sync_of_directories() -> None:
     from bitdex import filesystem
 
     filesystem.sync_directory = lambda path: None
 
 
-@fault("the index is written after the commit record that names it", "tests/silo/test_crash.py")
-def index_after_commit() -> None:
-    from bitdex import filesystem
+@fault("a log is emptied before the commit that holds its batches", "tests/silo/test_crash.py")
+def log_emptied_too_early() -> None:
+    from bitdex.silo.files import SiloFiles
+    from bitdex.silo.log import OpsLog
 
-    write_at, held = filesystem.write_at, []
+    write_meta = SiloFiles.write_meta
 
-    def late(descriptor: int, data: Any, offset: int) -> None:
-        name = filesystem._names[descriptor].name
-        if name.startswith("index."):
-            held.append((os.dup(descriptor), bytes(memoryview(data).cast("B")), offset))
-            return
-        write_at(descriptor, data, offset)
-        if name == "meta.bin":
-            for copy, content, place in held:
-                os.pwrite(copy, content, place)
-                os.close(copy)
-            held.clear()
+    def too_early(files: SiloFiles, record: np.ndarray) -> None:
+        identity, applied = int(record["identity"][0]), int(record["applied"][0])
+        for path in files.logs:
+            last = OpsLog.read(path, identity, 0, None, False).last_sequence
+            if 0 < last <= applied:
+                OpsLog.create(path, identity, last).close()
+        write_meta(files, record)
 
-    filesystem.write_at = late
+    SiloFiles.write_meta = too_early  # type: ignore[method-assign]
 
 
-@fault("checksums of values are not looked at", "tests/silo/test_damage.py")
+@fault("checksums are not looked at", "tests/silo/test_damage.py")
 def checksums_ignored() -> None:
-    from bitdex.silo import state
+    from bitdex.silo import read, state
+
+    def unseen(
+        data: np.ndarray, keys: Any, places: Any, seed: Any, offsets: np.ndarray, out: np.ndarray
+    ) -> int:
+        np.cumsum(offsets, out=offsets)
+        for i, place in enumerate(places):
+            out[offsets[i] : offsets[i + 1]] = data[place + 24 : place + 24 + offsets[i + 1] - offsets[i]]
+        return -1
 
     state.gather.holds_frame = lambda *arguments: True
+    read.gather.copy_singles_serial = unseen
 
 
-@fault("frames of a log are applied twice", MODEL)
+@fault("frames of a log are applied twice", DEFECTS)
 def frames_applied_twice() -> None:
     from bitdex.silo.merge_writer import MergeWriter
 
@@ -114,7 +121,7 @@ def frames_applied_twice() -> None:
     MergeWriter.apply_frames = twice  # type: ignore[method-assign]
 
 
-@fault("the sequence of a merge that was given up is not listed", MODEL)
+@fault("the sequence of a merge that was given up is not listed", "tests/silo/test_crash.py")
 def given_up_merges_forgotten() -> None:
     from bitdex.silo import commits
 
@@ -129,11 +136,10 @@ def logs_cut_in_the_middle() -> None:
     from bitdex.silo import commits, replay
 
     replay.kernels.find_later_frame = lambda *arguments: -1
-    replay.later_batch = lambda *arguments: -1
     commits._check_floor = lambda *arguments: None
 
 
-@fault("a second writer is let in", "tests/crash/test_lock.py")
+@fault("a second writer is let in", "tests/crash/test_lock.py::test_a_writer_in_this_process")
 def lock_ignored() -> None:
     from bitdex import filesystem
 
@@ -147,10 +153,8 @@ def failures_forgotten() -> None:
     Guard.failure = property(lambda guard: None, lambda guard, error: None)  # type: ignore[assignment]
 
 
-@fault("bitmaps are published before documents", "tests/concurrency")
+@fault("bitmaps are published before documents", "tests/concurrency/test_index_threads.py")
 def silos_published_apart() -> None:
-    import time
-
     from bitdex.store import Committed, Store
 
     publish = Store._publish
@@ -166,7 +170,7 @@ def silos_published_apart() -> None:
     Store._publish = apart  # type: ignore[method-assign]
 
 
-@fault("dead bytes are not counted", "tests/silo/test_defects.py")
+@fault("dead bytes are not counted", DEFECTS)
 def dead_bytes_forgotten() -> None:
     from bitdex.silo import compaction
 

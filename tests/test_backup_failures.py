@@ -3,6 +3,7 @@
 import errno
 import re
 import shutil
+from contextlib import suppress
 from random import Random
 
 import numpy as np
@@ -158,6 +159,19 @@ def test_a_call_that_fails_leaves_nothing(kind, store, way, tmp_path, monkeypatc
         assert kind.failure(store) is None
     assert number > 20 and content_of(kind, target) == expected
     kind.change(store)
+
+
+def test_an_interrupt_leaves_nothing(kind, store, tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    for number in range(0, 1000, scale(7, 1)):
+        killer = system.Killer(number, KeyboardInterrupt(), once=True)
+        with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+            system.install(patched, killer, SwallowedSyncs())
+            store.backup(target)
+        if killer.calls <= number:
+            break
+        assert not target.exists() or files_of(target) == set(), f"interrupted at call {number + 1}"
+    assert number > 20 and content_of(kind, target) == kind.content(store)
 
 
 def test_a_full_disk_leaves_nothing(kind, store, tmp_path, monkeypatch):

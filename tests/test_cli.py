@@ -216,6 +216,13 @@ def test_check_does_not_fail_for_a_note(shell: Shell, copy: Path) -> None:
     assert shell.out.splitlines()[-1] == f"{copy}: nothing wrong; {ROWS} documents"
 
 
+def test_silos_are_checked_and_restored_too(shell: Shell, copy: Path, tmp_path: Path) -> None:
+    assert shell("check", copy / "documents") == 0
+    assert shell.out == f"{copy / 'documents'}: nothing found; {ROWS} records\n"
+    assert shell("restore", copy / "documents", tmp_path / "restored") == 0
+    assert shell.out.startswith(f"{tmp_path / 'restored'}: {ROWS} records, ")
+
+
 def test_check_works_where_opening_refuses(shell: Shell, copy: Path) -> None:
     (copy / "documents" / "data.bin").unlink()
     assert shell("count", copy) == 1

@@ -10,20 +10,34 @@ import pytest
 from tests.planted import FAULTS
 
 ROOT = Path(__file__).parent.parent
+OPTIONS = "-p tests.planted -p no:cacheprovider -x -q --tb=line"
 FAILED = 1  # what pytest returns when tests have failed, and not when it was misused or found none
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found(name):
-    command = [sys.executable, "-m", "pytest", "-p", "tests.planted", "-x", "-q", "--tb=line", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.planted",
+        "-x",
+        "-q",
+        "--tb=line",
+        "-p",
+        "no:cacheprovider",
+    ]
     run = subprocess.run(
-        [*command, *FAULTS[name].test.split()],
+        [sys.executable, "-m", "pytest", *OPTIONS.split(), FAULTS[name].test],
         cwd=ROOT,
         env={**os.environ, "BITDEX_FAULT": name},
         capture_output=True,
         text=True,
     )
-    assert run.returncode == FAILED, f"{FAULTS[name].what}: not found by {FAULTS[name].test}\n{run.stdout[-2000:]}"
+    assert run.returncode == FAILED, (
+        f"{FAULTS[name].what}: not found by {FAULTS[name].test}\n{run.stdout[-2000:]}"
+    )
 
 
 def test_the_page_on_reliability_names_all_of_them():

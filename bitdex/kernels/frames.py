@@ -33,6 +33,7 @@ from bitdex.kernels.memory import copy, load32, load64, store32, store64
 HEAD = 24
 BEGINS_SYNCED = np.uint64(0x60)
 _HALF = np.uint64(32)
+_KIND, _NO_KIND, _LAST_KIND = np.uint64(0x0F), np.uint64(0), np.uint64(3)
 
 
 @device
@@ -67,11 +68,11 @@ def put_frame(key: Any, order: Any, values: Any, start: Any, size: Any, seed: An
 
 @device
 def frame_holds(data: Any, at: Any, end: Any, seed: Any) -> Any:
-    """Tell whether a whole frame with a right checksum lies at `at`, before `end`."""
+    """Tell whether a whole frame of a known kind with a right checksum lies at `at`, before `end`."""
     if at < 0 or at > end - HEAD:
         return False
-    size = np.int64(load32(data, at + 4))
-    if size > end - at - HEAD:
+    size, kind = np.int64(load32(data, at + 4)), load64(data, at + 16) & _KIND
+    if size > end - at - HEAD or kind == _NO_KIND or kind > _LAST_KIND:
         return False
     return np.uint32(~crc_update(~seed, data, at + 4, 20 + size)) == load32(data, at)
 
@@ -180,7 +181,8 @@ def search_frames(data: Any, start: Any, end: Any, sequence: Any, seed: Any, sta
             continue
         before = crc_state_at(data, start, at + 4, states)
         after = crc_state_at(data, start, at + 4 + size, states)
-        if np.uint32(~(advance(np.uint32(~seed) ^ before, size) ^ after)) == load32(data, at):
+        checksum = np.uint32(~(advance(np.uint32(~seed) ^ before, size) ^ after))
+        if checksum == load32(data, at) and frame_holds(data, at, end, seed):
             return at
     return -1
 

@@ -335,6 +335,8 @@ class Commits:
         self.files.finish(self.files.index, hash_index.MAGIC, index)
         if int(meta["delta_end"][0]):
             self.files.finish(self.files.delta, index_delta.MAGIC, index)
+        else:
+            filesystem.remove(self.files.delta)  # of a table that is no more
 
     # -- closing -------------------------------------------------------------------------
 

@@ -11,14 +11,16 @@ from bitdex.silo.log import OpsLog
 from bitdex.silo.rules import rule
 
 
-def create(files: SiloFiles, name: str, headroom: float, minimum: int, alignment: int) -> None:
+def create(
+    files: SiloFiles, name: str, headroom: float, minimum: int, alignment: int, identity: int | None = None
+) -> None:
     """Make the files of an empty silo, unless somebody else has just made it; ``meta.bin`` comes last."""
     _check_options(name, headroom, minimum, alignment)
     filesystem.make_directory(files.directory)
     lock = WriterLock(files.directory)
     try:
         if not filesystem.exists(files.meta):
-            identity = secrets.randbits(63) + 1
+            identity = identity or secrets.randbits(63) + 1
             record = meta_format.blank(identity, name, per_mille_of(headroom), minimum, alignment)
             for path in files.logs:
                 OpsLog.create(path, identity, 0).close()

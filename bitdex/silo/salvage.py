@@ -95,7 +95,7 @@ def salvage(files: SiloFiles, meta: np.ndarray) -> Salvage:
         found.reindex = True
         _keep_by_regions(found, meta, walked, damaged, seed)
     else:
-        _keep_by_index(found, stored, walked, damaged, seed)
+        _keep_by_index(found, meta, stored, walked, damaged, seed)
     _check_rest(found, meta, damaged)
     return found
 
@@ -206,11 +206,23 @@ def _find_by_frames(
 
 
 def _keep_by_index(
-    found: Salvage, stored: np.ndarray, walked: np.ndarray, damaged: list[Range], seed: np.uint32
+    found: Salvage,
+    meta: np.ndarray,
+    stored: np.ndarray,
+    walked: np.ndarray,
+    damaged: list[Range],
+    seed: np.uint32,
 ) -> None:
     """Keep the records that the index names and that hold."""
-    stored = np.sort(stored, order="offset")
+    stored, rebuilt = np.sort(stored, order="offset"), _latest(walked)
     bad = survey.find_damage(found.mapped, stored, seed)
+    found.entries = np.sort(stored[bad < 0], order="key")
+    if len(found.entries) == len(stored) and np.array_equal(found.entries, rebuilt) and not damaged:
+        return
+    strays = _strays_between(found.mapped, np.sort(rebuilt, order="offset"), seed)
+    if not (strays or damaged or found.rewrite) and _tells(found, meta, rebuilt, bad[bad >= 0]):
+        _follow_data(found, stored, rebuilt)
+        return
     for row in np.flatnonzero(bad >= 0):
         found.take_out(stored[row], int(bad[row]))
     for start, stop in damaged:
@@ -218,26 +230,33 @@ def _keep_by_index(
         action = "the index tells what lies there; " + TAKEN_OUT
         found.note(start, what, "warning", NOTHING_LOST, action)
         found.ranges.append((start, start + data.REGION_SIZE))
-        found.rewrite = True
-    found.entries = np.sort(stored[bad < 0], order="key")
-    rebuilt = _latest(walked)
-    if not found.rewrite and not np.array_equal(found.entries, rebuilt):
-        _settle(found, stored, rebuilt, seed)
+    if not (damaged or found.lost):
+        what = "expected what the index tells, found damaged bytes where no record lies, which hide it"
+        found.note(strays[0][0] if strays else 0, what, "warning", NOTHING_LOST, "the index counts; " + ANEW)
+        found.ranges += strays
+    found.rewrite = True
 
 
-def _settle(found: Salvage, stored: np.ndarray, rebuilt: np.ndarray, seed: np.uint32) -> None:
-    """Decide between the index and regions that tell otherwise: only of a file without a stray they count."""
-    starts, stops = survey.gaps_between(stored, len(found.mapped))
-    strays, _ = survey.find_strays(found.mapped, starts, stops, seed)
-    keys = np.unique(np.setxor1d(found.entries, rebuilt)["key"])
+def _strays_between(mapped: np.ndarray, entries: np.ndarray, seed: np.uint32) -> list[Range]:
+    """Return the bytes between records (in file order) that nothing accounts for, with those behind them."""
+    starts, stops = survey.gaps_between(entries, len(mapped))
+    strays, _ = survey.find_strays(mapped, starts, stops, seed)
+    return [(int(strays[gap]), int(stops[gap])) for gap in np.flatnonzero(strays >= 0)]
+
+
+def _tells(found: Salvage, meta: np.ndarray, rebuilt: np.ndarray, bad: np.ndarray) -> bool:
+    """Tell whether the data file, in which nothing is damaged, is right where the index tells otherwise.
+
+    It is not where frames were zeroed: then zeros lie where the index looks for one, or a record that
+    was deleted comes back and the dead bytes are too few.
+    """
+    zeroed = any(not found.mapped[at : at + 8].any() for at in bad)
+    return not zeroed and used_bytes(rebuilt) + int(meta["dead_bytes"][0]) == int(meta["data_end"][0])
+
+
+def _follow_data(found: Salvage, stored: np.ndarray, rebuilt: np.ndarray) -> None:
+    keys = np.unique(np.setxor1d(stored, rebuilt)["key"])
     some = ", ".join(map(str, keys[:5])) + (", ..." if len(keys) > 5 else "")
-    if (strays >= 0).any():
-        at = int(strays[strays >= 0][0])
-        what = f"expected what the index tells of {len(keys)} keys ({some}), found damaged bytes"
-        found.note(at, what, "warning", NOTHING_LOST, "the index counts; " + ANEW)
-        found.ranges += [(int(strays[i]), int(stops[i])) for i in np.flatnonzero(strays >= 0)]
-        found.rewrite = True
-        return
     what = f"expected an index as data.bin tells it, found another for {len(keys)} keys ({some})"
     remedy, action = "compare their values with the source", "the index is made anew from data.bin"
     found.note(0, what, "error", remedy, action)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitdex import filesystem
-from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
+from bitdex.errors import CorruptError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.formats import frame
 from bitdex.progress import counter
 from bitdex.silo import inspect
@@ -71,6 +71,7 @@ class Silo(Commits):
         sync: str = "batch",
         at: int | None = None,
         reclaim: float = 0.25,
+        identity: int | None = None,
     ) -> "Silo":
         """Open a silo, or make it with mode ``"w"``.
 
@@ -95,6 +96,8 @@ class Silo(Commits):
             Open at the newest commit not above this sequence.
         reclaim : float
             Share of the data file that may be dead; `compact` rewrites the file when there is more.
+        identity : int, optional
+            The number (below 2^64) in every file of the silo; a new one gets it, another is refused.
 
         Raises
         ------
@@ -110,11 +113,17 @@ class Silo(Commits):
         if not filesystem.exists(files.meta):
             if mode == "r":
                 raise NotFoundError(f"{path}: there is no silo here (no meta.bin)")
-            create(files, rule or "replace", headroom, minimum, alignment)
+            create(files, rule or "replace", headroom, minimum, alignment, identity)
         silo = cls(files, mode, sync, at, reclaim)
         if rule is not None and rule != silo.rule:
             silo.close()
             raise InvalidError(f"rule: {path} was made with {silo.rule!r}, not {rule!r}")
+        if identity is not None and identity != silo.identity:
+            silo.close()
+            raise CorruptError(
+                f"{files.meta}: offset 16: expected identity {identity}, found {silo.identity} "
+                "(another store's file)"
+            )
         return silo
 
     # -- reading -------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Forks: a child of a process that has a store open reads it, whatever the threads it lacks were doing."""
 
+import copy
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 
 import bitdex
 from bitdex.errors import LockedError
+from bitdex.kernels import jit
 from bitdex.silo.silo import Silo
 from tests.scale import scale
 
@@ -23,7 +27,7 @@ FEW, MANY = 10, 10_000  # keys read; of many, several threads read a part each
 PENDING = 6_000  # of the keys wait in a log
 PATIENCE = 20
 FORKS = scale(10, 300)
-PARENTS = ["idle", "reading", "writing"]
+PARENTS = ["idle", "reading", "writing", "compiling"]
 
 
 def value(key):
@@ -94,13 +98,27 @@ def busy(*functions):
     assert not errors, errors
 
 
+def loader():
+    """Return a function that does, again and again, what the first call of a kernel does."""
+    kernels = itertools.cycle(list(jit.registry))
+    loaded = deque(maxlen=5_000)  # what is dropped would take the compiler's lock once more
+
+    def load():
+        again = copy.copy(next(kernels))
+        again._compiled = None
+        again.compile()
+        loaded.append(again)
+
+    return load
+
+
 def refused(silo):
     with pytest.raises(LockedError):
         silo.put(1, b"from a fork")
 
 
 def fork_a_silo(path, parent):
-    """Read in forks of a process that does nothing else, or whose threads read, or write."""
+    """Read in forks of a process that does nothing else, or whose threads read, write, or compile."""
     keys = np.arange(KEYS, dtype=np.uint64)
     with Silo.open(path, "w", sync="none") as silo:
         silo.put_many(keys, [value(key) for key in range(KEYS)])
@@ -109,7 +127,8 @@ def fork_a_silo(path, parent):
         silo.put_many(keys[:PENDING], [value(key) for key in range(PENDING)])
         reads = [lambda: read(silo, FEW), lambda: read(silo, MANY), lambda: silo.get(3)]
         writes = [lambda: silo.put(KEYS, b""), silo.compact]
-        with busy(*{"idle": [], "reading": reads, "writing": writes}[parent]):
+        busily = {"idle": [], "reading": reads, "writing": writes, "compiling": [loader()]}
+        with busy(*busily[parent]):
             for _ in range(FORKS if parent != "idle" else 1):
                 in_fork(*reads, lambda: refused(silo))
         pinned = silo.pin()

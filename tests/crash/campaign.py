@@ -175,7 +175,7 @@ def at_calls(victim, options, directory, seed, where, every, sequels):
         store = make(Path(directory, f"{number}"), own)
         with traced(store, f"seed {seed}, {where} call {number}"):
             died = store.live(store.tour(own), AtCall(number, where))
-            if number % every == 0:
+            if number % every == every // 2:
                 totals["kills"] += _kill_recoveries(store, where)
             if number % sequels:
                 store.reopen()

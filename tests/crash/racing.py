@@ -82,6 +82,7 @@ def run(directory, kind, seed, races):
         totals.update(outcome for outcome, *_ in words)
         named = {int(rest[0]) for outcome, *rest in words if outcome == "lost"}
         assert not totals["two"], f"{title}: two writers at a time"
+        assert totals["unnamed"] <= totals["lost"], f"{title}: the winner is not named"
         assert named <= racers, f"{title}: told of {named - racers}, who did not race; the racers: {racers}"
         wins = totals["won"] + totals["died"]
         with course.open("r") as store:
@@ -110,7 +111,8 @@ def _compete(course, reading, say, dies):
         try:
             store = course.open()
         except LockedError as error:
-            say("lost", re.search(r"(?:process|pid) (\d+)", str(error))[1])
+            named = re.search(r"(?:process|pid) (\d+)", str(error))
+            say("lost", named[1]) if named else say("unnamed")  # the winner has not said yet who it is
             time.sleep(0.002)
         else:
             return _win(course, store, say, dies)

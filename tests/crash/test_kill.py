@@ -40,25 +40,25 @@ def test_killed_at_random_moments(tmp_path, name):
 
 
 CALLS = {
-    "silo": (SILO, {"sync": "batch", "headroom": 4.0, "reclaim": 1.0}, 80),
-    "index": (INDEX, {"sync": "batch"}, 60),
-    "a new index": (NEW_INDEX, {"sync": "batch"}, 60),
-}
+    "silo": (SILO, {"sync": "batch", "headroom": 4.0, "reclaim": 1.0}, 50),
+    "index": (INDEX, {"sync": "batch"}, 100),
+    "a new index": (NEW_INDEX, {"sync": "batch"}, 500),
+}  # the last number: at which calls those that open what is left are killed as well, in the short form
 LONG_CALLS = {
-    "silo, none": (SILO, {"sync": "none"}, 80),
-    "index, none": (INDEX, {"sync": "none"}, 60),
-    "an index loaded twice": (RELOADED, {"sync": "batch"}, 200),
+    "silo, none": (SILO, {"sync": "none"}, 15),
+    "index, none": (INDEX, {"sync": "none"}, 15),
+    "an index loaded twice": (RELOADED, {"sync": "batch"}, 15),
 }
 CALLS |= scale({}, LONG_CALLS)
 
 
 @LONG
-@pytest.mark.parametrize("where", scale(["within"], ["before", "within", "after", "late"]))
+@pytest.mark.parametrize("where", scale(["within"], ["before", "within", "after"]))
 @pytest.mark.parametrize("name", CALLS)
 def test_killed_at_every_file_call(tmp_path, name, where):
     """Before, within (half of what is written) and after each call that changes a file."""
-    victim, options, calls = CALLS[name]
-    for seed in seeds(scale(1, 4)):
+    victim, options, every = CALLS[name]
+    for seed in seeds(scale(1, 2)):
         report = in_warm_parent(
             "tests.crash.campaign:at_calls",
             victim=victim,
@@ -66,11 +66,11 @@ def test_killed_at_every_file_call(tmp_path, name, where):
             directory=str(tmp_path),
             seed=seed,
             where=where,
-            every=scale(100, 5),
+            every=scale(every, 15),
             sequels=1 if victim == SILO else scale(10, 1),
         )
         tell(name, f"{where} each of {report['calls']} file calls", report)
-        assert report["calls"] > calls
+        assert report["calls"] > 60
 
 
 def test_pieces_of_two_torn_batches_do_not_make_one(tmp_path):
