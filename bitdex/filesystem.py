@@ -140,6 +140,17 @@ def _give_up_locks() -> None:
 os.register_at_fork(after_in_child=_give_up_locks)
 
 
+def is_running(process: int) -> bool:
+    """Tell whether a process of this machine lives."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def host() -> str:
     """Return the name of this machine."""
     return os.uname().nodename

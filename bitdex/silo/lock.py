@@ -7,6 +7,7 @@ process has left blocks nobody and is never removed. A fork of the holder gives 
 import json
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,7 +49,11 @@ class WriterLock:
     def release(self) -> None:
         """Let others write."""
         if os.getpid() == self._process:  # a fork has given it up already
-            filesystem.close(self._descriptor)
+            try:
+                with suppress(OSError):  # the next holder says who it is; nobody is to be told of this one
+                    filesystem.write_at(self._descriptor, b" " * RECORD, 0)
+            finally:
+                filesystem.close(self._descriptor)
 
 
 def _holder(path: Path) -> str:
@@ -56,6 +61,8 @@ def _holder(path: Path) -> str:
     for _ in range(20):
         try:
             record = json.loads(filesystem.read(path))
+            if record["host"] == filesystem.host() and not filesystem.is_running(record["pid"]):
+                raise ValueError("of a process that died")  # the holder has not said yet who it is
             return f"process {record['pid']} on {record['host']}, since {record['since']},"
         except (ValueError, KeyError, TypeError):
             time.sleep(PATIENCE / 20)

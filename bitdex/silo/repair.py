@@ -46,7 +46,7 @@ from bitdex.silo.salvage_log import LogSalvage, salvage_logs
 def repair_silo(directory: Path, dry_run: bool = True, at: int | None = None) -> list[Repair]:
     """Repair a silo, or say what would be done; `at` is the sequence that counts, if not the newest."""
     files = SiloFiles(directory)
-    if dry_run:
+    if dry_run or not filesystem.is_directory(directory):
         return diagnose(files, at).repairs
     lock = WriterLock(directory)
     try:
@@ -116,7 +116,7 @@ def _read_records(found: Diagnosis, files: SiloFiles, at: int | None) -> None:
         found.record = meta_format.decode(whole, at, str(files.meta))
     except (CorruptError, FileNotFoundError) as error:
         raise refusal(Finding(str(files.meta), 0, str(error), "error", "")) from None
-    for fault in _faults(content, whole):
+    for fault in find_faults(content, whole):
         finding = Finding(str(files.meta), *fault)
         remedy = fault.remedy if fault.severity == "error" else NOTHING_LOST
         found.repairs.append(of_finding(finding, "the commit records are written anew", remedy))
@@ -127,21 +127,21 @@ def _read_records(found: Diagnosis, files: SiloFiles, at: int | None) -> None:
             Repair(str(path), 0, what, "note", NOTHING_LOST, "the file is moved to quarantine")
         )
         found.left.append(path)
-    found.doubtful = bool(_lost_places(whole))
+    found.doubtful = bool(lost_places(whole))
     if _surpassed(files, found.newest, found.doubtful):
         what = "expected the newest commit record, found an older one; the index is that of a later commit"
         raise refusal(Finding(str(files.meta), 0, what, "error", ""))
 
 
-def _faults(content: bytes, whole: bytes) -> Iterator[meta_format.Fault]:
-    """Compare the file of commit records with what commits leave; `whole` is its right length of it."""
+def find_faults(content: bytes, whole: bytes) -> Iterator[meta_format.Fault]:
+    """Compare a file of commit records with what commits leave; `whole` is its content in the right length."""
     if len(content) != len(whole):
         what = f"expected {len(whole)} bytes, found {len(content)}"
         yield meta_format.Fault(len(content), what, "warning", "")
     yield from meta_format.faults(whole)
 
 
-def _lost_places(content: bytes) -> set[int]:
+def lost_places(content: bytes) -> set[int]:
     """Return the places where both copies of the commit record are lost."""
     copies = meta_format.copies(content)
     held = {meta_format.place_of(record) for _, record in copies if record is not None}

@@ -405,7 +405,7 @@ class SiloMachine(RuleBasedStateMachine):
                 self.pins_hold(self.pins[self.totals["steps"] % len(self.pins)])
 
 
-@pytest.mark.timeout(scale(300, 0))
+@pytest.mark.timeout(scale(900, 0))
 @pytest.mark.parametrize("fold", ["concatenate", "replace"])
 def test_silo(tmp_path, fold):
     SiloMachine.totals.clear()

@@ -1,0 +1,229 @@
+"""Repair of an index or a silo: what is damaged is set aside, what is whole is committed anew.
+
+An index is repaired silo by silo (`silo.repair`), at the sequence that ``commit.bin`` names. A document
+that is lost is taken out of the alive bitmap first, so that no query finds it. Names, labels, the
+definition and the record of phases are told nowhere else: a backup has them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex import filesystem
+from bitdex.check import FILES, HALF_WRITTEN, SILOS
+from bitdex.dictionaries import Dictionaries
+from bitdex.errors import CorruptError, InvalidError, NotFoundError
+from bitdex.formats import bitmap
+from bitdex.formats import meta as meta_format
+from bitdex.phase_log import PhaseLog
+from bitdex.registry import FieldRegistry
+from bitdex.silo.check import Finding, refused
+from bitdex.silo.files import SiloFiles
+from bitdex.silo.lock import WriterLock
+from bitdex.silo.quarantine import Quarantine
+from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
+from bitdex.silo.repair import find_faults, lost_places, repair_silo
+from bitdex.silo.silo import Silo
+from bitdex.store import read_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["file", "offset", "what", "severity", "remedy", "action"]
+SILO_FILES = {"meta.bin", "data.bin", "index.bin", "ops_a.log", "ops_b.log"}
+
+
+def repair(path: str | Path, dry_run: bool = True) -> "pd.DataFrame":
+    """Repair an index or a silo, also one that cannot be opened; or say what would be done.
+
+    Nothing is deleted: files and bytes that are taken out lie in ``quarantine/`` in the directory
+    afterwards. What is not damaged reads as before. A repair that was interrupted is begun again.
+
+    Parameters
+    ----------
+    path : directory
+    dry_run : bool
+        Change nothing; the rows are the same.
+
+    Returns
+    -------
+    DataFrame
+        One row for everything that is damaged: file, offset, what (expected and found), severity
+        ("error": something is lost), remedy (what is left for you to do), action (what the repair
+        does). An action that begins with "none" says that the repair leaves that file as it is.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no index and no silo.
+    LockedError
+        If somebody has it open for writing; not for a dry run.
+    VersionError
+        If a file was written by another version, which is no damage.
+    """
+    import pandas as pd
+
+    rows = [{name: asdict(one)[name] for name in COLUMNS} for one in repairs_of(Path(path), dry_run)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def repairs_of(directory: Path, dry_run: bool) -> list[Repair]:
+    """Repair an index or a silo, or list what would be done."""
+    names = set(filesystem.list_directory(directory)) if filesystem.is_directory(directory) else set()
+    if names & FILES:
+        return _IndexRepair(directory).run(dry_run)
+    if names & SILO_FILES:
+        return repair_silo(directory, dry_run)
+    raise NotFoundError(f"{directory}: there is no index and no silo here")
+
+
+class _IndexRepair:
+    """The repair of one index."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        self._commit = directory / "commit.bin"
+        self._quarantine = Quarantine(directory)
+        self._repairs: list[Repair] = []
+        self._renew = False
+
+    def run(self, dry_run: bool) -> list[Repair]:
+        """Do it, or find out what would be done."""
+        if dry_run:
+            return self._run(True)
+        lock = WriterLock(self._directory)
+        try:
+            return self._run(False)
+        finally:
+            lock.release()
+
+    def _run(self, dry_run: bool) -> list[Repair]:
+        try:
+            record = self._read_commit()
+        except Refused as refused_:
+            return [refused_.repair]
+        identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
+        self._repairs += _find_beyond_repair(self._directory, identity, at)
+        leftovers = [
+            name for name in filesystem.list_directory(self._directory) if HALF_WRITTEN.fullmatch(name)
+        ]
+        for name in leftovers:
+            what, action = "expected no half-written file, found one", "the file is moved to quarantine"
+            path = str(self._directory / name)
+            self._repairs.append(Repair(path, 0, what, "note", NOTHING_LOST, action))
+        if not dry_run:
+            for name in leftovers:
+                self._quarantine.move(self._directory / name)
+            if self._renew:
+                self._quarantine.keep(self._commit)
+                self._write_commit(record)
+        self._repair_silos(record, identity, dry_run)
+        return self._repairs
+
+    # -- the commit ------------------------------------------------------------------------
+
+    def _read_commit(self) -> np.ndarray:
+        """Return the commit record, and list what is damaged of it; `Refused` if it may not be the newest."""
+        try:
+            content = filesystem.read(self._commit)
+            whole = content.ljust(meta_format.FILE_SIZE, b"\0")[: meta_format.FILE_SIZE]
+            record = meta_format.decode(whole, None, str(self._commit))
+        except (CorruptError, FileNotFoundError) as error:
+            raise refusal(refused(error, "error", BACKUP, self._commit)) from None
+        for fault in find_faults(content, whole):
+            finding = Finding(str(self._commit), *fault)
+            self._repairs.append(of_finding(finding, "the commit records are written anew"))
+            self._renew = True
+        sequence = int(record["sequence"][0])
+        if lost_places(whole) and any(self._newest(name) > sequence for name in SILOS):
+            what = f"expected the newest commit record, found sequence {sequence}; the silos hold a later one"
+            raise refusal(Finding(str(self._commit), 0, what, "error", BACKUP))
+        return record
+
+    def _newest(self, name: str) -> int:
+        """Return the newest sequence of a silo, or 0."""
+        try:
+            return int(SiloFiles(self._directory / name).read_meta(None)["sequence"][0])
+        except (CorruptError, FileNotFoundError):
+            return 0
+
+    def _write_commit(self, record: np.ndarray) -> None:
+        record["commit"] += np.uint64(2)
+        filesystem.write_whole(self._commit, meta_format.whole(record))
+
+    # -- the silos -------------------------------------------------------------------------
+
+    def _repair_silos(self, record: np.ndarray, identity: int, dry_run: bool) -> None:
+        """Repair the bitmaps, take lost documents out of them, and repair the documents."""
+        at = int(record["sequence"][0])
+        bitmaps = repair_silo(self._directory / "bitmaps", dry_run, at)
+        names = _field_names(self._directory / "fields.bin", identity)
+        self._repairs += [_explained(one, names) for one in bitmaps]
+        documents = repair_silo(self._directory / "documents", True, at)
+        lost = BitMap(one.key for one in documents if one.key is not None and one.severity == "error")
+        refused_ = any(one.action == UNTOUCHED for one in (*bitmaps, *documents))
+        self._repairs += [_document(one) for one in documents]
+        if dry_run:
+            return
+        if lost and not refused_ and self._newest("documents") <= at:
+            self._bury(lost, record)
+        repair_silo(self._directory / "documents", False, int(record["sequence"][0]))
+
+    def _bury(self, lost: BitMap, record: np.ndarray) -> None:
+        """Commit an alive bitmap without these documents."""
+        at = int(record["sequence"][0])
+        with Silo.open(self._directory / "bitmaps", "w", "bitmap", at=at) as silo:
+            payload = silo.get(bitmap.alive_key())
+            alive = BitMap() if payload is None else bitmap.decode(payload)
+            if not alive & lost:
+                return
+            sequence = max(silo.next_sequence, at + 1)
+            with silo.merge_writer(sequence, commit=False) as writer:
+                writer.put_many([bitmap.alive_key()], [bitmap.encode(alive - lost)])
+            record["sequence"] = sequence
+            self._write_commit(record)
+            silo.finish()
+
+
+def _find_beyond_repair(directory: Path, identity: int, at: int) -> Iterator[Repair]:
+    """Yield what is wrong with the files that nothing else tells the content of."""
+    readers = {
+        "schema.json": lambda path: read_schema(path.parent),
+        "fields.bin": lambda path: FieldRegistry(path, identity),
+        "dictionaries.bin": lambda path: Dictionaries(path, identity),
+        "dumps.json": lambda path: PhaseLog(path, at),
+    }
+    for name, read in readers.items():
+        try:
+            read(directory / name)
+        except (CorruptError, FileNotFoundError, InvalidError) as error:
+            yield of_finding(refused(error, "error", BACKUP, directory / name), UNTOUCHED, BACKUP)
+
+
+def _field_names(path: Path, identity: int) -> dict[int, str]:
+    try:
+        registry = FieldRegistry(path, identity)
+    except CorruptError:
+        return {}
+    return {number: name for number in range(1, bitmap.FIELD_MAX + 1) if (name := registry.name(number))}
+
+
+def _explained(one: Repair, names: dict[int, str]) -> Repair:
+    """Say which bitmap a lost key of the bitmaps is."""
+    if one.key is None:
+        return one
+    parts = bitmap.describe(one.key)
+    field = f" of field {names.get(parts.field_id, parts.field_id)!r}" if parts.field_id else ""
+    value = "" if parts.value is None else f" {parts.value}"
+    return replace(one, what=f"{one.what} (the bitmap {parts.kind}{value}{field})")
+
+
+def _document(one: Repair) -> Repair:
+    """Say which document a lost key of the documents is."""
+    if one.key is None:
+        return one
+    return replace(one, what=f"{one.what} (document {one.key})", action=f"{one.action}; no query finds it")
