@@ -32,9 +32,12 @@ VALUE = bytes(range(WIDTH))
 
 @contextmanager
 def silo_in(directory: Path | None, **options: Any) -> Iterator[Silo]:
-    with tempfile.TemporaryDirectory(prefix="bitdex-", dir=directory) as path:
-        with Silo.open(Path(path) / "silo", "w", **{"rule": "concatenate", **options}) as silo:
-            yield silo
+    options = {"rule": "concatenate", **options}
+    with (
+        tempfile.TemporaryDirectory(prefix="bitdex-", dir=directory) as path,
+        Silo.open(Path(path) / "silo", "w", **options) as silo,
+    ):
+        yield silo
 
 
 def packed(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,13 +122,11 @@ def openings(pending: int) -> list[float]:
             copy = silo.files.directory.with_name(f"copy {number}")
             shutil.copytree(silo.files.directory, copy)
 
-            def open_and_read(copy: Path = copy) -> None:
-                with Silo.open(copy, "w") as again:
-                    found.append(time.perf_counter() - before)
-                    assert again.get(5) == packed(pending, WIDTH)[0][5 * WIDTH : 6 * WIDTH].tobytes()
-
             before = time.perf_counter()
-            open_and_read()
+            with Silo.open(copy, "w") as again:
+                value = again.get(5)
+                found.append(time.perf_counter() - before)
+            assert value == packed(pending, WIDTH)[0][5 * WIDTH : 6 * WIDTH].tobytes()
             shutil.rmtree(copy)
     return found[1:]
 

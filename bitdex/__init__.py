@@ -21,6 +21,7 @@ _RENAMED = {
     "create": ("bitdex.index", "create"),
     "open": ("bitdex.index", "open_index"),
     "field": ("bitdex.query.expression", "field"),
+    "repair": ("bitdex.repair", "repair"),
     "restore": ("bitdex.backup", "restore"),
     "warmup": ("bitdex.warming", "warmup"),
 }

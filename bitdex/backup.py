@@ -12,6 +12,7 @@ moment, which may be later: they only grow, so a later file is right as well. A 
 index like any other; restoring it checks all of it and then does the same with the backup as the source.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from bitdex import filesystem
@@ -35,8 +36,8 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
     committed = store.committed
     states = {"documents": committed.documents.source, "bitmaps": committed.bitmaps.source}
     with vacant(path, *states) as directory:
-        content, name = _content(store.directory / "commit.bin")
-        record = meta_format.decode(content, None, name)
+        commit = store.directory / "commit.bin"
+        record = meta_format.decode(filesystem.read(commit), None, str(commit))
         _copy_names(store.directory, directory, int(record["identity"][0]))
         log = PhaseLog(directory / "dumps.json", 0)
         for run in committed.phases:
@@ -51,18 +52,15 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
 
 def _copy_names(source: Path, target: Path, identity: int) -> None:
     """Copy the definition, the names and the labels; each file is verified."""
-    content, name = _content(source / "schema.json")
-    sealed.decode(content, name)
-    filesystem.write_whole(target / "schema.json", content)
-    for file, format_ in (("fields.bin", registry), ("dictionaries.bin", dictionary)):
-        if filesystem.exists(source / file):  # else there are none yet
-            content, name = _content(source / file)
-            format_.decode(content, identity, name)
-            filesystem.write_whole(target / file, content)
-
-
-def _content(path: Path) -> tuple[bytes, str]:
-    return filesystem.read(path), str(path)
+    readers: dict[str, Callable[[bytes, str], object]] = {
+        "schema.json": sealed.decode,
+        "fields.bin": lambda content, name: registry.decode(content, identity, name),
+        "dictionaries.bin": lambda content, name: dictionary.decode(content, identity, name),
+    }
+    for file, verify in readers.items():
+        content = filesystem.read(source / file)
+        verify(content, str(source / file))
+        filesystem.write_whole(target / file, content)
 
 
 def restore(backup: str | Path, path: str | Path, progress: bool = False) -> None:

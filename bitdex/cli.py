@@ -186,6 +186,8 @@ def repair(
         print(f"{directory}: nothing to repair")
     elif not yes:
         print(f"nothing was changed; bitdex repair {directory} --yes does it", file=sys.stderr)
+    elif found["action"].str.startswith("none").any():
+        raise typer.Exit(1)
 
 
 @app.command()

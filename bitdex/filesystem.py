@@ -111,7 +111,7 @@ def allocate(descriptor: int, offset: int, length: int) -> None:
 
 
 def fill_holes(descriptor: int) -> None:
-    """Allocate what is not: a file that was copied may have holes, in which a store through a map can fail."""
+    """Allocate what is not: a copied file may have holes, in which a store through a map can fail."""
     found = os.fstat(descriptor)
     if found.st_blocks * 512 < found.st_size:
         allocate(descriptor, 0, found.st_size)
@@ -120,7 +120,7 @@ def fill_holes(descriptor: int) -> None:
 def lock(descriptor: int, wait: bool = True) -> bool:
     """Take the lock of an open file until it is closed; tell whether it was taken.
 
-    The lock belongs to the open file: it ends with the last descriptor of it, at the latest with the process.
+    It belongs to the open file and ends with the last descriptor of it, at the latest with the process.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

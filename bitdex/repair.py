@@ -169,9 +169,12 @@ class _IndexRepair:
         self._repairs += [_document(one) for one in documents]
         if dry_run:
             return
-        if lost and not refused_ and self._newest("documents") <= at:
+        prepared = self._newest("documents") > at  # a later sequence would commit that
+        if lost and not refused_ and not prepared:
             self._bury(lost, record)
         repair_silo(self._directory / "documents", False, int(record["sequence"][0]))
+        if lost and not refused_ and prepared:
+            self._bury(lost, record)
 
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:
         """Commit an alive bitmap without these documents."""
@@ -224,6 +227,6 @@ def _explained(one: Repair, names: dict[int, str]) -> Repair:
 
 def _document(one: Repair) -> Repair:
     """Say which document a lost key of the documents is."""
-    if one.key is None:
+    if one.key is None or one.action == UNTOUCHED:
         return one
     return replace(one, what=f"{one.what} (document {one.key})", action=f"{one.action}; no query finds it")

@@ -24,7 +24,7 @@ LAYERS = [
     ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache"],
     ["store", "check"],
-    ["dump", "query", "frames", "page", "findings", "backup"],
+    ["dump", "query", "frames", "page", "findings", "backup", "repair"],
     ["index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]

@@ -204,7 +204,7 @@ def test_check_exits_with_1_when_something_is_damaged(shell: Shell, copy: Path) 
     assert shell.out == f"{copy}: nothing found; {ROWS} documents\n"
     damage(copy / "documents" / "data.bin", 300)
     assert shell("check", copy) == 1
-    assert re.search(r"data.bin: offset \d+: .* \(error\); ", shell.out)
+    assert re.search(r"^\S+data.bin: offset \d+: expected .* \(error\); ", shell.out, re.M)
     assert shell.err == f"bitdex repair {copy} shows what can be done\n"
 
 
@@ -243,6 +243,14 @@ def test_repair_does_nothing_without_yes(shell: Shell, copy: Path) -> None:
     assert shell("repair", copy, "--yes") == 0
     assert "index.bin" in shell.out and "  done: " in shell.out
     assert shell("check", copy) == 0
+
+
+def test_repair_says_what_it_cannot_do(shell: Shell, copy: Path) -> None:
+    damage(copy / "schema.json", 300)
+    assert shell("repair", copy) == 0
+    assert shell("repair", copy, "--yes") == 1
+    assert "  done: none: everything is left as it is" in shell.out
+    assert "restore a backup" in shell.out and "schema.json" in shell.out
 
 
 def test_a_backup_is_made_beside_a_writer_and_restored(shell: Shell, copy: Path, tmp_path: Path) -> None:
@@ -304,7 +312,7 @@ def test_two_cannot_write(shell: Shell, copy: Path) -> None:
         (["restore", "INDEX/nowhere", "target"], "there is no backup here"),
         (["compact", "INDEX/nowhere"], "there is no index here"),
         (["check", "INDEX/nowhere"], "there is no index here"),
-        (["repair", "INDEX/nowhere"], "there is no index here"),
+        (["repair", "INDEX/nowhere"], "there is no index and no silo here"),
         (["create", "INDEX", "--schema", "missing.yaml"], "no such configuration file"),
         (["dump", "INDEX", "--phases", "missing.yaml", "--from", "."], "no such configuration file"),
     ],

@@ -16,18 +16,6 @@ FAILED = 1  # what pytest returns when tests have failed, and not when it was mi
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found(name):
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "tests.planted",
-        "-x",
-        "-q",
-        "--tb=line",
-        "-p",
-        "no:cacheprovider",
-    ]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS.split(), FAULTS[name].test],
         cwd=ROOT,

@@ -101,11 +101,10 @@ def check_files(files: SiloFiles, meta: np.ndarray | None = None) -> Iterator[Fi
 def refused(error: Exception, severity: str, remedy: str, *paths: Path) -> Finding:
     """Return the finding for a file that was refused: the one of `paths` that the error names."""
     text = str(error)
+    file = next((str(path) for path in paths if text.startswith(str(path))), str(paths[0]))
     offset = re.search(r"offset (\d+)", text)
-    named = [path for path in paths if text.startswith(str(path))]
-    return Finding(
-        str(named[0] if named else paths[0]), int(offset[1]) if offset else 0, text, severity, remedy
-    )
+    what = re.sub(rf"^{re.escape(file)}: (offset \d+: )?", "", text)
+    return Finding(file, int(offset[1]) if offset else 0, what, severity, remedy)
 
 
 # -- files ---------------------------------------------------------------------------------

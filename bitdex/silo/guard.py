@@ -9,7 +9,7 @@ from bitdex.errors import ClosedError, LockedError, WriteFailedError
 
 
 class Guard:
-    """A silo or an index: open or closed, for reading or writing, in the process that opened it, and without a failed write.
+    """Whether a silo or an index is open, for writing, in the process that opened it, and has not failed.
 
     After a write or a sync that failed nobody knows what the device holds: trying again could
     succeed and still have lost something. So the store takes no more writes until it is opened

@@ -134,7 +134,7 @@ def _read_records(found: Diagnosis, files: SiloFiles, at: int | None) -> None:
 
 
 def find_faults(content: bytes, whole: bytes) -> Iterator[meta_format.Fault]:
-    """Compare a file of commit records with what commits leave; `whole` is its content in the right length."""
+    """Compare a file of commit records with what commits leave; `whole` is it in the right length."""
     if len(content) != len(whole):
         what = f"expected {len(whole)} bytes, found {len(content)}"
         yield meta_format.Fault(len(content), what, "warning", "")

@@ -14,19 +14,30 @@ Whichever it is:
 
 import errno
 import gc
+import random
 import shutil
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from itertools import count
 
 import pytest
 
 from bitdex.errors import CorruptError, LockedError, WriteFailedError
+from bitdex.silo.silo import Silo
+from tests import power
 from tests.conftest import open_files, silo_threads
 from tests.crash.cutting import SwallowedSyncs
 from tests.crash.failing import NEVER, Failing, Fault
 from tests.crash.failing_work import IndexCourse, SiloCourse
-from tests.scale import FIRST_SEED, scale
+from tests.scale import FIRST_SEED, scale, seeds
 from tests.system import install
+from tests.tracer import Tracer
 
+SYNCS = ("fsync", "fdatasync")
+LOOKS = ("open", "fstat", "stat", "mmap", "read", "listdir")
 REFUSED = ("fsync", "fdatasync", "replace")  # once a change has failed
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EINTR, errno.EDQUOT)
 LONG = pytest.mark.timeout(scale(300, 4 * 3600))
@@ -40,7 +51,7 @@ COURSES = {
     ),
     "a silo's data": (SiloCourse, ["put", "phase", "merge"], ["phase", "rewrite", "backup"]),
     "a new index": (IndexCourse, [], ["rows"]),
-    "an index": (IndexCourse, ["rows"], ["tags", "rows", "compact", "refresh", "backup"]),
+    "an index": (IndexCourse, ["rows"], ["rows", "compact", "refresh", "backup"]),
 }
 
 
@@ -191,12 +202,12 @@ class Campaign:
         self.model, self.steps = first.models[-1], kind.draw(steps, seed, len(before))
         self.trials = Counter()
 
-    def fail_every_call(self, looks, lasting):
-        """Let each change fail, and one in so many looks; every so many times also all that follows."""
-        changes = self.fail(Fault(NEVER)).changes
-        for n, change in enumerate(changes, 1):
+    def fail_calls(self, changes=1, looks=1, lasting=1):
+        """Let one in so many changes fail, one in so many looks, and one in so many with all that follow."""
+        every = {True: changes, False: looks}
+        for n, change in enumerate(self.fail(Fault(NEVER)).changes, 1):
             error = ERRORS[n % len(ERRORS)]
-            if change or n % looks == 0:
+            if n % every[change] == 0:
                 self.fail(Fault(n, error, short=change and n % 2 == 0))
             if n % lasting == 0:
                 self.fail(Fault(n, error, lasting=True))
@@ -215,5 +226,113 @@ class Campaign:
 @pytest.mark.parametrize("name", COURSES)
 def test_every_call_fails(tmp_path, name):
     campaign = Campaign(tmp_path, *COURSES[name], FIRST_SEED)
-    campaign.fail_every_call(*scale((3, 9), (1, 1)))
+    campaign.fail_calls(1, *scale((5, 12), (1, 1)))
+    tell(name, campaign)
+
+
+@LONG
+@pytest.mark.parametrize("kind", [SiloCourse, IndexCourse])
+def test_calls_of_random_courses_fail(tmp_path, kind):
+    """In the short form a few calls of one, in the long form all calls of 25."""
+    for seed in seeds(scale(1, 25)):
+        draw = random.Random(seed)
+        steps = draw.choices(kind.kinds, k=scale(4, 5))
+        (tmp_path / str(seed)).mkdir()
+        campaign = Campaign(tmp_path / str(seed), kind, ["rows"] * (kind is IndexCourse), steps, seed)
+        campaign.fail_calls(*scale((13, 101, 103), (1, 1, 1)))
+        tell(f"seed {seed}, {steps}", campaign)
+
+
+def tell(name, campaign):
+    """Print what a campaign did."""
     print(f"\ntorture: failing calls, {name}: {campaign.trials.total():,} trials of {dict(campaign.trials)}")
+
+
+# syncs, and many writers at a time
+
+
+@pytest.mark.parametrize("sync", ["batch", "always"])
+@pytest.mark.parametrize("n", range(1, scale(6, 40)))
+def test_no_batch_is_acknowledged_after_a_sync_that_failed(tmp_path, sync, n):
+    """Four threads write; what the device has when a sync fails is all that was ever acknowledged."""
+    silo = Silo.open(tmp_path / "silo", "w", "concatenate", sync=sync)
+    tracer, failing = Tracer(tmp_path), Failing(Fault(n, among=SYNCS))
+    disk = power.Disk(tracer)
+    with pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor(4) as threads:
+        install(patched, tracer, failing)
+        errors, acknowledged = zip(*threads.map(partial(_merge_until_it_fails, silo), range(4)))
+        silo.close()
+    assert sum(isinstance(error, WriteFailedError) for error in errors) == 1
+    assert sum(isinstance(error, LockedError) for error in errors) == 3
+    assert silo.failure in errors and silo.failure.filename.endswith(".log")
+    assert len(failing.changes) == n, "synced again after a sync that failed"
+    for event in tracer.end():
+        disk.happen(event)
+    least = next(state for state in disk.states(random.Random(n)) if set(state.lost) <= {"-"})
+    least.save(tmp_path / "after a power cut")
+    with Silo.open(tmp_path / "after a power cut" / "silo", "w") as left:
+        for key, count_ in enumerate(acknowledged):
+            kept = (left.get(key) or b"").split()
+            assert kept == [b"%d" % i for i in range(len(kept))] and len(kept) >= count_
+
+
+def _merge_until_it_fails(silo, key):
+    """Return the error, and how many merges were acknowledged before it."""
+    for i in count():
+        try:
+            silo.merge(key, b"%d " % i)
+        except OSError as error:
+            return error, i
+
+
+# two failures
+
+
+class CopyBeforeChanges:
+    """A plug that copies a directory before every change."""
+
+    def __init__(self, source, root):
+        self._source, self._root, self._lock = source, root, threading.Lock()
+        self.copies = []
+
+    def around(self, call, proceed):
+        if call.changes:
+            with self._lock:
+                self.copies.append(shutil.copytree(self._source, self._root / f"{len(self.copies)}"))
+        return proceed(call)
+
+
+@pytest.mark.parametrize("step", ["compact", "rewrite"])
+def test_a_look_that_fails_costs_no_committed_file(tmp_path, step):
+    """A commit looks at files to give them their names. Where it cannot, an unfinished name is the committed
+    file's, and the next rewrite may not remove it; it is killed at every change."""
+    with Silo.open(tmp_path / "template", "w", "concatenate") as silo:
+        silo.put_many([1, 2, 3], [b"one", b"two", b"three"])
+        silo.compact()
+        silo.merge_many([1, 4], [b"!", b"four"])
+    for n in count(1):
+        failing = Failing(Fault(n, errno.EMFILE, among=LOOKS))
+        copies = _rewrite_after(failing, step, tmp_path)
+        for copy in copies:
+            with Silo.open(copy) as left:
+                found = dict(zip(left.keys().tolist(), left.get_many(left.keys())))
+                assert found == {1: b"one!", 2: b"two", 3: b"three", 4: b"four"}, failing.trace[-9:]
+            shutil.rmtree(copy)
+        if failing.failed is None:
+            assert n > 20
+            break
+
+
+def _rewrite_after(failing, step, root):
+    """Do a step while a call fails; where files have kept unfinished names, rewrite. Return the copies."""
+    shutil.copytree(root / "template", root / "silo")
+    copying = CopyBeforeChanges(root / "silo", root)
+    with Silo.open(root / "silo", "w") as silo, pytest.MonkeyPatch.context() as patched:
+        install(patched, failing, SwallowedSyncs())
+        with suppress(OSError):
+            getattr(silo, step)()
+        if list((root / "silo").glob("*.new")) and silo.failure is None:
+            install(patched, copying, SwallowedSyncs())
+            silo.rewrite()
+    shutil.rmtree(root / "silo")
+    return copying.copies

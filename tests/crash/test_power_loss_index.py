@@ -102,7 +102,7 @@ def test_two_phases_and_one_of_them_again(tmp_path, files, openings):
 
 
 def test_while_an_index_is_made(tmp_path, openings):
-    """Once `bitdex.create` has returned the index is there; before, an empty one, or none and it can be made."""
+    """Once `bitdex.create` has returned the index is there; before, an empty one, or one can be made."""
     with recorded(tmp_path) as tracer:
         disk = power.Disk(tracer)
         with bitdex.create(tmp_path / "store", SCHEMA) as index:

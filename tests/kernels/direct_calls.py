@@ -18,6 +18,7 @@ from bitdex.kernels import (
     layers,
     merge,
     pairs,
+    probes,
     records,
     roaring,
     sorting,
@@ -198,6 +199,13 @@ def _pack(rng):
     frames.place_frames(offsets, 64, np.zeros(6, np.int64))
 
 
+def _find_region(rng):
+    data = rng.integers(0, 256, int(rng.integers(0, 120)), np.uint8)
+    if len(data) > 40:
+        merge.fill_region(16, 40, SEED, data)
+    assert probes.find_region(data, 0, len(data), SEED) == (16 if len(data) > 40 else len(data))
+
+
 DIRECT = (
     _look_up_in_parallel,
     _copy_in_parallel,
@@ -208,5 +216,6 @@ DIRECT = (
     _order,
     _read_text,
     _walk_regions,
+    _find_region,
     _pack,
 )
