@@ -169,7 +169,7 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
     yield from _check_delta(files, meta)
     entries = rebuilt if stored is None else stored
     if entries is not None:
-        yield from _check_frames(files, mapped, meta, np.sort(entries, order="offset"))
+        yield from _check_frames(files, mapped, meta, survey.in_order(entries, "offset"))
         yield from _check_sizes(files.data, meta, entries)
     if stored is not None and rebuilt is not None:
         yield from _check_index(files.index, stored, rebuilt)
@@ -177,7 +177,7 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
 
 def in_key_order(table: np.ndarray, count: int) -> np.ndarray:
     """Return the `count` entries of a table (formats.hash_index.ENTRY) by key."""
-    return np.sort(table.view(hash_index.ENTRY)[table[2::3] != 0][:count], order="key")
+    return survey.in_order(table.view(hash_index.ENTRY)[table[2::3] != 0][:count], "key")
 
 
 def _check_delta(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
@@ -235,7 +235,7 @@ def used_bytes(entries: np.ndarray) -> int:
 
 def _check_index(path: Path, stored: np.ndarray, rebuilt: np.ndarray) -> Iterator[Finding]:
     """Compare the index with the one that data.bin tells."""
-    keys = np.unique(np.setxor1d(stored, rebuilt)["key"])
+    keys = survey.differing_keys(stored, rebuilt)
     remedy = "compare the values with their source; bitdex.repair makes the index anew"
     for key in keys[:LISTED]:
         found, expected = (side[side["key"] == key] for side in (stored, rebuilt))

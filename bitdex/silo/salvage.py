@@ -214,12 +214,12 @@ def _keep_by_index(
     seed: np.uint32,
 ) -> None:
     """Keep the records that the index names and that hold."""
-    stored, rebuilt = np.sort(stored, order="offset"), _latest(walked)
+    stored, rebuilt = survey.in_order(stored, "offset"), _latest(walked)
     bad = survey.find_damage(found.mapped, stored, seed)
-    found.entries = np.sort(stored[bad < 0], order="key")
+    found.entries = survey.in_order(stored[bad < 0], "key")
     if len(found.entries) == len(stored) and np.array_equal(found.entries, rebuilt) and not damaged:
         return
-    strays = _strays_between(found.mapped, np.sort(rebuilt, order="offset"), seed)
+    strays = _strays_between(found.mapped, survey.in_order(rebuilt, "offset"), seed)
     if not (strays or damaged or found.rewrite) and _tells(found, meta, rebuilt, bad[bad >= 0]):
         _follow_data(found, stored, rebuilt)
         return
@@ -255,7 +255,7 @@ def _tells(found: Salvage, meta: np.ndarray, rebuilt: np.ndarray, bad: np.ndarra
 
 
 def _follow_data(found: Salvage, stored: np.ndarray, rebuilt: np.ndarray) -> None:
-    keys = np.unique(np.setxor1d(stored, rebuilt)["key"])
+    keys = survey.differing_keys(survey.in_order(stored, "key"), rebuilt)
     some = ", ".join(map(str, keys[:5])) + (", ..." if len(keys) > 5 else "")
     what = f"expected an index as data.bin tells it, found another for {len(keys)} keys ({some})"
     remedy, action = "compare their values with the source", "the index is made anew from data.bin"
@@ -281,7 +281,7 @@ def _keep_by_regions(
             found.rewrite = True
         else:
             lost.append((start, stop))
-    walked = np.sort(walked, order="offset")
+    walked = survey.in_order(walked, "offset")
     lost += _find_lost(found.mapped, walked, damaged, seed)
     for start, stop in lost:
         what = (

@@ -61,6 +61,22 @@ def find_strays(
     return strays, sizes
 
 
+def in_order(entries: np.ndarray, column: str) -> np.ndarray:
+    """Return entries by ``key`` or, in file order, by ``offset``."""
+    return entries[np.argsort(entries[column], kind="stable")]
+
+
+def differing_keys(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the keys whose entries are not the same in both, ascending."""
+    if np.array_equal(one, other):
+        return np.empty(0, np.uint64)
+    keys = np.union1d(one["key"], other["key"])
+    words = np.zeros((2, len(keys), 3), np.uint64)
+    for side, entries in zip(words, (one, other)):
+        side[np.searchsorted(keys, entries["key"])] = entries.view(np.uint64).reshape(-1, 3)
+    return keys[(words[0] != words[1]).any(axis=1)]
+
+
 def _extents(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return entries["offset"].astype(np.int64), entries["length"].astype(np.int64)
 
