@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -324,13 +323,11 @@ class Index:
         }
 
     def check(self) -> "pd.DataFrame":
-        """Walk every byte of both silos; return the findings as a DataFrame, empty if all is well."""
-        import pandas as pd
+        """Read every byte of every file; return what is wrong as a DataFrame (`bitdex.check`)."""
+        from bitdex.findings import check
 
-        from bitdex.silo.check import Finding
-
-        found = [asdict(one) for silo in (self.documents.silo, self.bitmaps.silo) for one in silo.check()]
-        return pd.DataFrame(found, columns=list(Finding.__dataclass_fields__))
+        self._store.guard.check_open()
+        return check(self.path)
 
     @property
     def needs_compaction(self) -> bool:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["file", "offset", "what", "severity", "remedy", "action"]
+ANEW = (
+    "restore a backup, or load all phases into a new index: loaded here again, this one cannot tell "
+    "which of the old values are its own"
+)
 SILO_FILES = {"meta.bin", "data.bin", "index.bin", "ops_a.log", "ops_b.log"}
 
 
@@ -163,6 +167,8 @@ class _IndexRepair:
         bitmaps = repair_silo(self._directory / "bitmaps", dry_run, at)
         names = _field_names(self._directory / "fields.bin", identity)
         self._repairs += [_explained(one, names) for one in bitmaps]
+        if not bitmaps:
+            self._repairs += _find_lost_phases(self._directory, at)
         documents = repair_silo(self._directory / "documents", True, at)
         lost = BitMap(one.key for one in documents if one.key is not None and one.severity == "error")
         refused_ = any(one.action == UNTOUCHED for one in (*bitmaps, *documents))
@@ -207,6 +213,21 @@ def _find_beyond_repair(directory: Path, identity: int, at: int) -> Iterator[Rep
             yield of_finding(refused(error, "error", BACKUP, directory / name), UNTOUCHED, BACKUP)
 
 
+def _find_lost_phases(directory: Path, at: int) -> Iterator[Repair]:
+    """Yield the phases of which an earlier repair has lost which documents they wrote."""
+    try:
+        runs = list(PhaseLog(directory / "dumps.json", at))
+        keys = np.array([bitmap.phase_key(run.number) for run in runs], np.uint64)
+        with Silo.open(directory / "bitmaps", "r", "bitmap", at=at) as silo:
+            found = silo.get_many(keys).found
+    except (CorruptError, FileNotFoundError):
+        return  # which is told already
+    for run, known in zip(runs, found):
+        if run.documents and not known:
+            what = f"phase {run.name!r}: expected the bitmap of its {run.documents} documents, found none"
+            yield Repair(str(directory / "dumps.json"), 0, what, "error", ANEW, UNTOUCHED)
+
+
 def _field_names(path: Path, identity: int) -> dict[int, str]:
     try:
         registry = FieldRegistry(path, identity)
@@ -222,7 +243,8 @@ def _explained(one: Repair, names: dict[int, str]) -> Repair:
     parts = bitmap.describe(one.key)
     field = f" of field {names.get(parts.field_id, parts.field_id)!r}" if parts.field_id else ""
     value = "" if parts.value is None else f" {parts.value}"
-    return replace(one, what=f"{one.what} (the bitmap {parts.kind}{value}{field})")
+    remedy = ANEW if parts.kind == "phase" else one.remedy
+    return replace(one, what=f"{one.what} (the bitmap {parts.kind}{value}{field})", remedy=remedy)
 
 
 def _document(one: Repair) -> Repair:

@@ -134,7 +134,7 @@ class Commits:
         record = meta.copy()
         if int(newest["commit"][0]) != int(meta["commit"][0]):
             record["commit"] = newest["commit"] + 2  # into the place of the newest
-        elif int(meta["pending"][0]):
+        elif int(meta["pending"][0]) or (at is not None and at < int(meta["floor"][0])):
             record["commit"] += 1
         else:
             return base

@@ -319,3 +319,5 @@ class _Surgery:
         self._files.finish(self._files.index, hash_index.MAGIC, index)
         if int(self._record["delta_end"][0]):
             self._files.finish(self._files.delta, index_delta.MAGIC, index)
+        else:
+            filesystem.remove(self._files.delta)  # of a table that is no more

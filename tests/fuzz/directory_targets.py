@@ -35,7 +35,7 @@ def make_silo(path):
         mock.patch("secrets.randbits", return_value=IDENTITY - 1),
         Silo.open(path, "w", "concatenate", sync="none") as silo,
     ):
-        silo.put_many(np.arange(20), [b"%d" % key for key in range(20)])
+        silo.put_many(np.arange(300), [b"%d" % key for key in range(300)])
         silo.compact()
         silo.merge_many(KEYS, [b"more" * key for key in range(5)])
         silo.compact()
@@ -47,6 +47,7 @@ class Directory(Target):
     """A silo of which one file was mutated; it may refuse every call, in words."""
 
     file = ""
+    batch = 60
     raises = False
 
     def __init__(self):

@@ -1,14 +1,13 @@
 """Mutation: samples of a format with bits flipped, lengths replaced, ends cut, stretches moved about.
 
-Inputs are made `BATCH` at a time, in NumPy, and follow from a seed, the number of the batch and the
-samples alone, so that any of them can be made again.
+Inputs are made many at a time, in NumPy, and follow from a seed, the number of the batch, its size and
+the samples alone, so that any of them can be made again.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-BATCH = 1000
 STEPS = 3  # changes to an input, at most
 STRETCH = 96  # bytes that are moved at a time, at most
 
@@ -29,7 +28,8 @@ class Sample:
 class Mutator:
     """Makes inputs out of samples."""
 
-    def __init__(self, samples):
+    def __init__(self, samples, batch):
+        self._batch = batch
         self._lengths = np.array([len(one.content) for one in samples])
         self._width = 2 * int(self._lengths.max()) + STRETCH
         self._contents = np.zeros((len(samples), self._width), np.uint8)
@@ -42,13 +42,15 @@ class Mutator:
             row[: len(one.fields)] = np.array(one.fields, np.int64).reshape(-1, 2)
 
     def batch(self, seed, number):
-        """Return BATCH inputs, each an array of its own bytes."""
+        """Return the inputs of a batch, each an array of its own bytes."""
         rng = np.random.default_rng([seed, number])
-        which = rng.integers(0, len(self._contents), BATCH)
+        which = rng.integers(0, len(self._contents), self._batch)
         data, lengths = self._contents[which], self._lengths[which].copy()
         kinds = (self._flip, self._replace, self._replace, self._cut, self._grow, self._copy, self._insert)
         for step in range(STEPS):
-            chosen = rng.integers(0, len(kinds) * (1 + 2 * step), BATCH)  # later ones are left out more often
+            chosen = rng.integers(
+                0, len(kinds) * (1 + 2 * step), self._batch
+            )  # later ones are left out more often
             for kind, change in enumerate(kinds):
                 rows = np.flatnonzero((chosen == kind) & (lengths > 0))
                 if len(rows):

@@ -174,7 +174,15 @@ class Regions(Target):
             count = records.walk_regions(data, at, len(data), SEED, committed, aborted, *columns, stop)
             self._check_records(data, *(column[:count] for column in columns))
             at, found = int(stop[0]), found + count
-        return found, at
+        return found, at, self._look_between(data)
+
+    def _look_between(self, data):
+        """Find what nothing accounts for, as if all were a gap, and the next region behind any place."""
+        state, found, ends = np.array([0, -1, 0]), np.zeros(2, np.int64), np.array([len(data)])
+        starts = np.array([8 * (len(data) % 5)])
+        while state[0] < 1:
+            probes.walk_gaps(data, np.minimum(starts, ends), ends, 64, SEED, state, found[:1], found[1:])
+        return found.tolist(), probes.find_region(data, int(starts[0]), len(data), SEED)
 
     def _check_records(self, data, keys, offsets, lengths, allocated):
         """What a walk tells is what a reader finds."""

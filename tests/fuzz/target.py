@@ -1,7 +1,7 @@
 """Target: a parser under fuzz: its samples, how checksums are made right again, what it may raise."""
 
 from bitdex.errors import BitdexError
-from tests.fuzz.mutation import BATCH, Mutator
+from tests.fuzz.mutation import Mutator
 
 
 class Target:
@@ -15,9 +15,10 @@ class Target:
     name = ""
     refusals = (BitdexError,)
     raises = True  # False where `parse` returns that it refuses
+    batch = 1000  # inputs made at a time
 
     def __init__(self):
-        self._mutator = Mutator(self.samples())
+        self._mutator = Mutator(self.samples(), self.batch)
 
     def samples(self):
         """Return sound inputs."""
@@ -32,8 +33,8 @@ class Target:
 
     def inputs(self, seed, first, stop):
         """Yield the inputs with these numbers."""
-        for number in range(first - first % BATCH, stop, BATCH):
-            for at, data in enumerate(self._mutator.batch(seed, number // BATCH), number):
+        for number in range(first - first % self.batch, stop, self.batch):
+            for at, data in enumerate(self._mutator.batch(seed, number // self.batch), number):
                 if first <= at < stop:
                     if at % 2:
                         self.repair(data)

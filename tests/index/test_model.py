@@ -156,6 +156,10 @@ class Content:
         """Return the visible documents, by slot."""
         return {slot: shown(self.oracle, slot) for slot in self.oracle.documents}
 
+    def hidden_documents(self):
+        """Return what is stored and not visible."""
+        return {slot: shown(self.oracle, slot) for slot in self.oracle.hidden}
+
 
 def documents(index):
     """Return the visible documents of an index, by slot, read in two ways."""
@@ -221,13 +225,15 @@ class IndexMachine(RuleBasedStateMachine):
         self.content = self.reader_content = self.which(self.index, *possible)
 
     def which(self, index, *possible):
-        """Return what an index holds, which has to be one of these, and answer queries accordingly."""
+        """Return what an index holds, hidden documents too, which has to be one of these."""
         found = documents(index)
-        content = next((one for one in possible if one.documents() == found), None)
-        assert content is not None, f"{found}, not one of {[one.documents() for one in possible]}"
-        for slot in content.oracle.hidden:
-            assert index.documents.get(slot) == shown(content.oracle, slot)
-        return content
+        alike = [one for one in possible if one.documents() == found]
+        assert alike, f"{found}, not one of {[one.documents() for one in possible]}"
+        stored = index.snapshot.documents
+        hidden = [{slot: stored.get(slot) for slot in one.oracle.hidden} for one in alike]
+        exact = [one for one, documents in zip(alike, hidden) if documents == one.hidden_documents()]
+        assert exact, f"hidden: {hidden}, not {[one.hidden_documents() for one in alike]}"
+        return exact[0]
 
     def load(self, name, text, now=0):
         (result,) = self.index.dump(phase(name), source={name: self.file(name, text)}, now=now)

@@ -187,6 +187,7 @@ def _walk_regions(rng):
     columns = np.zeros((4, int(rng.integers(1, 25))), np.uint64)
     limits = np.array([rng.integers(1, 6)], np.uint64), np.array([2], np.uint64)[: int(rng.integers(0, 2))]
     records.walk_regions(data, 64, len(data), SEED, *limits, *columns, np.zeros(2, np.int64))
+    probes.find_region(data, 8 * int(rng.integers(0, 30)), len(data), SEED)
 
 
 def _pack(rng):
@@ -199,13 +200,6 @@ def _pack(rng):
     frames.place_frames(offsets, 64, np.zeros(6, np.int64))
 
 
-def _find_region(rng):
-    data = rng.integers(0, 256, int(rng.integers(0, 120)), np.uint8)
-    if len(data) > 40:
-        merge.fill_region(16, 40, SEED, data)
-    assert probes.find_region(data, 0, len(data), SEED) == (16 if len(data) > 40 else len(data))
-
-
 DIRECT = (
     _look_up_in_parallel,
     _copy_in_parallel,
@@ -216,6 +210,5 @@ DIRECT = (
     _order,
     _read_text,
     _walk_regions,
-    _find_region,
     _pack,
 )

@@ -579,6 +579,7 @@ def explains(state, found, lost, nameless):
     return True
 
 
+@pytest.mark.timeout(scale(300, 6 * 3600))
 def test_random_damage(template, tmp_path):
     """Whatever is not lost reads right; what is lost is named, unless the index is damaged as well."""
     path, states = template
