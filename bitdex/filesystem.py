@@ -79,7 +79,8 @@ def read(path: Path) -> bytes:
 
 def open_write(path: Path) -> int:
     """Open or create a file for reading and writing; return its descriptor."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with _changing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     _names[descriptor] = path
     return descriptor
 

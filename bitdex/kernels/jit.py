@@ -197,6 +197,7 @@ class Kernel:
         self.signature = signature
         self.parallel = parallel
         self._compiled: Callable | None = None
+        self._of_parent: Callable | None = None
         registry.append(self)
 
     def compile(self) -> Callable:
@@ -228,10 +229,15 @@ def _forget_threads() -> None:
     _forked, _compile_lock, _parallel_lock = True, threading.RLock(), threading.RLock()
     for one in registry:
         if one.parallel:
-            one._compiled = None
+            one._of_parent, one._compiled = one._compiled, None  # which is not to be freed here
 
 
-os.register_at_fork(after_in_child=_forget_threads)
+# A fork in the middle of a compilation would inherit the compiler's locks, held for ever.
+os.register_at_fork(
+    before=lambda: _compile_lock.acquire(),
+    after_in_parent=lambda: _compile_lock.release(),
+    after_in_child=_forget_threads,
+)
 
 
 def kernel(*arguments: Any, returns: Any = void, parallel: bool = False) -> Callable:

@@ -113,6 +113,8 @@ class Commits:
         try:
             for path in self.files.logs:
                 logs.append(self._open_log(path, applied, at))
+            if self.mode == "r" and at is None and not _follow_all((logs[0], logs[1])):
+                raise CorruptError(f"{self.files.directory}: expected the logs of commit {meta['commit'][0]}")
             _check_floor(self.files, meta, at, logs)
         except BaseException:
             for log in logs:
@@ -358,8 +360,14 @@ class Commits:
 
 
 def _follow_all(logs: tuple[OpsLog, OpsLog]) -> bool:
-    """Take what was appended to the logs; return False if one was replaced."""
-    return logs[0].follow() and logs[1].follow()
+    """Take what was appended to the logs; return False if one was replaced.
+
+    What the newer log has comes behind all of the older, which must not be looked at before.
+    """
+    first, second = logs
+    if not (first.follow() and second.follow()):
+        return False
+    return second.last_sequence < first.last_sequence or first.follow()
 
 
 def _check_floor(files: SiloFiles, meta: np.ndarray, at: int | None, logs: list[OpsLog]) -> None:

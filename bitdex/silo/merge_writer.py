@@ -192,7 +192,7 @@ class MergeWriter:
     def _note(self, keys: np.ndarray) -> None:
         """Remember the keys whose entries change, as long as they are few."""
         if self._changed is not None:
-            self._changed.append(keys)
+            self._changed.append(keys.copy())  # the caller may use the buffer again
             if 24 * DELTA_SHARE * sum(map(len, self._changed)) > self._table.nbytes:
                 self._changed = None
 

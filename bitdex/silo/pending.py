@@ -1,6 +1,8 @@
 """The operations that wait in the ops logs: found by key, and never more of them than a state shows."""
 
+import os
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,10 @@ class PendingTable:
     """
 
     def __init__(self) -> None:
+        self._empty()
+        _tables.add(self)
+
+    def _empty(self) -> None:
         self._lock = threading.Lock()
         self._keys = np.empty(0, np.uint64)
         self._heads = np.zeros(16, np.int64)
@@ -53,6 +59,18 @@ class PendingTable:
         self._keys = columns.keys
         kernels.link_operations(self._keys, self._linked, count, self._heads, self._previous)
         self._linked = count
+
+
+_tables: "weakref.WeakSet[PendingTable]" = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    """Let a fork build its tables again: a thread that it lacks may have been in the middle of it."""
+    for table in _tables:
+        table._empty()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 @dataclass(frozen=True, slots=True)

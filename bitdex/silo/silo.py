@@ -159,7 +159,8 @@ class Silo(Commits):
         A silo that is open for writing always shows its newest state.
         """
         self._guard.check_open()
-        return self.mode == "r" and self._follow()
+        with self._maintenance:  # of threads that share a reader, one moves it on
+            return self.mode == "r" and self._follow()
 
     def get_many(self, keys: Any) -> Values:
         """Return the values of `keys` (integers, shape (n,)) in their order, verified."""

@@ -202,15 +202,19 @@ class Campaign:
         self.model, self.steps = first.models[-1], kind.draw(steps, seed, len(before))
         self.trials = Counter()
 
-    def fail_calls(self, changes=1, looks=1, lasting=1):
-        """Let one in so many changes fail, one in so many looks, and one in so many with all that follow."""
+    def fail_calls(self, changes=1, looks=1, lasting=1, thorough=False):
+        """Let one in so many changes fail, one in so many looks, and one in so many with all that follow.
+
+        What goes wrong takes turns; if it is to be `thorough`, all of it does at each call.
+        """
         every = {True: changes, False: looks}
         for n, change in enumerate(self.fail(Fault(NEVER)).changes, 1):
-            error = ERRORS[n % len(ERRORS)]
+            faults = [Fault(n, error) for error in ERRORS] + [Fault(n, errno.ENOSPC, short=True)] * change
             if n % every[change] == 0:
-                self.fail(Fault(n, error, short=change and n % 2 == 0))
+                for fault in faults if thorough else [faults[n % len(faults)]]:
+                    self.fail(fault)
             if n % lasting == 0:
-                self.fail(Fault(n, error, lasting=True))
+                self.fail(Fault(n, ERRORS[n % len(ERRORS)], lasting=True))
 
     def fail(self, fault):
         """Do the course on a copy of the template; return the plug that let calls fail."""
@@ -226,7 +230,7 @@ class Campaign:
 @pytest.mark.parametrize("name", COURSES)
 def test_every_call_fails(tmp_path, name):
     campaign = Campaign(tmp_path, *COURSES[name], FIRST_SEED)
-    campaign.fail_calls(1, *scale((5, 12), (1, 1)))
+    campaign.fail_calls(1, *scale((5, 12, False), (1, 1, True)))
     tell(name, campaign)
 
 

@@ -10,7 +10,7 @@ import random
 import shutil
 from collections import Counter
 from errno import EIO, ENOSPC
-from functools import partial
+from functools import cached_property, partial
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import bitdex
 from bitdex.errors import InvalidError, LockedError, WriteFailedError
+from bitdex.formats.bitmap import phase_key
 from bitdex.query import clauses as c
 from bitdex.schema import Schema
 from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced
@@ -101,12 +102,12 @@ def phase(name):
 
 
 def table(draw):
-    """Return a file: rows for some slots, in order or not, and now and then one that is no slot."""
-    slots = [str(slot) for slot in draw.choices(SLOTS, k=draw.randint(1, 9))]
-    if draw.random() < 0.5:
+    """Return a file: rows for some slots, in order or not, now and then one that is no slot, or no other."""
+    slots, chance = [str(slot) for slot in draw.choices(SLOTS, k=draw.randint(1, 9))], draw.random()
+    if chance < 0.5:
         slots = sorted(set(slots), key=int)
-    elif draw.random() < 0.3:
-        slots.append(draw.choice(BAD_SLOTS))
+    elif chance < 0.7:
+        slots = [*(slots if chance < 0.65 else []), draw.choice(BAD_SLOTS)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["slot", *COLUMNS])
@@ -128,37 +129,50 @@ class Content:
     def _by_name(self):
         return {f"{name}.csv": text for name, text in self.files.items()}
 
-    def refuses(self, name):
-        """Tell whether a phase cannot be loaded again, because another one adds to the same lists."""
-        return {"tags", "more tags"} <= {*self.files, name} and name in self.files
+    @cached_property
+    def slots(self):
+        """The slots that each phase has written."""
+        return {name: slots_of(self.schema, name, text) for name, text in self.files.items()}
+
+    def refuses(self, name, text):
+        """Tell whether a phase cannot be loaded: again, when another one adds to the same lists; without a slot."""
+        again = {"tags", "more tags"} <= {*self.files, name} and name in self.files
+        return again or not slots_of(self.schema, "rows", text)
 
     def loaded(self, name, text, now):
         """Return what it holds after a phase."""
-        files = {**self.files, name: text}
-        slots, before = self.slots(name, text), self.slots(name, self.files.get(name))
+        files, before = {**self.files, name: text}, self.slots.get(name, frozenset())
         if not phase(name)["sets_alive"]:
             return Content(self.schema, files, self.alive)
-        others = {slot for other in files if other != name for slot in self.slots(other, files[other], alive=True)}
-        visible = slots | (before & others)
+        others = {slot for other in self.files if other != name for slot in self._visible(other)}
+        visible = slots_of(self.schema, name, text) | (before & others)
         holding = Content(self.schema, files, visible).oracle
         deferred = {slot for slot in visible if self.schema.deferred and (holding.value(slot, "due") or 0) > now}
         return Content(self.schema, files, (self.alive - before - visible) | (visible - deferred))
 
-    def slots(self, name, text, alive=False):
-        """Return the slots that a phase writes; with `alive` none if it makes none visible."""
-        if text is None or (alive and not phase(name)["sets_alive"]):
-            return frozenset()
-        alone = Oracle(self.schema)
-        alone.dump([{**phase(name), "sets_alive": False}], {f"{name}.csv": text}, 0)
-        return frozenset(alone.hidden)
+    def _visible(self, name):
+        return self.slots[name] if phase(name)["sets_alive"] else frozenset()
+
+    def equals(self, index):
+        """Tell whether an index holds this: documents, those that are hidden too, and what each phase wrote."""
+        snapshot, runs = index.snapshot, {run.name: run.number for run in index.phases}
+        wrote = {name: snapshot.bitmaps.get(phase_key(number)) for name, number in runs.items()}
+        return (
+            documents(index) == self.documents()
+            and {name: frozenset(slots) for name, slots in wrote.items()} == self.slots
+            and all(snapshot.documents.get(slot) == shown(self.oracle, slot) for slot in self.oracle.hidden)
+        )
 
     def documents(self):
         """Return the visible documents, by slot."""
         return {slot: shown(self.oracle, slot) for slot in self.oracle.documents}
 
-    def hidden_documents(self):
-        """Return what is stored and not visible."""
-        return {slot: shown(self.oracle, slot) for slot in self.oracle.hidden}
+
+def slots_of(definition, name, text):
+    """Return the slots that a phase writes."""
+    alone = Oracle(definition)
+    alone.dump([{**phase(name), "sets_alive": False}], {f"{name}.csv": text}, 0)
+    return frozenset(alone.hidden)
 
 
 def documents(index):
@@ -226,14 +240,9 @@ class IndexMachine(RuleBasedStateMachine):
 
     def which(self, index, *possible):
         """Return what an index holds, hidden documents too, which has to be one of these."""
-        found = documents(index)
-        alike = [one for one in possible if one.documents() == found]
-        assert alike, f"{found}, not one of {[one.documents() for one in possible]}"
-        stored = index.snapshot.documents
-        hidden = [{slot: stored.get(slot) for slot in one.oracle.hidden} for one in alike]
-        exact = [one for one, documents in zip(alike, hidden) if documents == one.hidden_documents()]
-        assert exact, f"hidden: {hidden}, not {[one.hidden_documents() for one in alike]}"
-        return exact[0]
+        found = next((one for one in possible if one.equals(index)), None)
+        assert found, f"{documents(index)}, not one of {[one.documents() for one in possible]}"
+        return found
 
     def load(self, name, text, now=0):
         (result,) = self.index.dump(phase(name), source={name: self.file(name, text)}, now=now)
@@ -246,9 +255,9 @@ class IndexMachine(RuleBasedStateMachine):
 
     def work(self, name, draw):
         """Return something to do, a load or a compaction, and what is there when it is done."""
-        if name == "compact" or self.content.refuses(name):
-            return self.index.compact, self.content
         text = table(draw)
+        if name == "compact" or self.content.refuses(name, text):
+            return self.index.compact, self.content
         return partial(self.load, name, text), self.content.loaded(name, text, 0)
 
     # -- loading
@@ -256,17 +265,28 @@ class IndexMachine(RuleBasedStateMachine):
     @rule(name=phases, draw=draws, now=moments)
     def load_a_phase(self, name, draw, now):
         text = table(draw)
-        if self.content.refuses(name):
-            with pytest.raises(InvalidError, match="cannot be told apart"):
+        if self.content.refuses(name, text):
+            with pytest.raises(InvalidError, match="cannot be told apart|none of"):
                 self.load(name, text, now)
-            return
-        try:
+        else:
             self.load(name, text, now)
-        except InvalidError as error:
-            assert "none of" in str(error) and not self.content.slots(name, text)
-            return
-        self.totals["phases"] += 1
-        self.content = self.content.loaded(name, text, now)
+            self.content = self.content.loaded(name, text, now)
+            self.totals["commits"] += 1
+
+    @rule(names=st.lists(phases, min_size=2, max_size=4, unique=True), draw=draws, now=moments)
+    def load_phases(self, names, draw, now):
+        """Load some at once: those before one that fails are there."""
+        texts, refused = {name: table(draw) for name in names}, False
+        for name, text in texts.items():
+            refused = refused or self.content.refuses(name, text)
+            self.content = self.content if refused else self.content.loaded(name, text, now)
+        source = {name: self.file(name, text) for name, text in texts.items()}
+        try:
+            self.index.dump([phase(name) for name in names], source=source, now=now)
+        except InvalidError:
+            assert refused
+        else:
+            assert not refused
 
     @rule()
     def compact(self):
@@ -324,43 +344,41 @@ class IndexMachine(RuleBasedStateMachine):
                 return [*seen, self.which(fresh, before, after)]
 
         with self.socket.holding(Moment(number, look)) as moment:
-            after = self.done(do, after)
+            do()
             shown, _, refreshed, fresh = moment.seen()
         self.totals["looks"] += 1
         assert before in (shown, after) or after in (refreshed, fresh), "older than what the writer shows"
         self.content, self.reader_content = after, refreshed
 
-    def done(self, do, after):
-        """Return what is there after `do`: nothing new if the table was of no use."""
-        try:
-            do()
-        except InvalidError as error:
-            assert "none of" in str(error)
-            return self.content
-        return after
-
     # -- trouble
 
-    @rule()
-    def close_and_open(self):
-        self.reopen()
-
-    @rule()
-    def crash(self):
+    @rule(how=st.sampled_from(["closed", "crashed", "restored"]))
+    def go_on(self, how):
+        self.totals[how] += 1
         target = self.directory()
-        self.totals["crashes"] += 1
-        shutil.copytree(self.path, target)
-        self.move(target, self.content)
+        if how == "closed":
+            self.reopen()
+        elif how == "crashed":
+            shutil.copytree(self.path, target)
+            self.move(target, self.content)
+        else:
+            backup = self.directory()
+            self.index.backup(backup)
+            bitdex.restore(backup, target)
+            with bitdex.open(backup, "r") as index:
+                self.which(index, self.content)
+            shutil.rmtree(backup)
+            self.move(target, self.content)
 
     @rule(name=phases | st.just("compact"), draw=draws, number=numbers)
     def crash_within(self, name, draw, number):
         target, (do, after) = self.directory(), self.work(name, draw)
         with self.socket.holding(Moment(number, partial(shutil.copytree, self.path, target))) as moment:
-            after = self.done(do, after)
+            do()
             came = moment.come
             moment.seen()
         self.which(self.index, after)
-        self.totals["crashes"] += 1
+        self.totals["crashed"] += 1
         self.move(target, *([self.content] if came else []), after)
 
     @rule(
@@ -377,7 +395,7 @@ class IndexMachine(RuleBasedStateMachine):
         error = None
         with self.socket.holding(Faulty(number, errno, short, among)) as faulty:
             try:
-                after = self.done(do, after)
+                do()
             except OSError as caught:
                 error = caught
         assert (error is None) == (faulty.failed is None), f"{faulty.failed} gave {error!r}"
@@ -390,17 +408,6 @@ class IndexMachine(RuleBasedStateMachine):
             self.agrees()
             self.reopen()
             self.content = self.which(self.index, self.content, after)
-
-    @rule()
-    def back_up_and_restore(self):
-        backup, restored = self.directory(), self.directory()
-        self.index.backup(backup)
-        bitdex.restore(backup, restored)
-        self.totals["backups"] += 1
-        for path in (backup, restored):
-            with bitdex.open(path, "r") as index:
-                self.which(index, self.content)
-            shutil.rmtree(path)
 
     # -- at every step
 

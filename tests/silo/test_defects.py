@@ -276,6 +276,7 @@ def test_defect_11_replaying_a_concatenating_merge_does_not_double_it(silos, tmp
 @pytest.mark.parametrize("when", ["pending", "compacted"])
 def test_defect_14_an_old_record_that_cannot_be_decoded_raises(silos, when):
     """The original replaced it by the new one."""
+    silos.damaged = True  # the rewrite that fails leaves what it has written
     silo = silos(rule="documents", reclaim=1.0)
     silo.put_many([1, 2], [b"\x01\x00\xff no document", encode_document({1: 5})])
     if when == "compacted":

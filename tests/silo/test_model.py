@@ -316,12 +316,14 @@ class SiloMachine(RuleBasedStateMachine):
 
     # -- trouble
 
-    @rule(sync=modes, reclaim=reclaims)
-    def close_and_open(self, sync, reclaim):
+    @rule(sync=modes, reclaim=reclaims, crashes=st.booleans())
+    def go_on(self, sync, reclaim, crashes):
         self.sync, self.reclaim = sync, reclaim
-        self.reopen()
+        if crashes:
+            self.crash()
+        else:
+            self.reopen()
 
-    @rule()
     def crash(self):
         target, expected = self.directory(), self.model
         self.totals["crashes"] += 1
