@@ -1,6 +1,6 @@
-"""Crew: members who repeat what they do, as threads or as processes, until the time is up; and the watchdog over them.
+"""Crew: members who repeat what they do, as threads or processes, until the time is up; and their watchdog.
 
-A member is a function that is called again and again with its own `random.Random`. Who takes longer for one call than
+A member is a function that is called again and again with its own `random.Random`. Who takes longer for a call than
 PATIENCE is stuck: the crew stops, and what every thread was doing is shown.
 """
 
@@ -60,7 +60,9 @@ class Crew:
 
     def _run(self):
         end = time.monotonic() + self._seconds
-        threads = [threading.Thread(target=self._live, args=one, daemon=True) for one in self._members.items()]
+        threads = [
+            threading.Thread(target=self._live, args=one, daemon=True) for one in self._members.items()
+        ]
         self._beats = dict.fromkeys(self._members, time.monotonic())
         for thread in threads:
             thread.start()
@@ -121,7 +123,14 @@ class Fleet:
     def add(self, name, prepare, *arguments):
         """Start a process; its members begin when all processes are there."""
         pipe, its = self.context.Pipe(duplex=False)
-        options = (its, self._ready, self._go, self._seconds, f"{FIRST_SEED} {name}", partial(prepare, *arguments))
+        options = (
+            its,
+            self._ready,
+            self._go,
+            self._seconds,
+            f"{FIRST_SEED} {name}",
+            partial(prepare, *arguments),
+        )
         process = self.context.Process(target=_sail, args=options, daemon=True)
         process.start()
         its.close()

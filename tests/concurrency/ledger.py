@@ -44,7 +44,9 @@ class Book:
         assert all(len(group) == 1 for group in groups), f"half a batch: {groups}"
         shown = tuple(group.pop() for group in groups)
         number = 0 if shown[0] is None else _unpacked(shown[0])[0]
-        candidates = [step for step in range(max(0, 3 * number - 2), 3 * number + 1) if state_at(step) == shown]
+        candidates = [
+            step for step in range(max(0, 3 * number - 2), 3 * number + 1) if state_at(step) == shown
+        ]
         assert candidates, f"no state of the book: {[value and _unpacked(value) for value in shown]}"
         return candidates[0]
 
@@ -79,12 +81,14 @@ class Reading:
         self.steps = dict.fromkeys(BOOKS, 0)
 
     def look(self, source, draw, least):
-        """Read all keys at once, in any order; the steps are not below `least` and not below the last ones."""
+        """Read all keys at once, in any order; the steps are not below `least` nor below the last ones."""
         order = draw.sample(range(len(ALL)), len(ALL))
         keys = np.concatenate((ALL[order], OTHERS)) if draw.random() < 0.2 else ALL[order]
         found = source.get_many(keys)
         values = {int(key): found[i] for i, key in enumerate(ALL[order].tolist())}
-        seen = {name: book.step_of([values[key] for key in book.keys.tolist()]) for name, book in BOOKS.items()}
+        seen = {
+            name: book.step_of([values[key] for key in book.keys.tolist()]) for name, book in BOOKS.items()
+        }
         for name in BOOKS:
             assert seen[name] >= least[name], f"{name}: {seen[name]}, when {least[name]} was acknowledged"
             assert seen[name] >= self.steps[name], f"{name}: {seen[name]} after {self.steps[name]}"
@@ -93,7 +97,7 @@ class Reading:
 
 
 class Writing:
-    """What a writing thread and a compacting thread do; `acknowledged` holds the steps that others rely on."""
+    """What a writing and a compacting thread do; `acknowledged` holds the steps that others rely on."""
 
     def __init__(self, silo, acknowledged):
         self.silo, self.acknowledged = silo, acknowledged

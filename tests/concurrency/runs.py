@@ -1,6 +1,6 @@
 """Runs: an index whose phases are loaded again and again, such that any answer tells from which commit it is.
 
-Run k of phase ``rows`` shows k in every document, and every other run half of the documents; run k of phase ``tags``
+Run k of phase ``rows`` shows k in every document, and every other run half of them; run k of phase ``tags``
 puts k into the tags of all. Rows and tags take turns, each run is one commit.
 """
 
@@ -46,7 +46,9 @@ def table(phase, k):
         ids = np.arange(ROWS)
         return pd.DataFrame({"id": np.repeat(ids, 2), "tags": np.tile([k, 0], ROWS)})
     ids = np.arange(size(k))
-    return pd.DataFrame({"id": ids, "k": k, "name": label(k), "n": ids + k, "url": [f"{k}/{id}" for id in ids]})
+    return pd.DataFrame(
+        {"id": ids, "k": k, "name": label(k), "n": ids + k, "url": [f"{k}/{id}" for id in ids]}
+    )
 
 
 def label(k):

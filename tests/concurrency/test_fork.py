@@ -170,7 +170,11 @@ def in_a_process(function, *arguments):
     """Call a function of this module in a process of its own: who tests has threads of his own."""
     code = f"import faulthandler; faulthandler.enable(); from tests.concurrency.test_fork import {function}"
     ended = subprocess.run(
-        [sys.executable, "-c", f"{code}; {function}{arguments!r}"], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", f"{code}; {function}{arguments!r}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert ended.returncode == 0, ended.stderr
 

@@ -75,7 +75,9 @@ def test_readers_beside_a_writer_that_compacts(tmp_path, quick):
     for number in range(READERS):
         fleet.add(f"reader {number}", reading, path, acknowledged)
     counts = fleet.run()
-    print(f"\ntorture: silo, processes{', without syncs' * quick}: {dict(counts)}, each read one committed state")
+    print(
+        f"\ntorture: silo, processes{', without syncs' * quick}: {dict(counts)}, each read a committed state"
+    )
     assert min(counts[kind] for kind in ("batches", "maintenance", "reads")) > 0
     with Silo.open(path) as silo:
         assert not list(silo.check())

@@ -1,4 +1,4 @@
-"""Threads on one silo: eight read, one writes, one compacts; every read shows one committed state, and never an older one."""
+"""Threads on one silo: eight read, one writes, one compacts; no read shows half a commit or an older one."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Group sync: writers that wait together share a sync, and nobody returns, or is seen, before one has covered his batch."""
+"""Group sync: writers that wait together share a sync, and nobody returns, or is seen, before it."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ BATCHES = scale(25, 2_000)  # of each writer
 
 
 class LogBook:
-    """A plug that notes when batches were written to the logs, by which thread, and when syncs began and ended.
+    """A plug that notes when batches were written to the logs, by whom, and when syncs began and ended.
 
     Attributes
     ----------

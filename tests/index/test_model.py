@@ -1,6 +1,6 @@
-"""An index against the naive oracle: phases loaded, loaded again and failing, queried, compacted, crashed, backed up.
+"""An index against the naive oracle: phases loaded, again and failing, queried, compacted, crashed, backed up.
 
-A reader of its own follows when it is told to, and pages and documents are kept: they must show what they showed. A
+A reader of its own follows when it is told to, and pages and documents are kept: they must not change. A
 crash is a copy of the directory, taken at any change of the files; the machine goes on in the copy.
 """
 
@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from errno import EIO, ENOSPC
 from functools import cached_property, partial
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
@@ -84,7 +85,9 @@ def schema(deferred):
             config["filter_fields"].append({"name": name, "field_type": filter_})
         if sort:
             config["sort_fields"].append({"name": name, **sort})
-    config["sort_fields"].append({"name": "sortAt", "computed": {"op": "greatest", "source_fields": ["at", "due"]}})
+    config["sort_fields"].append(
+        {"name": "sortAt", "computed": {"op": "greatest", "source_fields": ["at", "due"]}}
+    )
     if deferred:
         config["deferred_alive"] = {"source_field": "due"}
     described = [
@@ -135,7 +138,7 @@ class Content:
         return {name: slots_of(self.schema, name, text) for name, text in self.files.items()}
 
     def refuses(self, name, text):
-        """Tell whether a phase cannot be loaded: again, when another one adds to the same lists; without a slot."""
+        """Tell whether a phase cannot be loaded: again, when another adds to its lists; without a slot."""
         again = {"tags", "more tags"} <= {*self.files, name} and name in self.files
         return again or not slots_of(self.schema, "rows", text)
 
@@ -147,14 +150,16 @@ class Content:
         others = {slot for other in self.files if other != name for slot in self._visible(other)}
         visible = slots_of(self.schema, name, text) | (before & others)
         holding = Content(self.schema, files, visible).oracle
-        deferred = {slot for slot in visible if self.schema.deferred and (holding.value(slot, "due") or 0) > now}
+        deferred = {
+            slot for slot in visible if self.schema.deferred and (holding.value(slot, "due") or 0) > now
+        }
         return Content(self.schema, files, (self.alive - before - visible) | (visible - deferred))
 
     def _visible(self, name):
         return self.slots[name] if phase(name)["sets_alive"] else frozenset()
 
     def equals(self, index):
-        """Tell whether an index holds this: documents, those that are hidden too, and what each phase wrote."""
+        """Tell whether an index holds this: documents, hidden ones too, and what each phase wrote."""
         snapshot, runs = index.snapshot, {run.name: run.number for run in index.phases}
         wrote = {name: snapshot.bitmaps.get(phase_key(number)) for name, number in runs.items()}
         return (
@@ -185,9 +190,9 @@ def documents(index):
 
 
 class IndexMachine(RuleBasedStateMachine):
-    """`content` is what the writer shows, `reader_content` what the reader does, `kept` are pages and what they show."""
+    """`content` is what the writer shows, `reader_content` what the reader does, `kept` are pages."""
 
-    totals = Counter()
+    totals: ClassVar[Counter] = Counter()
 
     def __init__(self, root, definition):
         super().__init__()
@@ -266,7 +271,7 @@ class IndexMachine(RuleBasedStateMachine):
     def load_a_phase(self, name, draw, now):
         text = table(draw)
         if self.content.refuses(name, text):
-            with pytest.raises(InvalidError, match="cannot be told apart|none of"):
+            with pytest.raises(InvalidError, match=r"cannot be told apart|none of"):
                 self.load(name, text, now)
         else:
             self.load(name, text, now)
@@ -313,7 +318,9 @@ class IndexMachine(RuleBasedStateMachine):
         self.reader_content = self.which(self.reader, self.content)
         assert not self.reader.refresh()
 
-    @rule(sort=st.sampled_from([None, "likes", "-at", "sortAt"]), limit=st.integers(1, 4), where=st.booleans())
+    @rule(
+        sort=st.sampled_from([None, "likes", "-at", "sortAt"]), limit=st.integers(1, 4), where=st.booleans()
+    )
     def keep_a_page(self, sort, limit, where):
         """Take a page and the documents behind it, of the writer or the reader."""
         index, content = (self.index, self.content) if where else (self.reader, self.reader_content)

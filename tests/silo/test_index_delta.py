@@ -82,9 +82,7 @@ def test_a_damaged_delta_is_rebuilt_from_the_data(filled, silos, damage):
     path.unlink()
     if damage != "missing":
         others = other.files.delta.read_bytes()
-        path.write_bytes(
-            {"empty": b"", "flipped": whole, "older": older, "of another silo": others}[damage]
-        )
+        path.write_bytes({"empty": b"", "flipped": whole, "older": older, "of another silo": others}[damage])
     for mode in ("r", "w"):
         assert content(filled.files.directory, mode) == model
     with Silo.open(filled.files.directory, "w") as silo:  # the next commit writes the table anew

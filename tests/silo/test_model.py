@@ -1,7 +1,7 @@
-"""A silo against a dict: any operations in any order, looked at, crashed or failing in the middle of any of them.
+"""A silo against a dict: any operations in any order, crashed or failing in the middle of any of them.
 
-A reader of its own follows when it is told to, and pins are taken at any time: what they show must never change.
-Crashes are copies of the directory, and the machine goes on in the copy: nothing acknowledged may be missing there.
+A reader of its own follows when it is told to, and pins are taken at any time: what they show must not change.
+Crashes are copies of the directory, in which the machine goes on: nothing acknowledged may be missing.
 """
 
 import shutil
@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from errno import EDQUOT, EIO, ENOSPC
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -35,7 +36,9 @@ POOL_ARRAY = np.array(POOL, np.uint64)
 PINS = 6
 RUNS, STEPS = scale((1, 150), (40, 250)), scale(50, 100)  # runs of so many machines for each rule
 
-operations = st.lists(st.tuples(st.sampled_from(POOL), st.sampled_from([0, 12, 12, 40, 700, 9000])), max_size=8)
+operations = st.lists(
+    st.tuples(st.sampled_from(POOL), st.sampled_from([0, 12, 12, 40, 700, 9000])), max_size=8
+)
 calls = st.tuples(st.sampled_from(["put", "merge", "delete"]), operations)
 few_calls = st.lists(calls, max_size=3)
 works = st.sampled_from(["write", "compact", "rewrite", "merge"])
@@ -82,9 +85,9 @@ def held(source):
 
 
 class SiloMachine(RuleBasedStateMachine):
-    """`model` is what the writer shows, `reader_model` what the reader does, `pins` are states and what they hold."""
+    """`model` is what the writer shows, `reader_model` what the reader does, `pins` are states."""
 
-    totals = Counter()
+    totals: ClassVar[Counter] = Counter()
 
     def __init__(self, root, fold):
         super().__init__()
@@ -144,7 +147,10 @@ class SiloMachine(RuleBasedStateMachine):
         self.model = self.reader_model = held(self.silo)
 
     def batches(self, wanted):
-        return [Batch(kind, [key for key, _ in pairs], [self.value(n) for _, n in pairs]) for kind, pairs in wanted]
+        return [
+            Batch(kind, [key for key, _ in pairs], [self.value(n) for _, n in pairs])
+            for kind, pairs in wanted
+        ]
 
     def value(self, size):
         """Return bytes that no other value has."""
