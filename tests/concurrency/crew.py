@@ -1,6 +1,6 @@
 """Crew: members who repeat what they do, as threads or processes, until the time is up; and their watchdog.
 
-A member is a function that is called again and again with its own `random.Random`. Who takes longer for a call than
+A member is a function that is called again and again with a `random.Random`. Who takes longer for a call than
 PATIENCE is stuck: the crew stops, and what every thread was doing is shown.
 """
 

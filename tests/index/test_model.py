@@ -1,4 +1,4 @@
-"""An index against the naive oracle: phases loaded, again and failing, queried, compacted, crashed, backed up.
+"""An index against the naive oracle: phases loaded, again and failing, queried, compacted, crashed, saved.
 
 A reader of its own follows when it is told to, and pages and documents are kept: they must not change. A
 crash is a copy of the directory, taken at any change of the files; the machine goes on in the copy.

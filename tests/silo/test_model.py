@@ -1,6 +1,6 @@
 """A silo against a dict: any operations in any order, crashed or failing in the middle of any of them.
 
-A reader of its own follows when it is told to, and pins are taken at any time: what they show must not change.
+A reader of its own follows when it is told to, and pins are taken at any time: which must not change.
 Crashes are copies of the directory, in which the machine goes on: nothing acknowledged may be missing.
 """
 
