@@ -113,7 +113,8 @@ class Commits:
         try:
             for path in self.files.logs:
                 logs.append(self._open_log(path, applied, at))
-            if self.mode == "r" and at is None and not _follow_all((logs[0], logs[1])):
+            both_known = self.mode == "w" or at is not None or _follow_all((logs[0], logs[1]))
+            if not both_known or self._passed(meta, at):
                 raise CorruptError(f"{self.files.directory}: expected the logs of commit {meta['commit'][0]}")
             _check_floor(self.files, meta, at, logs)
         except BaseException:
@@ -163,11 +164,17 @@ class Commits:
         meta = self.files.read_meta(None)
         before = self._state.sequence, int(self._base.meta["commit"][0])
         same = int(meta["commit"][0]) == before[1]
-        if same and _follow_all(self._logs.both):
+        if same and _follow_all(self._logs.both) and not self._passed(meta, None):
             self._publish()
         else:
             self.reload()
         return (self._state.sequence, int(self._base.meta["commit"][0])) != before
+
+    def _passed(self, meta: np.ndarray, at: int | None) -> bool:
+        """Tell whether a writer has committed since: the logs may then hold batches behind that commit."""
+        if self.mode == "w" or at is not None:
+            return False
+        return int(self.files.read_meta(None)["commit"][0]) != int(meta["commit"][0])
 
     # -- publishing ----------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ PHASES = [  # no two write one field, but for the lists
     ("due", False, ["due"], {}),
     ("scores", True, ["score"], {}),
 ]
+LISTS = {"tags", "more tags"}
 QUERIES = [
     *(c.Eq("level", n) for n in (1, 3, 7)),
     *(c.Eq("owner", n) for n in (0, -1, 2**47)),
@@ -139,7 +140,7 @@ class Content:
 
     def refuses(self, name, text):
         """Tell whether a phase cannot be loaded: again, when another adds to its lists; without a slot."""
-        again = {"tags", "more tags"} <= {*self.files, name} and name in self.files
+        again = name in LISTS and name in self.files and LISTS <= {*self.files}
         return again or not slots_of(self.schema, "rows", text)
 
     def loaded(self, name, text, now):
