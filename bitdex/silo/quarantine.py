@@ -51,10 +51,13 @@ class Quarantine:
         filesystem.sync_directory(self.directory)
 
 
-def copy_ranges(source: Path, target: Path, ranges: list[tuple[int, int]], head: bytes = b"") -> None:
+def copy_ranges(
+    source: Path, target: Path, ranges: list[tuple[int, int]], head: bytes = b"", length: int = 0
+) -> None:
     """Copy ranges (start, stop) of a file to the same places of another, which is durable then.
 
-    `head` is written to the beginning; where nothing is copied to there are zeros, or holes.
+    `head` is written to the beginning, and zeros to the end if it gets shorter than `length`; where
+    nothing is copied to are holes.
     """
     content = filesystem.map_read(source)
     descriptor = filesystem.open_write(target)
@@ -64,14 +67,16 @@ def copy_ranges(source: Path, target: Path, ranges: list[tuple[int, int]], head:
             for at in range(start, min(stop, len(content)), CHUNK):
                 filesystem.write_at(descriptor, content[at : min(at + CHUNK, stop)], at)
             filesystem.release(content)
+        end = min(ranges[-1][1], len(content))
+        filesystem.write_at(descriptor, bytes(max(0, length - end)), end)
         filesystem.sync(descriptor)
     finally:
         filesystem.close(descriptor)
 
 
-def rewrite_file(path: Path, ranges: list[tuple[int, int]], head: bytes) -> None:
-    """Replace a file at once by these ranges of it, behind another beginning."""
+def replace_file(path: Path, ranges: list[tuple[int, int]], head: bytes, length: int) -> None:
+    """Replace a file at once by these ranges of it, with another beginning, and zeros up to a length."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
-    copy_ranges(path, temporary, ranges, head)
+    copy_ranges(path, temporary, ranges, head, length)
     filesystem.replace(temporary, path)
     filesystem.sync_directory(path.parent)

@@ -34,9 +34,9 @@ from bitdex.silo.compaction import NewData, write_cold
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.index_writer import write_index
 from bitdex.silo.lock import WriterLock
-from bitdex.silo.log import OpsLog
+from bitdex.silo.log import PAGE, OpsLog
 from bitdex.silo.operations import Operations
-from bitdex.silo.quarantine import Quarantine, rewrite_file
+from bitdex.silo.quarantine import Quarantine, replace_file
 from bitdex.silo.remedies import AGAIN, NOTHING_LOST, Refused, Repair, of_finding, refusal, untouched
 from bitdex.silo.replay import sequences_of
 from bitdex.silo.salvage import Salvage, frames_of, salvage
@@ -261,7 +261,7 @@ class _Surgery:
         for log in self._found.logs:
             if log.renew and len(log.kept):
                 head = oplog.encode_header(self._identity, log.generation)
-                rewrite_file(log.path, [(oplog.START, log.end)], head)
+                replace_file(log.path, [(oplog.START, log.end)], head, -(-log.end // PAGE) * PAGE)
             elif log.renew:
                 OpsLog.create(log.path, self._identity, log.generation).close()
 

@@ -186,7 +186,10 @@ def _behind(log: LogSalvage, at: int, seed: np.uint32) -> list[int]:
 
 def _check_tail(log: LogSalvage) -> None:
     """List what lies behind the last whole batch."""
-    tail = log.mapped[log.end :]
+    tail, size = log.mapped[log.end :], len(log.mapped)
+    if log.end > size:
+        what = f"expected zeros behind the last frame up to {log.end}, found the end of the file"
+        log.note(size, what, "note", NOTHING_LOST, "the file is set aside, and a whole one takes its place")
     if tail.any():
         what = f"expected the end of the log, found {len(tail)} bytes of a batch without its commit"
         action = "the file is set aside, and one without these bytes takes its place"

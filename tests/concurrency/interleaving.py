@@ -74,3 +74,13 @@ class Moment:
         if self._error is not None:
             raise self._error
         return self.result
+
+
+@contextmanager
+def traced(title: str) -> Iterator[None]:
+    """Say of a failure by which seed it can be repeated."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(title)
+        raise

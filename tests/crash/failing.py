@@ -38,15 +38,15 @@ class Failing:
         The first that failed.
     later : list of tests.system.Call
         What has tried to change files after a change had failed.
-    changes : list of bool
-        Of each call that was counted, whether it changes files.
+    counted : list of (str, bool)
+        The name of each call among those that can fail, and whether it changes files.
     trace : list of str
         All calls.
     """
 
     def __init__(self, fault):
         self.fault, self.failed = fault, None
-        self.later, self.changes, self.trace = [], [], []
+        self.later, self.counted, self.trace = [], [], []
         self._torn = None  # the descriptor whose next write fails
         self._lock = threading.Lock()
 
@@ -55,7 +55,7 @@ class Failing:
             if self.failed and self.failed.changes and call.changes:
                 self.later.append(call)
             fails = self._fails(call)
-            self.trace.append(f"{'!' if fails else ' '} {len(self.changes)}: {call.name} {call.path.name}")
+            self.trace.append(f"{'!' if fails else ' '} {len(self.counted)}: {call.name} {call.path.name}")
         if not fails:
             return proceed(call)
         half = len(call.arguments[1]) // 2 if call.name == "pwrite" and call is self.failed else 0
@@ -73,8 +73,8 @@ class Failing:
             return True
         if call.name not in self.fault.among:
             return False
-        self.changes.append(call.changes)
-        if len(self.changes) == self.fault.n:
+        self.counted.append((call.name, call.changes))
+        if len(self.counted) == self.fault.n:
             self.failed = call
             return True
         return self.fault.lasting and self.failed is not None and call.name != "close"

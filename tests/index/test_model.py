@@ -23,7 +23,7 @@ from bitdex.errors import InvalidError, LockedError, WriteFailedError
 from bitdex.formats.bitmap import phase_key
 from bitdex.query import clauses as c
 from bitdex.schema import Schema
-from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced
+from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced, traced
 from tests.index.strategies import BAD_SLOTS, COLUMNS, MAPPED, SLOTS
 from tests.index.test_commit import POINTS, Boom, fail_at
 from tests.index.test_dump_model import compare_pages, shown
@@ -31,7 +31,7 @@ from tests.oracle import Oracle
 from tests.scale import scale, seeds
 from tests.system import CHANGES, Faulty, install
 
-RUNS, STEPS = scale((1, 20), (40, 250)), scale(50, 100)  # runs of so many machines for each schema
+RUNS, STEPS = scale((1, 40), (40, 50)), scale(25, 100)  # runs of so many machines for each schema
 KEPT = 5
 FIELDS = {  # name -> kind, column, filter, sort, settings
     "level": ("integer", "i0", "single_value", None, {"default": 3}),
@@ -140,7 +140,7 @@ class Content:
 
     def refuses(self, name, text):
         """Tell whether a phase cannot be loaded: again, when another adds to its lists; without a slot."""
-        again = name in LISTS and name in self.files and LISTS <= {*self.files}
+        again = name in LISTS and name in self.files and {*self.files} >= LISTS
         return again or not slots_of(self.schema, "rows", text)
 
     def loaded(self, name, text, now):
@@ -456,11 +456,7 @@ def test_index(tmp_path, deferred):
         suppress_health_check=list(HealthCheck),
     )
     for number in seeds(runs):
-        try:
-            run_state_machine_as_test(
-                seed(number)(partial(IndexMachine, tmp_path, schema(deferred))), settings=options
-            )
-        except BaseException as error:
-            error.add_note(f"seed {number}, deferred {deferred}")
-            raise
+        with traced(f"seed {number}, {'deferred' if deferred else 'all at once'}"):
+            machine = seed(f"{number} {deferred}")(partial(IndexMachine, tmp_path, schema(deferred)))
+            run_state_machine_as_test(machine, settings=options)
     print(f"\ntorture: index model: {runs * machines:,} machines, {dict(IndexMachine.totals)}")

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from bitdex.errors import LockedError, WriteFailedError
 from bitdex.silo.silo import SYNC_MODES, Silo
-from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced
+from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced, traced
 from tests.scale import scale, seeds
 from tests.system import CHANGES, Faulty, install
 
@@ -427,9 +427,7 @@ def test_silo(tmp_path, fold):
         suppress_health_check=list(HealthCheck),
     )
     for number in seeds(runs):
-        try:
-            run_state_machine_as_test(seed(number)(partial(SiloMachine, tmp_path, fold)), settings=options)
-        except BaseException as error:
-            error.add_note(f"seed {number}, rule {fold!r}")
-            raise
+        with traced(f"seed {number}, rule {fold!r}"):
+            machine = seed(f"{number} {fold}")(partial(SiloMachine, tmp_path, fold))
+            run_state_machine_as_test(machine, settings=options)
     print(f"\ntorture: silo model, {fold}: {runs * machines:,} machines, {dict(SiloMachine.totals)}")

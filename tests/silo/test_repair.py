@@ -449,6 +449,16 @@ def test_a_torn_tail_is_set_aside(logged):
     assert content(copy) == states[-1] and log.name in quarantined(copy)
 
 
+def test_a_log_that_was_cut_in_the_padding_behind_its_last_frame(logged):
+    files, log, _, states = logged
+    with Silo.open(files.directory) as silo:
+        end = log_end(silo)
+    log.write_bytes(log.read_bytes()[: end - 3])
+    (one,) = repair(files)
+    assert one.severity == "note" and content(files) == states[-1]
+    assert list(check_files(files)) == []
+
+
 def test_batches_of_the_other_log_behind_a_lost_one_are_set_aside(silos, monkeypatch):
     silos.damaged = True
     silo = silos(sync="batch")
