@@ -65,6 +65,14 @@ def size(path: Path) -> int:
     return os.stat(path).st_size
 
 
+def number(path: Path) -> int:
+    """Return the number the system gives a file, another when it was replaced; 0 where there is none."""
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0
+
+
 def read(path: Path) -> bytes:
     """Return the whole content of a file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -17,7 +17,6 @@ this process see it: `committed` is replaced by one assignment.
 """
 
 import secrets
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +35,10 @@ from bitdex.schema import Schema
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
+from bitdex.silo.steadily import steadily
 from bitdex.silo.threads import whole
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
-ATTEMPTS = 100  # at opening while a writer commits
-PAUSE = 0.002  # seconds between them
 BITMAPS, DOCUMENTS = "bitmaps", "documents"
 FIRST_FILES = {"schema.json", "fields.bin", "dictionaries.bin", DOCUMENTS, BITMAPS, "writer.lock"}
 UNFINISHED = tuple(f".{name}." for name in (*FIRST_FILES, "commit.bin"))  # their names until they are whole
@@ -110,23 +108,21 @@ class Store:
 
     def _open(self) -> None:
         """Open the committed state; a writer may be committing the next one meanwhile."""
-        before = None
-        for attempt in range(ATTEMPTS):
-            record = self._read_commit()
-            try:
-                self._open_at(record)
-                return
-            except (CorruptError, FileNotFoundError):
-                passed = before is None or int(record["commit"][0]) != before
-                if self.mode == "w" or not passed or attempt == ATTEMPTS - 1:
-                    raise
-                before = int(record["commit"][0])
-                time.sleep(PAUSE)
+        if self.mode == "w":
+            self._open_committed()
+        else:
+            steadily(self._open_committed, self._look)
+
+    def _look(self) -> tuple[object, ...]:
+        """Return what is other when something was committed since."""
+        silos = (SiloFiles(self.directory / name) for name in (DOCUMENTS, BITMAPS))
+        return (filesystem.read(self._commit_path), *(files.look() for files in silos))
 
     def _read_commit(self) -> np.ndarray:
         return meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
 
-    def _open_at(self, record: np.ndarray) -> None:
+    def _open_committed(self) -> None:
+        record = self._read_commit()
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
         directory, mode, sync = self.directory, self.mode, self.sync
         registry, dictionaries = _names(directory, identity)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bitdex import filesystem
 from bitdex.errors import CorruptError
 from bitdex.formats import data, frame, hash_index, index_delta
 from bitdex.kernels import hash_index as index_kernels
@@ -83,13 +82,13 @@ class Base:
 def read_index(files: SiloFiles, meta: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the index table that a commit record names, and its number of keys."""
     generation, identity = int(meta["index_generation"][0]), int(meta["identity"][0])
-    content, path = _of_generation(files, files.index, hash_index.MAGIC, generation)
+    path, content = _of_generation(files, files.index, hash_index.MAGIC, generation)
     head, table = hash_index.decode(content, str(path))
     _check_identity(head, identity, path)
     count, end = int(head["count"]), int(meta["delta_end"][0])
     if not end:
         return table, count
-    content, path = _of_generation(files, files.delta, index_delta.MAGIC, generation)
+    path, content = _of_generation(files, files.delta, index_delta.MAGIC, generation)
     _check_identity(index_delta.decode_header(content, str(path)), identity, path)
     table = table.copy()
     for entries in index_delta.decode(content, end, identity, str(path)):
@@ -97,11 +96,11 @@ def read_index(files: SiloFiles, meta: np.ndarray) -> tuple[np.ndarray, int]:
     return table, count
 
 
-def _of_generation(files: SiloFiles, path: Path, magic: bytes, generation: int) -> tuple[np.ndarray, Path]:
-    found = files.of_generation(path, magic, generation)
+def _of_generation(files: SiloFiles, path: Path, magic: bytes, generation: int) -> tuple[Path, np.ndarray]:
+    found = files.map_generation(path, magic, generation)
     if found is None:
         raise CorruptError(f"{path}: offset 24: expected generation {generation}, found none")
-    return filesystem.map_read(found), found
+    return found
 
 
 def _check_identity(head: np.void, identity: int, path: Path) -> None:

@@ -17,11 +17,11 @@ sequences above the one that is committed.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,9 @@ from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.operations import Operations
 from bitdex.silo.rules import rule
 from bitdex.silo.state import State
+from bitdex.silo.steadily import steadily
 from bitdex.silo.threads import whole
 
-ATTEMPTS = 100  # at reading a state while a writer commits
-PAUSE = 0.001  # seconds between them
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
 
@@ -87,20 +86,13 @@ class Commits:
 
     def _load(self, at: int | None) -> None:
         """Open the newest state, or the one at a sequence; a writer may be committing meanwhile."""
-        before = None
-        for attempt in range(ATTEMPTS):
-            meta = self.files.read_meta(at)
-            try:
-                self._open_state(meta, at)
-                return
-            except (CorruptError, FileNotFoundError):
-                passed = before is None or int(meta["commit"][0]) != before
-                if self.mode == "w" or not passed or attempt == ATTEMPTS - 1:
-                    raise
-                before = int(meta["commit"][0])
-                time.sleep(PAUSE)
+        if self.mode == "w":
+            self._open_state(at)
+        else:
+            steadily(partial(self._open_state, at), self.files.look)
 
-    def _open_state(self, meta: np.ndarray, at: int | None) -> None:
+    def _open_state(self, at: int | None) -> None:
+        meta = self.files.read_meta(at)
         self.identity = int(meta["identity"][0])
         self.rule = meta["rule"][0].decode()
         self._fold = rule(self.rule)

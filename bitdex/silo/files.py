@@ -25,19 +25,30 @@ class SiloFiles:
         """Return the name a file has until its commit is finished."""
         return path.with_name(path.name + ".new")
 
+    def map_generation(self, path: Path, magic: bytes, generation: int) -> tuple[Path, np.ndarray] | None:
+        """Map the file, finished or not, whose header has this generation; return its path and its bytes."""
+        for candidate in (path, self.unfinished(path), path):  # again, for a rename in between
+            mapped = _map_of_generation(candidate, magic, generation)
+            if mapped is not None:
+                return candidate, mapped
+        return None
+
     def of_generation(self, path: Path, magic: bytes, generation: int) -> Path | None:
         """Return the file, finished or not, whose header has this generation, or None."""
-        for candidate in (path, self.unfinished(path), path):  # again, for a rename in between
-            found = _generation(candidate, magic)
-            if found == generation:
-                return candidate
-        return None
+        found = self.map_generation(path, magic, generation)
+        return None if found is None else found[0]
 
     def finish(self, path: Path, magic: bytes, generation: int) -> None:
         """Give the file of this generation its final name."""
         if self.of_generation(path, magic, generation) == self.unfinished(path):
             filesystem.replace(self.unfinished(path), path)
             filesystem.sync_directory(self.directory)
+
+    def look(self) -> tuple[object, ...]:
+        """Return what is other when something was committed or a file was replaced since."""
+        paths = (self.data, self.index, self.delta, *self.logs)
+        meta = filesystem.read(self.meta) if filesystem.exists(self.meta) else b""
+        return (meta, *map(filesystem.number, paths))
 
     def read_meta(self, at: int | None) -> np.ndarray:
         """Return the commit record to open at."""
@@ -54,10 +65,10 @@ class SiloFiles:
 
     def map_data(self, generation: int, identity: int, end: int) -> np.ndarray:
         """Map the data file of a generation and check that it belongs here and is long enough."""
-        path = self.of_generation(self.data, data.MAGIC, generation)
-        if path is None:
+        found = self.map_generation(self.data, data.MAGIC, generation)
+        if found is None:
             raise CorruptError(f"{self.data}: expected generation {generation}, found none")
-        mapped = filesystem.map_read(path)
+        path, mapped = found
         head = data.decode_header(mapped, str(path))
         if int(head["identity"]) != identity:
             raise CorruptError(
@@ -69,10 +80,11 @@ class SiloFiles:
         return mapped[:end]
 
 
-def _generation(path: Path, magic: bytes) -> int | None:
-    """Return the generation in a file's header, or None where no header holds."""
+def _map_of_generation(path: Path, magic: bytes, generation: int) -> np.ndarray | None:
+    """Return the bytes of a file if its header holds and has this generation; None if not, or without a file."""
     try:
         mapped = filesystem.map_read(path)
-        return int(header.decode(mapped, magic, 1, str(path))["generation"])
-    except OSError:
+        found = int(header.decode(mapped, magic, 1, str(path))["generation"])
+    except (FileNotFoundError, CorruptError):
         return None
+    return mapped if found == generation else None

@@ -116,8 +116,8 @@ class Trial:
     def _judge(self, error):
         """See that an error says what has happened; where all calls fail, it may be a later one's."""
         failed, told, self._told = self.plug.failed, isinstance(error, WriteFailedError), True
-        assert error.errno == self.plug.fault.error, repr(error)
         assert not isinstance(error, CorruptError), f"a {failed.name} failed, no file is damaged: {error!r}"
+        assert error.errno == self.plug.fault.error, repr(error)
         if failed.changes or not self.plug.fault.lasting:
             assert told == failed.changes, f"a {failed.name} failed: {error!r}"
         if failed.changes:

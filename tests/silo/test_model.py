@@ -7,12 +7,10 @@ Crashes are copies of the directory, in which the machine goes on: nothing ackno
 import shutil
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from errno import EDQUOT, EIO, ENOSPC
 from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
@@ -29,10 +27,9 @@ from bitdex.errors import LockedError, WriteFailedError
 from bitdex.silo.silo import SYNC_MODES, Silo
 from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced, traced
 from tests.scale import scale, seeds
+from tests.silo.batches import POOL, Batch, held
 from tests.system import CHANGES, Faulty, install
 
-POOL = [0, 1, 2, 3, 5, 8, 300, 2**32, 2**63, 2**64 - 2, 2**64 - 1, 7 << 48 | 1, 7 << 48 | 2]
-POOL_ARRAY = np.array(POOL, np.uint64)
 PINS = 6
 RUNS, STEPS = scale((1, 150), (40, 250)), scale(50, 100)  # runs of so many machines for each rule
 
@@ -49,39 +46,6 @@ numbers = st.integers(1, 3) | st.integers(1, 20)  # of a change of the files
 
 class GivenUp(Exception):
     """Raised in the middle of a merge."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One call of a silo or a merge writer, which a dict understands too."""
-
-    kind: str
-    keys: list
-    values: list
-
-    def write(self, target):
-        """Do it."""
-        values = () if self.kind == "delete" else (self.values,)
-        getattr(target, f"{self.kind}_many")(np.array(self.keys, np.uint64), *values)
-
-    def apply(self, model, concatenates):
-        """Do it to a dict."""
-        for key, value in zip(self.keys, self.values):
-            if self.kind == "delete":
-                model.pop(key, None)
-            else:
-                old = model.get(key, b"") if self.kind == "merge" and concatenates else b""
-                model[key] = old + value
-
-
-def held(source):
-    """Return what a silo or a pinned state holds, asked for in every way."""
-    values = dict(zip(POOL, source.get_many(POOL_ARRAY)))
-    found = {key: value for key, value in values.items() if value is not None}
-    assert source.keys().tolist() == sorted(found) and len(source) == len(found)
-    one = POOL[sum(map(len, found.values())) % len(POOL)]
-    assert source.get(one) == values[one]
-    return found
 
 
 class SiloMachine(RuleBasedStateMachine):
