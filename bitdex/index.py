@@ -1,8 +1,8 @@
 """Index: the object a user holds: load dumps into it, query it, read documents (files: `bitdex.store`)."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Schema
+from bitdex.silo.turn import Turn
 from bitdex.store import Store
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Index:
     def __init__(self, directory: Path, mode: str = "w", sync: str = "batch"):
         self._store = Store(directory, mode, sync)
         self._snapshot: Snapshot | None = None
-        self._writing = threading.Lock()
+        self._turn = Turn(f"{directory}: this thread is changing the index already; let that end first")
 
     @property
     def path(self) -> Path:
@@ -117,7 +118,7 @@ class Index:
         that is open for writing always shows its newest commit.
         """
         self._store.guard.check_open()
-        with self._writing:
+        with self._turn.taken():
             return self._store.refresh()
 
     # -- loading ---------------------------------------------------------------------------
@@ -158,7 +159,7 @@ class Index:
 
         chosen = _choose(load_phases(phases, self.schema), only)
         tables, moment = Sources(source), time.time() if now is None else now
-        with self._writing, self._store.guard.writing():
+        with self._turn.taken(), self._store.guard.writing():
             results = [self._load_phase(phase, tables, moment, progress) for phase in chosen]
             self._store.settle()
         return results
@@ -336,7 +337,7 @@ class Index:
 
     def compact(self, progress: bool = False) -> None:
         """Move what waits in the logs into the data files and reclaim dead space; queries go on meanwhile."""
-        with self._writing, self._store.guard.writing():
+        with self._turn.taken(), self._store.guard.writing():
             self._store.compact(progress)
 
     def backup(self, path: str | Path, progress: bool = False) -> None:
@@ -350,8 +351,11 @@ class Index:
         write_backup(self._store, path, progress)
 
     def close(self) -> None:
-        """Release files and threads. Closing twice is allowed."""
-        if not self._store.guard.closed:
+        """Release files and threads. Closing twice is allowed; what another thread loads is awaited."""
+        guard = self._store.guard
+        if guard.closed:
+            return
+        with self._turn.awaited() if guard.here else nullcontext():
             self._store.close()
 
     def __enter__(self) -> "Index":

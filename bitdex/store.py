@@ -148,6 +148,7 @@ class Store:
 
     def commit(self, sequence: int) -> None:
         """Make `sequence` the committed one; the silos are prepared, everything else is on disk."""
+        self.guard.check_writable()
         record = self._record.copy()
         record["sequence"] = sequence
         record["commit"] += 1
@@ -176,6 +177,8 @@ class Store:
 
     def reopen(self) -> None:
         """Open the committed state anew, forgetting what failed on the way to the next one."""
+        if self.guard.closed:
+            return
         self._close_silos()
         self._open()
 

@@ -13,6 +13,7 @@ from bitdex.columns import Column, encode_columns
 from bitdex.documents import DocSilo, column_kind
 from bitdex.dump.grouping import last_of_each
 from bitdex.dump.postings import Postings
+from bitdex.errors import WriteFailedError
 from bitdex.formats import bitmap as format_
 from bitdex.formats.document import encode_document
 from bitdex.query.order import bitmap_of
@@ -65,9 +66,9 @@ class DocumentSink:
             self._documents.silo.compact(commit=False)
 
     def abort(self, error: BaseException) -> None:
-        """Give up what was written: the silo is as it was before the phase."""
+        """Give up what was written: the silo is as it was before the phase, or takes no more writes."""
         self._stack.__exit__(type(error), error, error.__traceback__)
-        if self._writer is None:
+        if self._writer is None and not isinstance(error, WriteFailedError):
             self._documents.silo.reload(self._first - 1)
 
 

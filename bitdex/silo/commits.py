@@ -27,25 +27,22 @@ from pathlib import Path
 import numpy as np
 
 from bitdex import filesystem
-from bitdex.errors import CorruptError, InvalidError
+from bitdex.errors import CorruptError
 from bitdex.formats import data, hash_index, index_delta
-from bitdex.formats import meta as meta_format
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
-from bitdex.silo.compaction import Geometry, NewData, write_cold, write_folded
-from bitdex.silo.creation import per_mille_of
+from bitdex.silo.compaction import NewData
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.index_writer import write_delta, write_index
 from bitdex.silo.lock import WriterLock
 from bitdex.silo.log import OpsLog
 from bitdex.silo.logs import OpsLogs
-from bitdex.silo.merge_writer import MergeWriter
-from bitdex.silo.operations import Operations
 from bitdex.silo.rules import rule
 from bitdex.silo.state import State
 from bitdex.silo.steadily import steadily
 from bitdex.silo.threads import whole
+from bitdex.silo.turn import Turn
 
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
@@ -65,8 +62,7 @@ class Commits:
         self._guard = Guard(files.directory, mode, "silo")
         self._lock = WriterLock(files.directory) if mode == "w" else None
         self._pool = ThreadPoolExecutor(THREADS, "bitdex")
-        self._maintenance = threading.Lock()
-        self._maintainer: int | None = None
+        self._turn = Turn(f"{files.directory}: a merge is under way in this thread; end it first")
         self._publishing = threading.Lock()
         self._prepared = False
         self._reclaim = reclaim
@@ -81,6 +77,7 @@ class Commits:
 
     def reload(self, at: int | None = None) -> None:
         """Go back to a committed state, forgetting what was appended or prepared after it."""
+        self._guard.check_open()
         self._logs.close()
         self._load(at)
 
@@ -117,9 +114,6 @@ class Commits:
         both = (logs[0], logs[1])
         self._logs = OpsLogs(both, self._sync, _next_sequence(base.meta, both), self._guard, self._publish)
         self._publish()
-        full = int(base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
-        if self.mode == "w" and (full or any(log.cut for log in logs)) and base.count:
-            self._rewrite(None)  # no frame that must not count is left in the new file
 
     def _take_over(self, base: Base, at: int | None) -> Base:
         """Write a record for what another writer left: a merge it began, or a state it prepared and never
@@ -134,7 +128,7 @@ class Commits:
         else:
             return base
         if int(meta["pending"][0]):
-            _list_aborted(record)
+            list_aborted(record)
         if at is not None:
             record["floor"] = min(int(record["floor"][0]), at)
         self.files.write_meta(record)
@@ -178,97 +172,13 @@ class Commits:
             waiting = self._logs.waiting(self._base.applied)
             self._state = State(self._base, waiting, self._fold)
 
-    # -- maintenance: one at a time, beside readers and appending writers -------------------
+    # -- the commit: one at a time, beside readers and appending writers -------------------
 
     @contextmanager
     def _maintaining(self) -> Iterator[None]:
         """Hold off other compactions, merges and rewrites; those of other threads wait."""
-        if self._maintainer == threading.get_ident():
-            raise InvalidError(f"{self.files.directory}: a merge is under way in this thread; end it first")
-        with self._maintenance, self._guard.writing():
-            self._maintainer = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._maintainer = None
-
-    def _compact_logs(self, commit: bool = True, report: Report = _nobody) -> int:
-        """Move the operations that wait now into the data file; return how many there were."""
-        self._finish()
-        moved = 0
-        older = [log for log in self._logs.both if log is not self._logs.active]
-        if older[0].appended:
-            moved += self._compact_log(older[0], True, report)
-        if self._logs.active.appended:
-            moved += self._compact_log(self._logs.freeze(), commit, report)
-        return moved
-
-    def _compact_log(self, log: OpsLog, commit: bool, report: Report) -> int:
-        waiting = log.waiting(self._base.applied)
-        assert waiting is not None, "a log that was frozen shows all it holds"
-        last, sequence = waiting.last_sequence, int(self._base.meta["sequence"][0])
-        fields = {"sequence": max(last, sequence), "applied": last}
-        if self._base.count == 0:
-            new = self._write_cold(waiting.operations, waiting.mapped)
-            self._commit(new, fields | {"data_generation": self._next_generation()}, commit)
-            report(waiting.count)
-            return waiting.count
-        writer = MergeWriter(self.files, self._base, last, self._pool)
-        try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
-            for lo in range(0, waiting.count, BLOCK):
-                part = waiting.operations[lo : lo + BLOCK]
-                writer.apply_frames(part.keys, waiting.mapped, part.places)
-                report(len(part))
-            new = writer.finish()
-        except BaseException:
-            writer.close()
-            raise
-        self._commit(new, fields, commit)
-        return waiting.count
-
-    def _next_generation(self) -> int:
-        return int(self._base.meta["data_generation"][0]) + 1
-
-    def _write_cold(self, operations: Operations, log: np.ndarray) -> NewData:
-        return write_cold(self.files, operations, log, self._base.meta, self._next_generation(), self._pool)
-
-    def _rewrite(self, headroom: float | None, report: Report = _nobody) -> None:
-        """Write the data file anew, without what must not count and without waste."""
-        generation = self._next_generation()
-        geometry = Geometry.of(self._base.meta)
-        if headroom is not None:
-            geometry = replace(geometry, headroom=per_mille_of(headroom))
-        state = State(self._base, (), self._fold)
-        new = write_folded(self.files, state, geometry, generation, self._pool, report)
-        self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0})
-
-    def _begin(self, wanted: int | None) -> int:
-        """Give a merge a sequence above all operations, which are compacted, and mark that it has begun."""
-        self._compact_logs()
-        while (sequence := self._logs.reserve(wanted)) is None:  # somebody has appended since
-            self._compact_logs()
-        if not int(self._base.meta["data_generation"][0]):
-            self._commit(self._write_cold_nothing(), {"data_generation": 1})
-        record = self._base.meta.copy()
-        record["commit"] += 1
-        record["pending"] = sequence
-        self._write_record(record)
-        return sequence
-
-    def _write_cold_nothing(self) -> NewData:
-        state, geometry = State(self._base, (), self._fold), Geometry.of(self._base.meta)
-        return write_folded(self.files, state, geometry, 1, self._pool, _nobody)
-
-    def _give_up(self, sequence: int) -> None:
-        """List the sequence of a merge that was begun as aborted, unless it was committed."""
-        record = self._base.meta.copy()
-        if self._guard.failure is not None or int(record["pending"][0]) != sequence:
-            return
-        record["commit"] += 1
-        _list_aborted(record)
-        self._write_record(record)
-        if int(record["aborted_count"][0]) == meta_format.MAX_ABORTED and self._base.count:
-            self._rewrite(None)
+        with self._turn.taken(), self._guard.writing():
+            yield
 
     def _write_record(self, record: np.ndarray) -> None:
         def write() -> None:
@@ -276,8 +186,6 @@ class Commits:
             self._publish(replace(self._base, meta=record))
 
         whole(write)
-
-    # -- the commit ----------------------------------------------------------------------
 
     def _commit(self, new: NewData, fields: dict[str, int], finish: bool = True) -> None:
         """Write the index and the commit record of a new state, and publish it."""
@@ -352,6 +260,31 @@ class Commits:
             record["floor"] = self._logs.synced_sequence
             self._write_record(record)
 
+    def close(self) -> None:
+        """Release files, threads and the lock. Closing twice is allowed.
+
+        A compaction of another thread is awaited; a merge writer of this one is closed with the silo.
+        """
+        if self._guard.closed:
+            return
+        if not self._guard.here:  # a fork: the locks of its parent's threads never open here
+            self._guard.closed = True
+            for log in self._logs.both:
+                log.close()
+            self._release()
+            return
+        with self._turn.awaited():
+            self._end()
+
+    def _end(self) -> None:
+        try:
+            if self.mode == "w" and self._guard.failure is None:
+                self._conclude()
+        finally:
+            self._guard.closed = True
+            self._logs.close()
+            self._release()
+
     def _release(self) -> None:
         self._pool.shutdown()
         if self._lock is not None:
@@ -386,7 +319,7 @@ def _next_sequence(meta: np.ndarray, logs: tuple[OpsLog, OpsLog]) -> int:
     return max(*used, int(meta["aborted"][0].max()), *(log.last_sequence for log in logs)) + 1
 
 
-def _list_aborted(record: np.ndarray) -> None:
+def list_aborted(record: np.ndarray) -> None:
     count = int(record["aborted_count"][0])
     record["aborted"][0][count] = record["pending"][0]
     record["aborted_count"], record["pending"] = count + 1, 0

@@ -81,7 +81,7 @@ class SiloFiles:
 
 
 def _map_of_generation(path: Path, magic: bytes, generation: int) -> np.ndarray | None:
-    """Return the bytes of a file if its header holds and has this generation; None if not, or without a file."""
+    """Return the bytes of a file whose header holds and has this generation; None where there is none."""
     try:
         mapped = filesystem.map_read(path)
         found = int(header.decode(mapped, magic, 1, str(path))["generation"])

@@ -63,8 +63,8 @@ class OpsLog:
         filesystem.write_whole(path, oplog.encode_header(identity, generation))
         log = cls(path, identity)
         log.generation = log.last_sequence = log.synced_sequence = generation
-        log._descriptor = filesystem.open_write(path)
         log._mapped = filesystem.map_read(path)
+        log._descriptor = filesystem.open_write(path)
         return log
 
     @classmethod

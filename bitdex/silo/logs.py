@@ -148,6 +148,7 @@ class OpsLogs:
         self.both = tuple(empty if one is log else one for one in self.both)  # type: ignore[assignment]
 
     def close(self) -> None:
-        """Close the files."""
-        for log in self.both:
-            log.close()
+        """Close the files, when nobody is writing to them."""
+        with self._appending, self._syncing:
+            for log in self.both:
+                log.close()

@@ -113,6 +113,7 @@ class MergeWriter:
 
     def finish(self) -> NewData:
         """Sync what was written and return the new index; the caller commits it."""
+        self._check_open()
         self._close_arenas()
         filesystem.sync(self._descriptor)
         self.close()
@@ -125,9 +126,12 @@ class MergeWriter:
             filesystem.close(self._descriptor)
             self._descriptor = -1
 
-    def _apply(self, keys: Any, values: Any, offsets: Any, kind: int) -> None:
+    def _check_open(self) -> None:
         if self._descriptor < 0:
-            raise ClosedError("the merge writer was closed")
+            raise ClosedError("the merge writer was closed, or its silo")
+
+    def _apply(self, keys: Any, values: Any, offsets: Any, kind: int) -> None:
+        self._check_open()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
         for lo in range(0, len(keys), BLOCK):

@@ -24,9 +24,9 @@ from bitdex.progress import counter
 from bitdex.silo import inspect
 from bitdex.silo.backup import write_backup
 from bitdex.silo.check import Finding, check
-from bitdex.silo.commits import Commits
 from bitdex.silo.creation import create
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.maintenance import Maintenance
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
@@ -39,7 +39,7 @@ SYNC_MODES = ("always", "batch", "none")
 BEHIND = 0.5  # bytes in the logs that call for compaction, as a share of the data file
 
 
-class Silo(Commits):
+class Silo(Maintenance):
     """A key-value store in one directory: uint64 keys, byte values, merges by a named rule.
 
     Use `Silo.open`; close it, or use it as a context manager.
@@ -159,7 +159,7 @@ class Silo(Commits):
         A silo that is open for writing always shows its newest state.
         """
         self._guard.check_open()
-        with self._maintenance:  # of threads that share a reader, one moves it on
+        with self._turn.taken():  # of threads that share a reader, one moves it on
             return self.mode == "r" and self._follow()
 
     def get_many(self, keys: Any) -> Values:
@@ -286,16 +286,19 @@ class Silo(Commits):
         """
         with self._maintaining():
             sequence = self._begin(sequence)
-            writer = None
             try:
-                writer = MergeWriter(self.files, self._base, sequence, self._pool)
-                yield writer
-                self._commit(writer.finish(), {"sequence": sequence, "pending": 0}, commit)
+                self._merging = MergeWriter(self.files, self._base, sequence, self._pool)
+                yield self._merging
+                self._commit(self._merging.finish(), {"sequence": sequence, "pending": 0}, commit)
+            except WriteFailedError:  # nothing is written after that; the next opener gives the merge up
+                raise
             except BaseException:
-                if writer is not None:
-                    writer.close()
                 self._give_up(sequence)
                 raise
+            finally:
+                if self._merging is not None:
+                    self._merging.close()
+                    self._merging = None
 
     def compact(self, commit: bool = True, progress: bool = False) -> int:
         """Move the operations that wait into the data file; return how many there were.
@@ -343,18 +346,6 @@ class Silo(Commits):
     def failure(self) -> WriteFailedError | None:
         """The write that failed and made this silo read-only, or None."""
         return self._guard.failure
-
-    def close(self) -> None:
-        """Release files, threads and the lock. Closing twice is allowed."""
-        if self._guard.closed:
-            return
-        try:
-            if self.mode == "w" and self._guard.here and self._guard.failure is None:
-                self._conclude()
-        finally:
-            self._guard.closed = True
-            self._logs.close()
-            self._release()
 
     def __enter__(self) -> "Silo":
         return self

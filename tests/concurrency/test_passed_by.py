@@ -1,4 +1,4 @@
-"""A reader opens or follows, and a writer commits between any two of the reader's calls: no luck is needed."""
+"""A reader opens or follows, and a writer commits between any two of its calls: no luck is needed."""
 
 import random
 from contextlib import contextmanager

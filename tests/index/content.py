@@ -1,8 +1,9 @@
 """Content: the definition of what an index holds after its phases, and of the phases of the index model.
 
-Built on the naive oracle: the newest file of every phase, loaded into an empty one, gives the documents. Which
-are visible follows from one rule: a slot that a phase with ``sets_alive`` names, or has named before, is visible
-when such a phase still names it and, where documents are deferred, it was due when that phase was loaded.
+Built on the naive oracle: the newest file of every phase, loaded into an empty one, gives the documents.
+Which are visible follows from one rule: a slot that a phase with ``sets_alive`` names, or has named before,
+is visible when such a phase still names it and, where documents are deferred, it was due when that phase
+was loaded.
 """
 
 import csv

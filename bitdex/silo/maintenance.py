@@ -1,0 +1,120 @@
+"""Maintenance: compaction of the logs, rewriting, and merges; each ends in a commit (`silo.commits`).
+
+One of them goes on at a time, in any thread; readers and appending writers go on beside it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from bitdex.formats import meta as meta_format
+from bitdex.silo.commits import Commits, list_aborted
+from bitdex.silo.compaction import Geometry, NewData, write_cold, write_folded
+from bitdex.silo.creation import per_mille_of
+from bitdex.silo.log import OpsLog
+from bitdex.silo.merge_writer import MergeWriter
+from bitdex.silo.operations import Operations
+from bitdex.silo.state import State
+
+BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
+Report = Callable[[int], object]  # told how many more are done
+
+
+def _nobody(more: int) -> None:
+    """Take a report that nobody has asked for."""
+
+
+class Maintenance(Commits):
+    """What moves operations into the data file and keeps it in shape."""
+
+    _merging: MergeWriter | None = None  # which `merge_writer` has handed out
+
+    def _load(self, at: int | None) -> None:
+        super()._load(at)
+        full = int(self._base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
+        if self.mode == "w" and self._base.count and (full or any(log.cut for log in self._logs.both)):
+            self._rewrite(None)  # no frame that must not count is left in the new file
+
+    def _compact_logs(self, commit: bool = True, report: Report = _nobody) -> int:
+        """Move the operations that wait now into the data file; return how many there were."""
+        self._finish()
+        moved = 0
+        older = [log for log in self._logs.both if log is not self._logs.active]
+        if older[0].appended:
+            moved += self._compact_log(older[0], True, report)
+        if self._logs.active.appended:
+            moved += self._compact_log(self._logs.freeze(), commit, report)
+        return moved
+
+    def _compact_log(self, log: OpsLog, commit: bool, report: Report) -> int:
+        waiting = log.waiting(self._base.applied)
+        assert waiting is not None, "a log that was frozen shows all it holds"
+        last, sequence = waiting.last_sequence, int(self._base.meta["sequence"][0])
+        fields = {"sequence": max(last, sequence), "applied": last}
+        if self._base.count == 0:
+            new = self._write_cold(waiting.operations, waiting.mapped)
+            self._commit(new, fields | {"data_generation": self._next_generation()}, commit)
+            report(waiting.count)
+            return waiting.count
+        writer = MergeWriter(self.files, self._base, last, self._pool)
+        try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
+            for lo in range(0, waiting.count, BLOCK):
+                part = waiting.operations[lo : lo + BLOCK]
+                writer.apply_frames(part.keys, waiting.mapped, part.places)
+                report(len(part))
+            new = writer.finish()
+        except BaseException:
+            writer.close()
+            raise
+        self._commit(new, fields, commit)
+        return waiting.count
+
+    def _next_generation(self) -> int:
+        return int(self._base.meta["data_generation"][0]) + 1
+
+    def _write_cold(self, operations: Operations, log: np.ndarray) -> NewData:
+        return write_cold(self.files, operations, log, self._base.meta, self._next_generation(), self._pool)
+
+    def _rewrite(self, headroom: float | None, report: Report = _nobody) -> None:
+        """Write the data file anew, without what must not count and without waste."""
+        generation = self._next_generation()
+        geometry = Geometry.of(self._base.meta)
+        if headroom is not None:
+            geometry = replace(geometry, headroom=per_mille_of(headroom))
+        state = State(self._base, (), self._fold)
+        new = write_folded(self.files, state, geometry, generation, self._pool, report)
+        self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0})
+
+    def _begin(self, wanted: int | None) -> int:
+        """Give a merge a sequence above all operations, which are compacted, and mark that it has begun."""
+        self._compact_logs()
+        while (sequence := self._logs.reserve(wanted)) is None:  # somebody has appended since
+            self._compact_logs()
+        if not int(self._base.meta["data_generation"][0]):
+            self._commit(self._write_cold_nothing(), {"data_generation": 1})
+        record = self._base.meta.copy()
+        record["commit"] += 1
+        record["pending"] = sequence
+        self._write_record(record)
+        return sequence
+
+    def _write_cold_nothing(self) -> NewData:
+        state, geometry = State(self._base, (), self._fold), Geometry.of(self._base.meta)
+        return write_folded(self.files, state, geometry, 1, self._pool, _nobody)
+
+    def _give_up(self, sequence: int) -> None:
+        """List the sequence of a merge that was begun as aborted, unless it was committed."""
+        record = self._base.meta.copy()
+        if self._guard.closed or self._guard.failure is not None or int(record["pending"][0]) != sequence:
+            return
+        record["commit"] += 1
+        list_aborted(record)
+        self._write_record(record)
+        if int(record["aborted_count"][0]) == meta_format.MAX_ABORTED and self._base.count:
+            self._rewrite(None)
+
+    def _end(self) -> None:
+        if self._merging is not None:  # whoever opens the silo next may not be disturbed
+            self._merging.close()
+        super()._end()

@@ -1,0 +1,43 @@
+"""Turn: a lock that knows its holder."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bitdex.errors import InvalidError
+
+
+class Turn:
+    """Held by one thread at a time; who asks again is refused, and does not wait for itself for ever.
+
+    Parameters
+    ----------
+    refusal : str
+        What the error says.
+    """
+
+    def __init__(self, refusal: str):
+        self._refusal = refusal
+        self._lock = threading.Lock()
+        self._holder: int | None = None
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait until nobody holds it, and hold it for the block."""
+        if self._holder == threading.get_ident():
+            raise InvalidError(self._refusal)
+        with self._lock:
+            self._holder = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._holder = None
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Let no other thread hold it during the block; this one may."""
+        if self._holder == threading.get_ident():
+            yield
+        else:
+            with self.taken():
+                yield
