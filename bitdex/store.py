@@ -17,6 +17,7 @@ this process see it: `committed` is replaced by one assignment.
 """
 
 import secrets
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,13 +204,15 @@ class Store:
 
     def close(self) -> None:
         """Release files, threads and the lock."""
-        self.guard.closed = True
-        self._close_silos()
-        self._release()
+        self.guard.close()
+        with ExitStack() as ending:
+            ending.callback(self._release)
+            self._close_silos()
 
     def _close_silos(self) -> None:
-        self.documents.silo.close()
-        self.bitmaps.silo.close()
+        with ExitStack() as ending:
+            ending.callback(self.bitmaps.silo.close)
+            self.documents.silo.close()
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -19,7 +19,7 @@ sequences above the one that is committed.
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -268,7 +268,7 @@ class Commits:
         if self._guard.closed:
             return
         if not self._guard.here:  # a fork: the locks of its parent's threads never open here
-            self._guard.closed = True
+            self._guard.close()
             for log in self._logs.both:
                 log.close()
             self._release()
@@ -277,18 +277,18 @@ class Commits:
             self._end()
 
     def _end(self) -> None:
-        try:
+        with ExitStack() as ending:  # all of it, whatever fails
+            ending.callback(self._release)
+            ending.callback(self._logs.close)
+            ending.callback(self._guard.close)
             if self.mode == "w" and self._guard.failure is None:
                 self._conclude()
-        finally:
-            self._guard.closed = True
-            self._logs.close()
-            self._release()
 
     def _release(self) -> None:
-        self._pool.shutdown()
-        if self._lock is not None:
-            self._lock.release()
+        with ExitStack() as ending:
+            ending.callback(self._pool.shutdown)
+            if self._lock is not None:
+                self._lock.release()
 
 
 def _follow_all(logs: tuple[OpsLog, OpsLog]) -> bool:

@@ -27,6 +27,10 @@ class Guard:
         self.failure: WriteFailedError | None = None
         self._process = os.getpid()
 
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self.closed = True
+
     def check_open(self) -> None:
         """Raise `ClosedError` if the store was closed."""
         if self.closed:

@@ -15,6 +15,7 @@ A batch is acknowledged, and shown to readers, when it is as durable as its mode
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -149,6 +150,6 @@ class OpsLogs:
 
     def close(self) -> None:
         """Close the files, when nobody is writing to them."""
-        with self._appending, self._syncing:
+        with self._appending, self._syncing, ExitStack() as ending:
             for log in self.both:
-                log.close()
+                ending.callback(log.close)
