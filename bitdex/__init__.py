@@ -1,8 +1,6 @@
 """BitDex: an embedded bitmap-index document engine."""
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -21,7 +19,7 @@ _RENAMED = {
     "create": ("bitdex.index", "create"),
     "open": ("bitdex.index", "open_index"),
     "field": ("bitdex.query.expression", "field"),
-    "repair": ("bitdex.repair", "repair"),
+    "repair": ("bitdex.repairing", "repair"),
     "restore": ("bitdex.backup", "restore"),
     "warmup": ("bitdex.warming", "warmup"),
 }
@@ -40,14 +38,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
-
-
-class _Package(ModuleType):
-    """This package: a function keeps its name when the module of that name is loaded."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in _RENAMED or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

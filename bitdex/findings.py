@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitdex import filesystem
-from bitdex.check import check_index
+from bitdex.checking import check_index
 from bitdex.silo.check import Finding, check_files
 from bitdex.silo.files import SiloFiles
 

@@ -35,6 +35,12 @@ def fault(what: str, test: str) -> Callable:
     return register
 
 
+def replace(owner: Any, name: str, value: Any) -> None:
+    """Put something in the place of a function or an attribute that there is."""
+    assert hasattr(owner, name), f"{owner} has no {name}: plant the fault elsewhere"
+    setattr(owner, name, value)
+
+
 def pytest_configure(config: Any) -> None:
     """Plant the fault that the environment names."""
     FAULTS[os.environ["BITDEX_FAULT"]].plant()
@@ -51,7 +57,7 @@ def no_sync_of_logs() -> None:
     def forget(log: OpsLog) -> None:
         log._synced, log.synced_sequence = log.end, log.last_sequence
 
-    OpsLog.sync = forget  # type: ignore[method-assign]
+    replace(OpsLog, "sync", forget)
 
 
 @fault("the data file is not synced before the commit record", f"{POWER}::test_all_short_workloads")
@@ -64,14 +70,14 @@ def no_sync_of_data() -> None:
         if "data.bin" not in filesystem._names[descriptor].name:
             sync(descriptor)
 
-    filesystem.sync = skipping
+    replace(filesystem, "sync", skipping)
 
 
 @fault("the directory is not synced after a rename", f"{POWER}::test_while_a_silo_is_made")
 def no_sync_of_directories() -> None:
     from bitdex import filesystem
 
-    filesystem.sync_directory = lambda path: None
+    replace(filesystem, "sync_directory", lambda path: None)
 
 
 @fault("a log is emptied before the commit that holds its batches", "tests/silo/test_crash.py")
@@ -89,7 +95,7 @@ def log_emptied_too_early() -> None:
                 OpsLog.create(path, identity, last).close()
         write_meta(files, record)
 
-    SiloFiles.write_meta = too_early  # type: ignore[method-assign]
+    replace(SiloFiles, "write_meta", too_early)
 
 
 @fault("checksums are not looked at", "tests/silo/test_damage.py")
@@ -104,8 +110,8 @@ def checksums_ignored() -> None:
             out[offsets[i] : offsets[i + 1]] = data[place + 24 : place + 24 + offsets[i + 1] - offsets[i]]
         return -1
 
-    state.gather.holds_frame = lambda *arguments: True
-    read.gather.copy_singles_serial = unseen
+    replace(state.gather, "holds_frame", lambda *arguments: True)
+    replace(read.gather, "copy_singles_serial", unseen)
 
 
 @fault("frames of a log are applied twice", DEFECTS)
@@ -118,39 +124,40 @@ def frames_applied_twice() -> None:
         apply(writer, *arguments)
         apply(writer, *arguments)
 
-    MergeWriter.apply_frames = twice  # type: ignore[method-assign]
+    replace(MergeWriter, "apply_frames", twice)
 
 
 @fault("the sequence of a merge that was given up is not listed", "tests/silo/test_crash.py")
 def given_up_merges_forgotten() -> None:
-    from bitdex.silo import commits
+    from bitdex.silo import commits, maintenance
 
     def forget(record: np.ndarray) -> None:
         record["pending"] = 0
 
-    commits._list_aborted = forget
+    replace(commits, "list_aborted", forget)
+    replace(maintenance, "list_aborted", forget)
 
 
 @fault("damage in the middle of a log is taken for its end", "tests/silo/test_damage.py")
 def logs_cut_in_the_middle() -> None:
     from bitdex.silo import commits, replay
 
-    replay.kernels.find_later_frame = lambda *arguments: -1
-    commits._check_floor = lambda *arguments: None
+    replace(replay.kernels, "find_later_frame", lambda *arguments: -1)
+    replace(commits, "_check_floor", lambda *arguments: None)
 
 
 @fault("a second writer is let in", "tests/crash/test_lock.py::test_a_writer_in_this_process")
 def lock_ignored() -> None:
     from bitdex import filesystem
 
-    filesystem.lock = lambda descriptor, wait=True: True
+    replace(filesystem, "lock", lambda descriptor, wait=True: True)
 
 
 @fault("writing goes on after a sync has failed", "tests/crash/test_failing_calls.py")
 def failures_forgotten() -> None:
     from bitdex.silo.guard import Guard
 
-    Guard.failure = property(lambda guard: None, lambda guard, error: None)  # type: ignore[assignment]
+    replace(Guard, "failure", property(lambda guard: None, lambda guard, error: None))
 
 
 @fault("bitmaps are published before documents", "tests/concurrency/test_index_threads.py")
@@ -167,11 +174,11 @@ def silos_published_apart() -> None:
             time.sleep(0.05)
         store.committed, store.before = whole, whole.documents  # type: ignore[attr-defined]
 
-    Store._publish = apart  # type: ignore[method-assign]
+    replace(Store, "_publish", apart)
 
 
 @fault("dead bytes are not counted", DEFECTS)
 def dead_bytes_forgotten() -> None:
     from bitdex.silo import compaction
 
-    compaction.NewData.dead = property(lambda new: 0)  # type: ignore[assignment]
+    replace(compaction.NewData, "dead", property(lambda new: 0))

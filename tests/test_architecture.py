@@ -23,8 +23,8 @@ LAYERS = [
     ["kernels", "formats", "filesystem", "progress"],
     ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache"],
-    ["store", "check"],
-    ["dump", "query", "frames", "page", "findings", "backup", "repair"],
+    ["store", "checking"],
+    ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
     ["index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]

@@ -13,7 +13,7 @@ import pytest
 
 import bitdex
 from bitdex import filesystem
-from bitdex.check import ATTEMPTS, check_index
+from bitdex.checking import ATTEMPTS, check_index
 from bitdex.errors import BitdexError, CorruptError, NotFoundError, VersionError
 from bitdex.formats import meta, registry, sealed
 from bitdex.phase_log import PhaseLog

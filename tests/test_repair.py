@@ -12,7 +12,7 @@ import bitdex
 from bitdex.errors import LockedError, NotFoundError
 from bitdex.formats import bitmap
 from bitdex.formats import meta as meta_format
-from bitdex.repair import COLUMNS, repairs_of
+from bitdex.repairing import COLUMNS, repairs_of
 from bitdex.silo.silo import Silo
 from tests.scale import scale, seeds
 from tests.silo.damaged_store import all_bytes, flip, patch, was_refused

@@ -17,7 +17,6 @@ from bitdex.kernels.jit import (
     device,
     i64,
     kernel,
-    prange,
     r_i64,
     r_u8,
     r_u32,
@@ -195,19 +194,3 @@ def find_later_frame(data: np.ndarray, start: int, end: int, sequence: np.uint64
     states = np.empty(max(0, end - start) // STRIDE + 1, np.uint32)
     crc_states(data, start, end, states)
     return search_frames(data, start, end, sequence, seed, states)
-
-
-@device
-def _verify_range(data: Any, places: Any, seed: Any, lo: Any, hi: Any) -> Any:
-    for i in range(lo, hi):
-        if not frame_holds(data, places[i], len(data), seed):
-            return i
-    return -1
-
-
-@kernel(r_u8, r_i64, u32, i64, w_i64, parallel=True)
-def verify_frames(data: Any, places: Any, seed: Any, blocks: Any, out: Any) -> None:
-    """Fill ``out[block]`` with the first frame of the block that does not hold, or -1."""
-    n = len(places)
-    for block in prange(blocks):
-        out[block] = _verify_range(data, places, seed, block * n // blocks, (block + 1) * n // blocks)

@@ -21,10 +21,11 @@ class Guard:
         The first one.
     """
 
+    failure: WriteFailedError | None = None
+
     def __init__(self, directory: Path, mode: str, what: str):
         self.directory, self.mode, self.what = directory, mode, what
         self.closed = False
-        self.failure: WriteFailedError | None = None
         self._process = os.getpid()
 
     def close(self) -> None:

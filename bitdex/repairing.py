@@ -14,7 +14,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex import filesystem
-from bitdex.check import FILES, HALF_WRITTEN, SILOS
+from bitdex.checking import FILES, HALF_WRITTEN, SILOS
 from bitdex.dictionaries import Dictionaries
 from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import bitmap
