@@ -149,7 +149,12 @@ class OpsLogs:
         self.both = tuple(empty if one is log else one for one in self.both)  # type: ignore[assignment]
 
     def close(self) -> None:
-        """Close the files, when nobody is writing to them."""
+        """Close the files, when nobody is writing to them, and let go of the silo."""
+        self._show = _nothing  # else silo and logs would hold each other, and the maps, until a collection
         with self._appending, self._syncing, ExitStack() as ending:
             for log in self.both:
                 ending.callback(log.close)
+
+
+def _nothing() -> None:
+    """Show nothing."""

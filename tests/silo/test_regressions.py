@@ -1,7 +1,9 @@
 """Faults that BitDex itself has had, and what is promised of prepared commits."""
 
+import gc
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -157,3 +159,22 @@ def test_a_compaction_that_was_interrupted_counts_when_it_is_run_again(silos, mo
     silos.damaged = True
     silo.files.index.unlink()
     assert content(path) == {1: b"ab"}
+
+
+@pytest.mark.parametrize("mode", ["w", "r"])
+def test_a_closed_silo_lets_go_of_its_maps_at_once(tmp_path, mode):
+    """A cycle kept them, and the memory of files that were removed, until a collection."""
+    with Silo.open(tmp_path, "w") as silo:
+        silo.put(1, b"one")
+        silo.compact()
+        silo.put(2, b"two")
+    gc.disable()
+    try:
+        silo = Silo.open(tmp_path, mode)
+        assert silo.get(1) == b"one"
+        held = [weakref.ref(one) for one in (silo, silo._logs, silo._logs.active)]
+        silo.close()
+        del silo
+        assert [one() for one in held] == [None, None, None]
+    finally:
+        gc.enable()
