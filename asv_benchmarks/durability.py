@@ -29,13 +29,13 @@ RUNS, WIDTH = 5, 100
 VALUE = bytes(range(WIDTH))
 
 
-@contextmanager
 def memory_directory() -> Path | None:
     """Return a directory in memory, if the system has one: the disk is not what is measured."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() else None
 
 
+@contextmanager
 def silo_in(directory: Path | None, **options: Any) -> Iterator[Silo]:
     options = {"rule": "concatenate", **options}
     with (
