@@ -39,7 +39,7 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
         commit = store.directory / "commit.bin"
         record = meta_format.decode(filesystem.read(commit), None, str(commit))
         _copy_names(store.directory, directory, int(record["identity"][0]))
-        log = PhaseLog(directory / "dumps.json", 0)
+        log = PhaseLog.create(directory / "dumps.json")
         for run in committed.phases:
             log.record(run)
         for name, state in states.items():

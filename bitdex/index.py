@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from pyroaring import BitMap
 from bitdex.bitmaps import BitmapSilo
 from bitdex.documents import DocSilo
 from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
+from bitdex.live.changing import Changing
 from bitdex.page import Documents, Page, Request
 from bitdex.phase_log import PhaseResult
 from bitdex.query import plan as planner
@@ -22,7 +22,6 @@ from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Schema
-from bitdex.silo.turn import Turn
 from bitdex.store import Store
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def open_index(path: str | Path, mode: str = "w", sync: str = "batch") -> "Index
     return Index(Path(path), mode, sync)
 
 
-class Index:
+class Index(Changing):
     """An index opened for reading or writing.
 
     Any number of threads may query it, also while one of them loads: they see the last commit. Readers in
@@ -78,8 +77,6 @@ class Index:
 
     def __init__(self, directory: Path, mode: str = "w", sync: str = "batch"):
         self._store = Store(directory, mode, sync)
-        self._snapshot: Snapshot | None = None
-        self._turn = Turn(f"{directory}: this thread is changing the index already; let that end first")
 
     @property
     def path(self) -> Path:
@@ -106,7 +103,7 @@ class Index:
         """The committed state that queries see."""
         self._store.guard.check_open()
         snapshot, committed = self._snapshot, self._store.committed
-        if snapshot is None or snapshot.documents is not committed.documents:
+        if snapshot is None or snapshot.documents is not committed.documents or snapshot.is_over():
             snapshot = Snapshot(self._store.schema, committed.documents, committed.bitmaps)
             self._snapshot = snapshot
         return snapshot
@@ -118,7 +115,7 @@ class Index:
         that is open for writing always shows its newest commit.
         """
         self._store.guard.check_open()
-        with self._turn.taken():
+        with self._store.turn.taken():
             return self._store.refresh()
 
     # -- loading ---------------------------------------------------------------------------
@@ -159,7 +156,8 @@ class Index:
 
         chosen = _choose(load_phases(phases, self.schema), only)
         tables, moment = Sources(source), time.time() if now is None else now
-        with self._turn.taken(), self._store.guard.writing():
+        store = self._store
+        with store.maintenance.taken(), store.turn.taken(), store.guard.writing():
             results = [self._load_phase(phase, tables, moment, progress) for phase in chosen]
             self._store.settle()
         return results
@@ -169,6 +167,7 @@ class Index:
         from bitdex.progress import reporter
 
         try:
+            self._store.settle_logs()
             with reporter(progress, phase.name, tables.size(phase)) as report:
                 result = PhaseLoad(phase, self._store, now).run(tables, report)
             self._store.commit(result.sequence)
@@ -337,7 +336,7 @@ class Index:
 
     def compact(self, progress: bool = False) -> None:
         """Move what waits in the logs into the data files and reclaim dead space; queries go on meanwhile."""
-        with self._turn.taken(), self._store.guard.writing():
+        with self._store.maintenance.taken(), self._store.guard.writing():
             self._store.compact(progress)
 
     def backup(self, path: str | Path, progress: bool = False) -> None:
@@ -355,7 +354,10 @@ class Index:
         guard = self._store.guard
         if guard.closed:
             return
-        with self._turn.awaited() if guard.here else nullcontext():
+        if not guard.here:  # a fork: the locks of its parent's threads never open here
+            self._store.close()
+            return
+        with self._store.maintenance.awaited(), self._store.turn.awaited():
             self._store.close()
 
     def __enter__(self) -> "Index":

@@ -55,9 +55,13 @@ class PhaseLog:
 
     def __init__(self, path: Path, committed: int):
         self._path = path
-        self._runs: dict[str, PhaseResult] = {}
-        if committed or filesystem.exists(path):
-            self._runs = {r.name: r for r in sorted(read(path), key=_number) if r.sequence <= committed}
+        self._runs = {r.name: r for r in sorted(read(path), key=_number) if r.sequence <= committed}
+
+    @classmethod
+    def create(cls, path: Path) -> "PhaseLog":
+        """Write a log without phases, and return it."""
+        filesystem.write_whole(path, sealed.encode({"format": FORMAT, "phases": []}))
+        return cls(path, 0)
 
     def __iter__(self) -> Iterator[PhaseResult]:
         return iter(self._runs.values())

@@ -28,7 +28,7 @@ from bitdex.silo.quarantine import Quarantine
 from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
 from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
-from bitdex.store import read_schema
+from bitdex.store import NOBODY, read_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,6 +181,15 @@ class _IndexRepair:
         repair_silo(self._directory / "documents", False, int(record["sequence"][0]))
         if lost and not refused_ and prepared:
             self._bury(lost, record)
+        if lost and not refused_:
+            self._level(record)
+
+    def _level(self, record: np.ndarray) -> None:
+        """Let the documents reach as far as the bitmaps: the lesser reach of both would count."""
+        at = int(record["sequence"][0])
+        with Silo.open(self._directory / "documents", "w", "documents", at=at) as silo:
+            if silo.sequence < at:
+                silo.delete_many([NOBODY], sequence=at)
 
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:
         """Commit an alive bitmap without these documents."""

@@ -10,15 +10,22 @@
     writer.lock          who has it open for writing
     documents/  bitmaps/ two silos
 
-A commit: both silos prepare (their meta records name the new sequence), dictionaries and
-the record of phases are written, then ``commit.bin``. Each silo is opened at the
-sequence that ``commit.bin`` names, so they agree after a crash at any step. Only then do readers in
-this process see it: `committed` is replaced by one assignment.
+A phase: both silos prepare (their meta records name the new sequence), dictionaries and
+the record of phases are written, then ``commit.bin``. A batch of changes: its frames go into the logs of
+both silos under one sequence, then ``commit.bin`` names it. Each silo is opened at the sequence that
+``commit.bin`` names, so they agree after a crash at any step. Only then do readers in this process see it:
+`committed` is replaced by one assignment.
+
+Every batch is in both logs, so each tells how far it reaches. Where the power was lost under
+``sync="none"``, they may reach less far than ``commit.bin`` says: then the lesser reach counts. A compaction
+would put an end to that choice, so everything is synced before one begins.
 """
 
 import secrets
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +34,51 @@ from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
 from bitdex.dictionaries import Dictionaries
 from bitdex.documents import SETTLED_HEADROOM, DocSilo
-from bitdex.errors import CorruptError, InvalidError, NotFoundError
+from bitdex.errors import CorruptError, InvalidError, NotFoundError, WriteFailedError
+from bitdex.formats import frame, sealed
 from bitdex.formats import meta as meta_format
-from bitdex.formats import sealed
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
+from bitdex.silo.silo import Silo
 from bitdex.silo.steadily import steadily
 from bitdex.silo.threads import whole
+from bitdex.silo.turn import Turn
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
 BITMAPS, DOCUMENTS = "bitmaps", "documents"
-FIRST_FILES = {"schema.json", "fields.bin", "dictionaries.bin", DOCUMENTS, BITMAPS, "writer.lock"}
+FIRST_FILES = {"schema.json", "fields.bin", "dictionaries.bin", "dumps.json", DOCUMENTS, BITMAPS, "writer.lock"}
 UNFINISHED = tuple(f".{name}." for name in (*FIRST_FILES, "commit.bin"))  # their names until they are whole
+
+
+NOBODY = (1 << 64) - 1  # a key that no document and no bitmap has
+
+
+@dataclass(slots=True)
+class Writes:
+    """What a batch writes into one silo: frames of a kind (`formats.frame`), key and payload, in order."""
+
+    kinds: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    payloads: list[bytes] = field(default_factory=list)
+
+    def add(self, kind: int, key: int, payload: bytes) -> None:
+        """Put one more behind the others."""
+        self.kinds.append(kind)
+        self.keys.append(key)
+        self.payloads.append(payload)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def append(self, silo: Silo, sequence: int) -> None:
+        """Write them as one batch, without effect if there are none: the log tells how far it reaches."""
+        if not self.keys:
+            self.add(frame.DELETE, NOBODY, b"")
+        silo.apply_many(self.kinds, np.array(self.keys, np.uint64), self.payloads, sequence=sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +118,10 @@ class Store:
                 f"{directory}: there is no index here (no commit.bin); bitdex.create makes one"
             )
         self.guard = Guard(directory, mode, "index")
+        self.turn = Turn(f"{directory}: this thread is changing the index already; let that end first")
+        self.maintenance = Turn(f"{directory}: this thread is compacting the index; let that end first")
         self._lock = WriterLock(directory) if mode == "w" else None
+        self._runner = ThreadPoolExecutor(1, "bitdex-commit")  # an interrupt does not reach it
         try:
             self._read_commit()  # first: of another version's files it says so
             self.schema = read_schema(directory)
@@ -102,6 +141,7 @@ class Store:
         identity = int(record["identity"][0])
         FieldRegistry.create(directory / "fields.bin", identity)
         Dictionaries.create(directory / "dictionaries.bin", identity)
+        PhaseLog.create(directory / "dumps.json")
         registry, dictionaries = _names(directory, identity)
         BitmapSilo.open(directory / BITMAPS, "w", None, "batch", dictionaries).silo.close()
         DocSilo.open(directory / DOCUMENTS, "w", None, "batch", schema, registry, dictionaries).silo.close()
@@ -125,21 +165,35 @@ class Store:
     def _open_committed(self) -> None:
         record = self._read_commit()
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
-        directory, mode, sync = self.directory, self.mode, self.sync
-        registry, dictionaries = _names(directory, identity)
-        log = PhaseLog(directory / "dumps.json", at)
-        bitmaps = BitmapSilo.open(directory / BITMAPS, mode, at, sync, dictionaries)
+        self._record, self.sequence = record, at
+        self.registry, self.dictionaries = _names(self.directory, identity)
+        self._open_silos(at)
+        reached = min(self.documents.silo.sequence, self.bitmaps.silo.sequence)
+        if reached < at:  # the power was lost, and what was not synced with it
+            self._close_silos()
+            self._open_silos(reached)
+            self.sequence = reached
         try:
-            documents = DocSilo.open(
-                directory / DOCUMENTS, mode, at, sync, self.schema, registry, dictionaries
+            if self.mode == "w" and reached < at:
+                self._name(reached)
+            if self.mode == "w" and (self.documents.silo.pending or self.bitmaps.silo.pending):
+                self.settle_logs()
+            self.log = PhaseLog(self.directory / "dumps.json", self.sequence)
+            self._publish()
+        except BaseException:
+            self._close_silos()
+            raise
+
+    def _open_silos(self, at: int) -> None:
+        directory, mode, sync = self.directory, self.mode, self.sync
+        self.bitmaps = BitmapSilo.open(directory / BITMAPS, mode, at, sync, self.dictionaries)
+        try:
+            self.documents = DocSilo.open(
+                directory / DOCUMENTS, mode, at, sync, self.schema, self.registry, self.dictionaries
             )
         except BaseException:
-            bitmaps.silo.close()
+            self.bitmaps.silo.close()
             raise
-        self._record, self.sequence = record, at
-        self.registry, self.dictionaries, self.log = registry, dictionaries, log
-        self.bitmaps, self.documents = bitmaps, documents
-        self._publish()
 
     def _publish(self) -> None:
         """Let readers see the state of both silos."""
@@ -150,23 +204,59 @@ class Store:
     def commit(self, sequence: int) -> None:
         """Make `sequence` the committed one; the silos are prepared, everything else is on disk."""
         self.guard.check_writable()
-        record = self._record.copy()
-        record["sequence"] = sequence
-        record["commit"] += 1
 
         def commit() -> None:
-            descriptor = filesystem.open_write(self._commit_path)
-            try:
-                filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
-                filesystem.sync(descriptor)
-            finally:
-                filesystem.close(descriptor)
-            self._record, self.sequence = record, sequence
+            self._name(sequence)
             self._publish()
             self.documents.silo.finish()
             self.bitmaps.silo.finish()
 
         whole(commit)
+
+    def write(self, documents: Writes, bitmaps: Writes) -> int:
+        """Write one batch into both silos and commit it; return its sequence."""
+        self.guard.check_writable()
+        sequence = max(self.documents.silo.next_sequence, self.bitmaps.silo.next_sequence)
+
+        def write() -> None:
+            try:
+                self.dictionaries.save()
+                documents.append(self.documents.silo, sequence)
+                bitmaps.append(self.bitmaps.silo, sequence)
+                self._name(sequence, self.sync != "none")
+            except WriteFailedError:
+                raise
+            except BaseException:  # half of it may be in a log, and must not count with the next
+                self.reopen()
+                raise
+            self._publish()
+
+        self._runner.submit(write).result()
+        return sequence
+
+    def _name(self, sequence: int, durable: bool = True) -> None:
+        """Write the commit record of a sequence."""
+        record = self._record.copy()
+        record["sequence"] = sequence
+        record["commit"] += 1
+        descriptor = filesystem.open_write(self._commit_path)
+        try:
+            filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
+            if durable:
+                filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
+        self._record, self.sequence = record, sequence
+
+    def settle_logs(self) -> None:
+        """Force all batches to the device, in any mode of syncing."""
+        self.documents.silo.sync()
+        self.bitmaps.silo.sync()
+        descriptor = filesystem.open_write(self._commit_path)
+        try:
+            filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before."""
@@ -197,16 +287,27 @@ class Store:
         return self.documents.silo.needs_compaction or self.bitmaps.silo.needs_compaction
 
     def compact(self, progress: bool = False) -> None:
-        """Compact both silos: operations of the logs go into the data files, dead space is reclaimed."""
+        """Compact both silos: operations of the logs go into the data files, dead space is reclaimed.
+
+        Batches of other threads go on meanwhile.
+        """
         for silo in (self.documents.silo, self.bitmaps.silo):
-            silo.compact(progress=progress)
-        self._publish()
+            silo.compact(progress=progress, holding=self._between_batches)
+        with self.turn.awaited():
+            self._publish()
+
+    @contextmanager
+    def _between_batches(self) -> Iterator[None]:
+        with self.turn.awaited():
+            self.settle_logs()
+            yield
 
     def close(self) -> None:
         """Release files, threads and the lock."""
         self.guard.close()
         with ExitStack() as ending:
             ending.callback(self._release)
+            ending.callback(self._runner.shutdown)
             self._close_silos()
 
     def _close_silos(self) -> None:

@@ -25,6 +25,7 @@ LAYERS = [
     ["schema", "documents", "bitmaps", "cache"],
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
+    ["live"],
     ["index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]

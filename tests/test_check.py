@@ -349,7 +349,6 @@ def test_the_record_of_phases_is_refused_where_it_is_missing_or_of_another_versi
     with pytest.raises(VersionError, match=r"dumps\.json: format version 1; this package reads 2"):
         PhaseLog(path, 1)
     path.unlink()
-    assert list(PhaseLog(path, 0)) == []
     with pytest.raises(CorruptError, match=r"dumps\.json: offset 0: expected .* found no file"):
         PhaseLog(path, 1)
 

@@ -2,7 +2,8 @@
 
 Keys, 64 bits. Field ids are 1 to 16,383, so the smallest filter key is 2**48:
 
-    alive            0x0000000000000001                     every document that exists
+    alive            0x0000000000000001                     every document that is visible
+    deferred         0x0000000000000002                     documents that wait for their time
     filter value     00 | field 14 | value 48               slots whose field holds the value
     sort layer       10 | zero 16 | field 14 | bit 32       slots whose sort value has the bit set
     present          10 | zero 16 | field 14 | 0xFFFFFFFF   slots whose field has a value at all
@@ -40,7 +41,7 @@ from bitdex.kernels.roaring import FAULTS, cardinality
 
 FIELD_MAX = (1 << 14) - 1
 VALUE_MAX = (1 << 48) - 1
-ALIVE = 1
+ALIVE, DEFERRED = 1, 2
 PRESENT = 0xFFFFFFFF
 LAYERS, PHASES = 0b10 << 62, 0b11 << 62
 
@@ -62,8 +63,13 @@ class KeyParts(NamedTuple):
 
 
 def alive_key() -> int:
-    """Return the key of the bitmap of all documents."""
+    """Return the key of the bitmap of all visible documents."""
     return ALIVE
+
+
+def deferred_key() -> int:
+    """Return the key of the bitmap of the documents that are to be visible from some time on."""
+    return DEFERRED
 
 
 def filter_key(field_id: int, value: int) -> int:
@@ -118,6 +124,8 @@ def describe(key: int) -> KeyParts:
     high, low = key >> 32, key & 0xFFFFFFFF
     if key == ALIVE:
         return KeyParts("alive")
+    if key == DEFERRED:
+        return KeyParts("deferred")
     if 1 <= key >> 48 <= FIELD_MAX:
         return KeyParts("filter", key >> 48, key & VALUE_MAX)
     if key >> 62 == 0b10 and 1 <= high - (LAYERS >> 32) <= FIELD_MAX:

@@ -5,6 +5,8 @@ set that comes out of here holds visible documents only. Sort columns are built 
 field is first sorted or compared. Nothing a snapshot returns may be changed.
 """
 
+import math
+import time
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from bitdex.bitmaps import BitmapSilo
 from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
 from bitdex.query.order import SortColumn
-from bitdex.schema import Field, Schema
+from bitdex.schema import Deferred, Field, Schema
 
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
 EMPTY = BitMap()
@@ -27,13 +29,49 @@ class Snapshot:
     def __init__(self, schema: Schema, documents: DocSilo, bitmaps: BitmapSilo):
         self.schema, self.documents, self.bitmaps = schema, documents, bitmaps
         self.registry, self.dictionaries = documents.registry, documents.dictionaries
-        self.alive = bitmaps.alive()
+        self.stored_alive = self.alive = bitmaps.alive()
+        self.stored_deferred = self.deferred = self.activated = EMPTY
+        self._due = math.inf
+        if schema.deferred is not None:
+            self._activate(schema.deferred)
         self._values: dict[tuple[str, int], BitMap] = {}
         self._missing: dict[str, BitMap] = {}
         self._columns: dict[str, SortColumn] = {}
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
         self.dense_bytes = 8192 * (1 + (self.alive.max() >> 16)) if self.alive else 0  # of a dense bitmap
+
+    def is_over(self) -> bool:
+        """Tell whether the time of a document that waits has come since."""
+        return time.time() >= self._due
+
+    def _activate(self, deferral: Deferred) -> None:
+        """Show the documents that wait no longer."""
+        self.stored_deferred = self.bitmaps.get(format_.deferred_key())
+        if not self.stored_deferred:
+            return
+        unit = 1000 if deferral.ms_to_seconds else 1
+        slots = np.frombuffer(self.stored_deferred.to_array(), np.uint32)
+        times = self._times(slots, self.schema.field(deferral.source_field)) / unit
+        due = times <= time.time()
+        self.activated = BitMap(slots[due])
+        self.deferred = self.stored_deferred - self.activated
+        self.alive = self.stored_alive | self.activated
+        self._due = float(times[~due].min()) if not due.all() else math.inf
+
+    def _times(self, slots: np.ndarray, field: Field) -> np.ndarray:
+        """Return the values of a field as float64; 0 for a document without one."""
+        found = np.full(len(slots), 0.0 if field.default is None else field.default)
+        if field.sort is not None:
+            held, words = self.bitmaps.layers(self.registry.number(field.name))
+            places = np.minimum(np.searchsorted(held, slots), max(len(held) - 1, 0))
+            inside = held[places] == slots if len(held) else np.zeros(len(slots), bool)
+            values = [float(self.sort_value(field, word)) for word in words[places[inside]].tolist()]
+            found[inside] = values
+            return found
+        for i, document in enumerate(self.documents.get_many(slots, [field.name])):
+            found[i] = document.get(field.name) or found[i]
+        return found
 
     def label(self, field: Field, text: str) -> int | None:
         """Return the number of a label, or None where no document ever had it; 0 for a default like that."""

@@ -235,7 +235,6 @@ class Commits:
             if log.appended and log.last_sequence <= self._base.applied:
                 empty = OpsLog.create(log.path, self.identity, log.last_sequence)
                 self._logs.replace(log, empty)
-                log.close()
         self._prepared = False
 
     def _finish_renames(self, meta: np.ndarray) -> None:

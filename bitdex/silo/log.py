@@ -95,10 +95,16 @@ class OpsLog:
         return Waiting(self, columns, count, self._mapped)
 
     def append(
-        self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int, pool: ThreadPoolExecutor
+        self,
+        keys: np.ndarray,
+        values: np.ndarray,
+        offsets: np.ndarray,
+        words: np.ndarray,
+        pool: ThreadPoolExecutor,
     ) -> None:
-        """Append one batch of frames, all with the order word `word`; the last gets the COMMIT flag.
+        """Append one batch of frames with the order words `words`, one each or one for all (uint64).
 
+        All have one sequence; the first gets the BEGIN flag and the last the COMMIT flag.
         Nobody sees it before `shown` is raised. What one that failed has left is settled by the next.
         """
         if self._touched > self.end:
@@ -110,14 +116,15 @@ class OpsLog:
             keys,
             offsets,
             self.end,
-            np.uint64(word),
+            words[0],
             entered.keys,
             entered.places,
             entered.sizes,
             entered.words,
         )
+        if len(words) > 1:
+            entered.words[:] = words
         self._make_room(end)
-        words = np.array([word], np.uint64)
         begin = frame.BEGIN | (frame.SYNCED if self._synced == self.end else 0)
 
         def write(bounds: tuple[int, int]) -> None:
@@ -136,7 +143,7 @@ class OpsLog:
         self._touched = end
         each(pool, write, _chunks(entered.places, end))
         self._entered.count += len(keys)
-        self.last_sequence = word >> 8
+        self.last_sequence = int(words[0]) >> 8
         self.end = end
 
     def sync(self) -> None:

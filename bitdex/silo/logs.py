@@ -20,7 +20,6 @@ from contextlib import ExitStack
 import numpy as np
 
 from bitdex.errors import InvalidError
-from bitdex.formats import frame
 from bitdex.silo.guard import Guard
 from bitdex.silo.log import OpsLog
 from bitdex.silo.pending import Waiting
@@ -94,17 +93,20 @@ class OpsLogs:
         keys: np.ndarray,
         values: np.ndarray,
         offsets: np.ndarray,
-        kind: int,
+        kinds: np.ndarray,
         sequence: int | None,
         pool: ThreadPoolExecutor,
     ) -> int:
-        """Append one batch of operations of a kind and acknowledge it; return its sequence."""
+        """Append one batch of operations, of one kind each or one for all (uint64), and acknowledge it.
+
+        Returns its sequence.
+        """
         with self._appending, self._guard.writing():
             if not len(keys):
                 return self.next_sequence if sequence is None else sequence
             sequence = self._take_sequence(sequence)
             log = self.active
-            log.append(keys, values, offsets, frame.order(sequence, kind), pool)
+            log.append(keys, values, offsets, np.uint64(sequence << 8) | kinds, pool)
             count = log.appended
             if self._sync == "none":
                 self._acknowledge(log, count)
@@ -142,11 +144,15 @@ class OpsLogs:
     def sync(self) -> None:
         """Force what was appended to the device, whatever the mode."""
         with self._appending, self._guard.writing():
-            self.active.sync()
+            for log in self.both:
+                if log.appended and log.synced_sequence < log.last_sequence:
+                    log.sync()
 
     def replace(self, log: OpsLog, empty: OpsLog) -> None:
-        """Put an empty log in the place of one that was compacted."""
-        self.both = tuple(empty if one is log else one for one in self.both)  # type: ignore[assignment]
+        """Put an empty log in the place of one that was compacted, and close that."""
+        with self._appending, self._syncing:  # somebody may be about to sync it, who need not any more
+            self.both = tuple(empty if one is log else one for one in self.both)  # type: ignore[assignment]
+            log.close()
 
     def close(self) -> None:
         """Close the files, when nobody is writing to them, and let go of the silo."""

@@ -4,6 +4,7 @@ One of them goes on at a time, in any thread; readers and appending writers go o
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from bitdex.silo.state import State
 
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
+Holding = Callable[[], AbstractContextManager[object]]
 
 
 def _nobody(more: int) -> None:
@@ -36,7 +38,9 @@ class Maintenance(Commits):
         if self.mode == "w" and self._base.count and (full or any(log.cut for log in self._logs.both)):
             self._rewrite(None)  # no frame that must not count is left in the new file
 
-    def _compact_logs(self, commit: bool = True, report: Report = _nobody) -> int:
+    def _compact_logs(
+        self, commit: bool = True, report: Report = _nobody, holding: Holding = nullcontext
+    ) -> int:
         """Move the operations that wait now into the data file; return how many there were."""
         self._finish()
         moved = 0
@@ -44,7 +48,9 @@ class Maintenance(Commits):
         if older[0].appended:
             moved += self._compact_log(older[0], True, report)
         if self._logs.active.appended:
-            moved += self._compact_log(self._logs.freeze(), commit, report)
+            with holding():
+                frozen = self._logs.freeze()
+            moved += self._compact_log(frozen, commit, report)
         return moved
 
     def _compact_log(self, log: OpsLog, commit: bool, report: Report) -> int:

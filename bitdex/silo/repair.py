@@ -275,7 +275,7 @@ class _Surgery:
         try:
             keys = np.array(found.deleted, np.uint64)
             nothing = np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64)
-            log.append(keys, *nothing, frame.order(sequence, frame.DELETE), pool)
+            log.append(keys, *nothing, np.array([frame.order(sequence, frame.DELETE)], np.uint64), pool)
             log.sync()
         finally:
             log.close()

@@ -11,7 +11,7 @@ append side by side and share syncs, they read committed states, and one of them
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from bitdex.silo.backup import write_backup
 from bitdex.silo.check import Finding, check
 from bitdex.silo.creation import create
 from bitdex.silo.files import SiloFiles
-from bitdex.silo.maintenance import Maintenance
+from bitdex.silo.maintenance import Holding, Maintenance
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
@@ -196,6 +196,10 @@ class Silo(Maintenance):
     def __len__(self) -> int:
         return len(self._state)
 
+    def sync(self) -> None:
+        """Force what was written to the device, whatever the mode."""
+        self._logs.sync()
+
     def backup(self, path: str | Path, progress: bool = False) -> None:
         """Write what is committed now into a new or empty directory, as a silo of its own (`silo.backup`).
 
@@ -259,6 +263,19 @@ class Silo(Maintenance):
         nothing = np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64)
         return self._append(keys, *nothing, frame.DELETE, sequence)
 
+    def apply_many(
+        self, kinds: Any, keys: Any, values: Any, offsets: Any = None, sequence: int | None = None
+    ) -> int:
+        """Write operations of any kinds (PUT, MERGE, DELETE of `formats.frame`), in order, as one batch.
+
+        Returns the batch's sequence.
+        """
+        kinds = np.asarray(kinds, np.uint64)
+        known = np.isin(kinds, (frame.PUT, frame.MERGE, frame.DELETE))
+        if kinds.shape != np.shape(keys) or not known.all():
+            raise InvalidError(f"kinds: expected 1, 2 or 3 for each of {len(keys)} keys, found {kinds!r}")
+        return self._write(keys, values, offsets, kinds, sequence)
+
     def put(self, key: int, value: bytes) -> int:
         """Set the value of one key."""
         return self.put_many([key], [value])
@@ -272,10 +289,13 @@ class Silo(Maintenance):
         return self.delete_many([key])
 
     def _append(self, keys: Any, values: Any, offsets: Any, kind: int, sequence: int | None) -> int:
+        return self._write(keys, values, offsets, np.array([kind], np.uint64), sequence)
+
+    def _write(self, keys: Any, values: Any, offsets: Any, kinds: np.ndarray, sequence: int | None) -> int:
         self._guard.check_writable()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
-        return self._logs.append(keys, values, offsets, kind, sequence, self._pool)
+        return self._logs.append(keys, values, offsets, kinds, sequence, self._pool)
 
     @contextmanager
     def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
@@ -300,16 +320,17 @@ class Silo(Maintenance):
                     self._merging.close()
                     self._merging = None
 
-    def compact(self, commit: bool = True, progress: bool = False) -> int:
+    def compact(self, commit: bool = True, progress: bool = False, holding: Holding = nullcontext) -> int:
         """Move the operations that wait into the data file; return how many there were.
 
         If more of the file is dead by then than `reclaim` allows, it is rewritten. Readers and writers go on
-        meanwhile. With ``commit=False`` the result is only prepared, as by `merge_writer`.
+        meanwhile. With ``commit=False`` the result is only prepared, as by `merge_writer`. ``holding()`` is
+        entered while it is decided which operations take part.
         """
         name = self.files.directory.name
         with self._maintaining():
             with counter(progress, f"compact {name}", self.pending, "operations") as report:
-                moved = self._compact_logs(commit, report)
+                moved = self._compact_logs(commit, report, holding)
             if commit and self.dead_ratio > self._reclaim:
                 with counter(progress, f"rewrite {name}", self._base.count, "records") as report:
                     self._rewrite(None, report)

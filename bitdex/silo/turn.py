@@ -21,10 +21,15 @@ class Turn:
         self._lock = threading.Lock()
         self._holder: int | None = None
 
+    @property
+    def mine(self) -> bool:
+        """Whether this thread holds it."""
+        return self._holder == threading.get_ident()
+
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Wait until nobody holds it, and hold it for the block."""
-        if self._holder == threading.get_ident():
+        if self.mine:
             raise InvalidError(self._refusal)
         with self._lock:
             self._holder = threading.get_ident()
@@ -36,7 +41,7 @@ class Turn:
     @contextmanager
     def awaited(self) -> Iterator[None]:
         """Let no other thread hold it during the block; this one may."""
-        if self._holder == threading.get_ident():
+        if self.mine:
             yield
         else:
             with self.taken():

@@ -79,7 +79,7 @@ def test_keys_and_what_they_stand_for(key: int, number: int, parts: KeyParts) ->
 
 
 @pytest.mark.parametrize(
-    "key", [0, 2, 2**48 - 1, 2**62, 2**63, 2**63 | 1 << 46, 0xC000000100000000, 2**64 - 1]
+    "key", [0, 3, 2**48 - 1, 2**62, 2**63, 2**63 | 1 << 46, 0xC000000100000000, 2**64 - 1]
 )
 def test_other_keys_are_unknown(key: int) -> None:
     assert describe(key) == KeyParts("unknown", None, key)

@@ -1,0 +1,1 @@
+"""Changes of single documents and batches of them, in an index that goes on answering."""

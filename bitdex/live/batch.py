@@ -1,0 +1,266 @@
+"""Batch: changes of documents that become visible as one commit, or not at all.
+
+::
+
+    put, update, delete --> drafts, read from what is committed
+    commit              --> computed fields, visibility    of every draft that was changed
+                            alterations of bitmaps         the difference of before and after
+                            Store.write                    documents, bitmaps, commit
+
+Operations of one batch see those before them; queries see what is committed. A put or a delete takes the
+document out of the phases that have written it: loading one of them again does not touch it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitdex.errors import InvalidError, NotFoundError
+from bitdex.formats import bitmap as format_
+from bitdex.formats import frame
+from bitdex.formats.document import decode_document, encode_document
+from bitdex.live.alterations import Alterations, Altered, Roles
+from bitdex.live.draft import Draft
+from bitdex.live.values import Values
+from bitdex.schema import Field
+from bitdex.store import Store, Writes
+
+if TYPE_CHECKING:
+    from bitdex.query.snapshot import Snapshot
+
+SHOWN = 5  # ids in a message
+
+
+class Writer:
+    """What batches of one index share: how values are held, and which slots the phases have written."""
+
+    def __init__(self, store: Store):
+        self.store, self.log = store, store.log
+        self.values = Values(store.schema, store.registry, store.dictionaries)
+        self.roles = Roles(store.schema, store.registry, store.dictionaries)
+        fields, number = store.schema.fields.values(), store.registry.number
+        self.unstored = [(number(f.name), f) for f in fields if f.indexed and not f.stored]
+        self.computed = [(number(f.name), f) for f in fields if f.sort and f.sort.computed]
+        self._phases: dict[int, Any] = {}
+
+    def phases_of(self, slot: int) -> list[int]:
+        """Return the keys of the phases that have written a slot."""
+        if not self._phases:
+            keys = [format_.phase_key(run.number) for run in self.store.log]
+            self._phases = {key: self.store.bitmaps.get(key) for key in keys}
+        return [key for key, slots in self._phases.items() if slot in slots]
+
+    def stored(self, fields: Mapping[int, Any]) -> dict[int, Any]:
+        """Return the fields that documents store."""
+        only_bits = [number for number, _ in self.unstored]
+        return {number: value for number, value in fields.items() if number not in only_bits}
+
+    def note(self, altered: dict[int, Altered]) -> None:
+        """Keep the slots of phases as they were committed."""
+        for key in altered.keys() & self._phases.keys():
+            self._phases[key] = self._phases[key] - altered[key].removed
+
+
+class Batch:
+    """The documents that one commit changes; made for one thread."""
+
+    def __init__(self, writer: Writer, snapshot: "Snapshot"):
+        self._writer, self._store, self._snapshot = writer, writer.store, snapshot
+        self._drafts: dict[int, Draft] = {}
+
+    def __len__(self) -> int:
+        return sum(draft.changed for draft in self._drafts.values())
+
+    def held(self, fields: Iterable[tuple[str, Any]]) -> dict[int, Any]:
+        """Return fields as documents hold them, by number; those that are computed are left out."""
+        schema, held = self._store.schema, self._writer.values.held
+        return dict(held(name, value) for name, value in fields if not _is_computed(schema.fields.get(name)))
+
+    def put(self, documents: dict[int, dict[int, Any]]) -> None:
+        """Create or replace documents, by slot."""
+        self._load(documents)
+        for slot, fields in documents.items():
+            self._drafts[slot].replace(fields)
+
+    def update(self, changes: dict[int, dict[int, Any]]) -> None:
+        """Change fields of documents that exist."""
+        for slot, draft in self._existing(changes).items():
+            draft.update(changes[slot])
+
+    def upsert(self, changes: dict[int, dict[int, Any]]) -> None:
+        """Change fields of documents, and create those that do not exist."""
+        self._load(changes)
+        for slot, fields in changes.items():
+            draft = self._drafts[slot]
+            if draft.exists:
+                draft.update(fields)
+            else:
+                draft.replace(fields)
+
+    def combine(self, slot: int, name: str, values: Any, appends: bool) -> None:
+        """Put values behind the list of a document, or take them out of it."""
+        field = self._store.schema.field(name)
+        if not field.is_list:
+            raise InvalidError(f"field {name!r}: a {field.kind} holds one value; patch it instead")
+        number, given = self._writer.values.held(name, values)
+        draft, given = self._existing([slot])[slot], given or []
+        held = (draft.after or {}).get(number, [])
+        if appends:
+            held = [*held, *(one for one in given if one not in held)]
+        else:
+            held = [one for one in held if one not in given]
+        draft.update({number: held or None})
+
+    def delete(self, slots: Iterable[int], missing_ok: bool = False) -> int:
+        """Delete documents; return how many there were."""
+        wanted = list(dict.fromkeys(slots))
+        if missing_ok:
+            self._load(wanted)
+        else:
+            self._existing(wanted)
+        found = [self._drafts[slot] for slot in wanted if self._drafts[slot].exists]
+        for draft in found:
+            draft.delete()
+        return len(found)
+
+    def document(self, slot: int) -> dict[int, Any]:
+        """Return a document as the batch has it so far."""
+        return dict(self._existing([slot])[slot].after or {})
+
+    def commit(self, now: float) -> "dict[int, Altered] | None":
+        """Write what has changed; return the altered bitmaps, or None where nothing has."""
+        alterations, documents = Alterations(), Writes()
+        for slot, draft in self._drafts.items():
+            if draft.changed:
+                self._settle(slot, draft, now, alterations, documents)
+        for slot in self._snapshot.activated:
+            if slot not in self._drafts or not self._drafts[slot].changed:
+                alterations.put(format_.alive_key(), slot, True)
+                alterations.put(format_.deferred_key(), slot, False)
+        altered = alterations.by_key()
+        if not altered and not documents:
+            return None
+        bitmaps = Writes()
+        for key, one in altered.items():
+            bitmaps.add(frame.MERGE, key, one.payload())
+        self._store.write(documents, bitmaps)
+        self._writer.note(altered)
+        return altered
+
+    # -- drafts ----------------------------------------------------------------------------
+
+    def _existing(self, slots: Iterable[int]) -> dict[int, Draft]:
+        """Return the drafts of documents that all have to exist."""
+        wanted = list(slots)
+        self._load(wanted)
+        missing = [slot for slot in wanted if not self._drafts[slot].exists]
+        if missing:
+            shown = ", ".join(map(str, missing[:SHOWN]))
+            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+            raise NotFoundError(f"there is no document {shown}{more}; put or upsert creates one")
+        return {slot: self._drafts[slot] for slot in wanted}
+
+    def _load(self, slots: Iterable[int]) -> None:
+        """Read the documents that are not drafted yet."""
+        fresh = np.array([slot for slot in slots if slot not in self._drafts], np.uint64)
+        if not len(fresh):
+            return
+        values = self._store.documents.silo.get_many(fresh)
+        data, ends, snapshot = values.data.tobytes(), values.offsets.tolist(), self._snapshot
+        for slot, first, stop in zip(fresh.tolist(), ends, ends[1:]):
+            before = decode_document(data[first:stop]) | self._unstored(slot)
+            exists = slot in snapshot.alive or slot in snapshot.deferred
+            self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
+
+    def _unstored(self, slot: int) -> dict[int, Any]:
+        """Return what only bitmaps hold of a document."""
+        found: dict[int, Any] = {}
+        bitmaps = self._store.bitmaps
+        for number, field in self._writer.unstored:
+            if field.filter is not None:
+                keys = format_.filter_keys(number, bitmaps.stored_values(number))
+                stored = [i for i, one in enumerate(bitmaps.get_many(keys.tolist())) if slot in one]
+                values = bitmaps.decode_values(number, bitmaps.stored_values(number)[stored]).tolist()
+                if values:
+                    found[number] = values if field.is_list else _typed(field, values[0])
+            else:
+                slots, words = bitmaps.layers(number)
+                place = int(np.searchsorted(slots, slot))
+                if place < len(slots) and slots[place] == slot:
+                    found[number] = _sort_value(field, words[place : place + 1])
+        return found
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _settle(
+        self, slot: int, draft: Draft, now: float, alterations: Alterations, documents: Writes
+    ) -> None:
+        """Note what a draft alters, and its document."""
+        writer, snapshot = self._writer, self._snapshot
+        after = draft.after
+        if after is not None:
+            for number, field in writer.computed:
+                value = self._computed(field, slot, after)
+                after.pop(number, None)
+                if value is not None:
+                    after[number] = value
+        writer.roles.compare(slot, draft.before, after or {}, alterations)
+        waits = after is not None and self._waits(after, now)
+        for key, slots, inside in (
+            (format_.alive_key(), snapshot.stored_alive, after is not None and not waits),
+            (format_.deferred_key(), snapshot.stored_deferred, waits),
+        ):
+            if (slot in slots) != inside:
+                alterations.put(key, slot, inside)
+        if draft.renewed:
+            for key in writer.phases_of(slot):
+                alterations.put(key, slot, False)
+        if after is None:
+            documents.add(frame.DELETE, slot, b"")
+        elif (stored := writer.stored(after)) != writer.stored(draft.before):
+            documents.add(frame.PUT, slot, encode_document(stored))
+
+    def _value(self, name: str, slot: int, fields: dict[int, Any]) -> Any:
+        """Return what counts as a field's value: the computed one, the one given, the default."""
+        field = self._store.schema.field(name)
+        if field.sort is not None and field.sort.computed is not None:
+            return self._computed(field, slot, fields)
+        return fields.get(self._store.registry.number(name), field.default)
+
+    def _computed(self, field: Field, slot: int, fields: dict[int, Any]) -> Any:
+        """Return the greatest or least of a field's sources, or None where there is none."""
+        assert field.sort is not None and field.sort.computed is not None
+        sources = [self._value(name, slot, fields) for name in field.sort.computed.sources]
+        known = [float(one) if field.kind == "float" else int(one) for one in sources if one is not None]
+        if not known:
+            return None
+        value = max(known) if field.sort.computed.op == "greatest" else min(known)
+        if not field.sort.low <= value <= field.sort.high:
+            raise InvalidError(
+                f"field {field.name!r}: {value} is computed for id {slot}, outside {field.sort.low} to "
+                f"{field.sort.high}; declare it with the source_type and bits of its widest source"
+            )
+        return value
+
+    def _waits(self, fields: dict[int, Any], now: float) -> bool:
+        deferral = self._store.schema.deferred
+        if deferral is None:
+            return False
+        due = self._value(deferral.source_field, 0, fields)
+        return due is not None and due > now * (1000 if deferral.ms_to_seconds else 1)
+
+
+def _is_computed(field: Field | None) -> bool:
+    return field is not None and field.sort is not None and field.sort.computed is not None
+
+
+def _typed(field: Field, value: int) -> Any:
+    return bool(value) if field.is_boolean else value
+
+
+def _sort_value(field: Field, words: np.ndarray) -> Any:
+    assert field.sort is not None
+    dtype = np.float64 if field.kind == "float" else np.int64 if field.sort.signed else np.uint64
+    value = format_.from_ordered(words, dtype)[0].item()
+    return bool(value) if field.is_boolean else value

@@ -1,0 +1,182 @@
+"""Changing an index: putting, patching and deleting documents, one by one or many in one commit."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from bitdex.errors import InvalidError
+from bitdex.live.batch import Batch, Writer
+from bitdex.live.rows import rows_of
+from bitdex.query.cursor import LARGEST_SLOT
+from bitdex.query.snapshot import Snapshot
+from bitdex.schema import Schema
+from bitdex.store import Store
+
+
+class Changing:
+    """The part of an index that changes documents; each call is one commit, or part of a `batch`.
+
+    What is wrong with an argument is an error that names it, and nothing of the call is applied.
+    """
+
+    _store: Store
+    _snapshot: Snapshot | None = None
+    _writer: Writer | None = None
+    _batch: Batch | None = None
+
+    @property
+    def schema(self) -> Schema:
+        raise NotImplementedError
+
+    @property
+    def snapshot(self) -> Snapshot:
+        raise NotImplementedError
+
+    def ids(self, where: Any = None) -> np.ndarray:
+        raise NotImplementedError
+
+    # -- one commit ------------------------------------------------------------------------
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Make one commit of all changes in the block; none of them, if it is left by an error.
+
+        They are made by the thread that opened it. Queries, also those of this thread, see what was
+        committed before.
+
+        Examples
+        --------
+        >>> import tempfile, bitdex
+        >>> index = bitdex.create(tempfile.mkdtemp(), {"name": "shop", "config": {
+        ...     "filter_fields": [{"name": "size", "field_type": "single_value"}]}})
+        >>> with index.batch():
+        ...     index.put({"id": 1, "size": 40})
+        ...     index.put({"id": 2, "size": 41})
+        ...     index.patch(1, {"size": 42})
+        >>> index.count("size == 42")
+        1
+        >>> index.close()
+        """
+        store = self._store
+        store.guard.check_writable()
+        with store.turn.taken(), store.guard.writing():
+            self._batch = Batch(self._shared_writer(), self.snapshot)
+            try:
+                yield
+                self._commit(self._batch)
+            finally:
+                self._batch = None
+
+    @contextmanager
+    def _changing(self) -> Iterator[Batch]:
+        """Give the batch that this thread is in, or one of its own."""
+        if self._batch is not None and self._store.turn.mine:
+            yield self._batch
+            return
+        with self.batch():
+            assert self._batch is not None
+            yield self._batch
+
+    def _commit(self, batch: Batch) -> None:
+        batch.commit(time.time())
+
+    def _shared_writer(self) -> Writer:
+        if self._writer is None or self._writer.log is not self._store.log:  # reopened, or phases were loaded
+            self._writer = Writer(self._store)
+        return self._writer
+
+    # -- documents -------------------------------------------------------------------------
+
+    def put(self, document: Mapping[str, Any], id: int | None = None) -> None:
+        """Create a document, or replace all of it; its id is under "id", unless it is given."""
+        with self._changing() as batch:
+            batch.put(self._rows(batch, [document if id is None else {**document, "id": id}]))
+
+    def put_many(self, documents: Any) -> int:
+        """Create or replace documents; return how many.
+
+        Parameters
+        ----------
+        documents : DataFrame, Arrow table, or iterable of mappings
+            With a column or key "id"; a DataFrame may have the ids as its index, named "id". Nulls are
+            no values. Of rows with one id, the last counts.
+        """
+        with self._changing() as batch:
+            rows = self._rows(batch, rows_of(documents))
+            batch.put(rows)
+            return len(rows)
+
+    def patch(self, id: int, changes: Mapping[str, Any]) -> None:
+        """Change fields of a document; None takes one away.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such document.
+        """
+        with self._changing() as batch:
+            batch.update(self._rows(batch, [{**changes, "id": id}]))
+
+    def upsert(self, document: Mapping[str, Any], id: int | None = None) -> None:
+        """Change fields of a document as `patch` does, or create it with these fields."""
+        with self._changing() as batch:
+            batch.upsert(self._rows(batch, [document if id is None else {**document, "id": id}]))
+
+    def append(self, id: int, field: str, values: Any) -> None:
+        """Add values (one or several) to the list of a document; those it has stay as they are."""
+        with self._changing() as batch:
+            batch.combine(slot_of(id), field, _several(values), True)
+
+    def remove(self, id: int, field: str, values: Any) -> None:
+        """Take values (one or several) out of the list of a document; those it lacks are no error."""
+        with self._changing() as batch:
+            batch.combine(slot_of(id), field, _several(values), False)
+
+    def delete(self, ids: Any = None, where: Any = None, missing_ok: bool = False) -> int:
+        """Delete documents, by id or all that match a query; return how many.
+
+        Parameters
+        ----------
+        ids : int or integers, optional
+        where : expression, str or mapping, optional
+            As for `query`; of two conditions in one batch, each sees what was committed before it.
+        missing_ok : bool
+            Pass over ids without a document, instead of raising `NotFoundError`.
+        """
+        if (ids is None) == (where is None):
+            raise InvalidError("delete: give ids or where, one of the two")
+        with self._changing() as batch:
+            if where is not None:
+                return batch.delete(self.ids(where).tolist(), missing_ok=True)
+            wanted = [ids] if np.ndim(ids) == 0 else list(ids)
+            return batch.delete([slot_of(one) for one in wanted], missing_ok)
+
+    def _rows(self, batch: Batch, documents: Iterable[Mapping[str, Any]]) -> dict[int, dict[int, Any]]:
+        """Return the fields of documents as they are held, by slot."""
+        rows = {}
+        for document in documents:
+            if not isinstance(document, Mapping):
+                raise InvalidError(f"document: expected a mapping of fields, found {document!r:.80}")
+            if "id" not in document:
+                raise InvalidError(f'document: "id" is missing in {dict(document)!r:.80}')
+            slot = slot_of(document["id"])
+            try:
+                rows[slot] = batch.held((name, value) for name, value in document.items() if name != "id")
+            except InvalidError as error:
+                raise InvalidError(f"id {slot}: {error}") from None
+        return rows
+
+
+def slot_of(id: Any) -> int:
+    """Return an id as the slot of its document, or refuse it."""
+    whole = isinstance(id, int | np.integer) and not isinstance(id, bool)
+    if not whole or not 0 <= id <= LARGEST_SLOT:
+        raise InvalidError(f"id: {id!r} is no whole number from 0 to {LARGEST_SLOT}")
+    return int(id)
+
+
+def _several(values: Any) -> list[Any]:
+    return [values] if np.ndim(values) == 0 else list(values)

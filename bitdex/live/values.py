@@ -1,0 +1,159 @@
+"""Values that callers give, and the form in which documents and bitmaps hold them.
+
+==================  ==============================================  =============================
+value_type          accepted                                        held
+==================  ==============================================  =============================
+integer             whole numbers; dates where the field sorts      integer; seconds since 1970
+float               numbers, not NaN where the field sorts          float
+boolean             True, False, 1, 0                               boolean
+string              text                                            text
+low_cardinality_..  text                                            its number in the dictionary
+mapped_string       a text of its string_map                        the number it is mapped to
+integer_array       any collection of whole numbers                 list of integers; empty: none
+==================  ==============================================  =============================
+
+None is no value everywhere. A field outside the schema that documents hold already takes what it is given.
+"""
+
+import datetime
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from bitdex.configuration import nearest
+from bitdex.dictionaries import Dictionaries
+from bitdex.errors import InvalidError
+from bitdex.registry import FieldRegistry
+from bitdex.schema import Field, Schema
+
+Convert = Callable[[Any], Any]
+LOW, HIGH = -(1 << 63), (1 << 63) - 1
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+class Values:
+    """Converts the values of one index; new labels get their numbers."""
+
+    def __init__(self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries):
+        self.schema, self.registry, self.dictionaries = schema, registry, dictionaries
+        self._converters: dict[str, tuple[int, Convert]] = {}
+
+    def held(self, name: str, value: Any) -> tuple[int, Any]:
+        """Return a field's number and a value in the form in which it is held; None is none.
+
+        Raises
+        ------
+        InvalidError
+            Naming the field, the value and what is accepted.
+        """
+        number, convert = self._converters.get(name) or self._converter(name)
+        return number, None if value is None else convert(value)
+
+    def _converter(self, name: str) -> tuple[int, Convert]:
+        if not self.schema.has(name):
+            if name not in self.registry:
+                self.schema.field(name)  # says which names are near
+            self._converters[name] = self.registry.number(name), _plain(name)
+            return self._converters[name]
+        field = self.schema.field(name)
+        self.registry.ensure([name])
+        self._converters[name] = self.registry.number(name), self._of_kind(field)
+        return self._converters[name]
+
+    def _of_kind(self, field: Field) -> Convert:
+        if field.is_list:
+            return lambda value: _integers(field, value)
+        if field.kind == "low_cardinality_string":
+            number = self.registry.number(field.name)
+            return lambda value: self._label(field, number, value)
+        return {
+            "integer": lambda value: _integer(field, value),
+            "float": lambda value: _float(field, value),
+            "boolean": lambda value: _boolean(field, value),
+            "exists_boolean": lambda value: _boolean(field, value),
+            "string": lambda value: _text(field, value),
+            "mapped_string": lambda value: _mapped(field, value),
+        }[field.kind]
+
+    def _label(self, field: Field, number: int, value: Any) -> int:
+        return self.dictionaries.ensure(number, [_text(field, value)], field.case_sensitive)[0]
+
+
+def _refusal(name: str, value: Any, accepted: str) -> InvalidError:
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    return InvalidError(f"field {name!r}: {shown} is not accepted; give {accepted}, or None for no value")
+
+
+def _integer(field: Field, value: Any) -> int:
+    if isinstance(value, datetime.date) and field.sort is not None:
+        value = _seconds(value)
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    low, high = (LOW, HIGH) if field.sort is None else (max(field.sort.low, LOW), min(field.sort.high, HIGH))
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
+        raise _refusal(field.name, value, f"a whole number from {low} to {high}")
+    return int(value)
+
+
+def _seconds(value: datetime.date) -> int:
+    """Return seconds since 1970; without a zone it is UTC."""
+    if not isinstance(value, datetime.datetime):
+        value = datetime.datetime(value.year, value.month, value.day)
+    moment = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
+    return math.floor((moment - _EPOCH).total_seconds())
+
+
+def _float(field: Field, value: Any) -> float:
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or (field.sort is not None and math.isnan(value)):
+        raise _refusal(field.name, value, "a number")
+    return float(value)
+
+
+def _boolean(field: Field, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_ | int | np.integer) or value not in (0, 1):
+        raise _refusal(field.name, value, "True or False")
+    return bool(value)
+
+
+def _text(field: Field, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _refusal(field.name, value, "a text")
+    return value
+
+
+def _mapped(field: Field, value: Any) -> int:
+    known = field.string_map
+    if isinstance(value, str):
+        if value in known:
+            return known[value]
+        if not field.case_sensitive:
+            for text, number in known.items():
+                if text.lower() == value.lower():
+                    return number
+    raise _refusal(field.name, value, f"a text of its string_map ({nearest(value, known)})")
+
+
+def _integers(field: Field, value: Any) -> list[int] | None:
+    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+        raise _refusal(field.name, value, "a collection of whole numbers")
+    numbers = list(value)
+    for one in numbers:
+        whole = isinstance(one, int | np.integer) and not isinstance(one, bool)
+        if not whole or not LOW <= one <= HIGH:
+            raise _refusal(field.name, one, "whole numbers of 64 bits")
+    return [int(one) for one in dict.fromkeys(numbers)] or None
+
+
+def _plain(name: str) -> Convert:
+    def convert(value: Any) -> Any:
+        value = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(value, bool | int | float | str):
+            raise _refusal(name, value, "a number, a text, True or False")
+        return value
+
+    return convert
