@@ -181,14 +181,16 @@ class _IndexRepair:
         repair_silo(self._directory / "documents", False, int(record["sequence"][0]))
         if lost and not refused_ and prepared:
             self._bury(lost, record)
-        if lost and not refused_:
+        if not refused_:
             self._level(record)
 
     def _level(self, record: np.ndarray) -> None:
         """Let the documents reach as far as the bitmaps: the lesser reach of both would count."""
-        at = int(record["sequence"][0])
-        with Silo.open(self._directory / "documents", "w", "documents", at=at) as silo:
-            if silo.sequence < at:
+        at, path = int(record["sequence"][0]), self._directory / "documents"
+        with Silo.open(path, at=at) as silo:
+            level = silo.sequence == at
+        if not level:
+            with Silo.open(path, "w", at=at) as silo:
                 silo.delete_many([NOBODY], sequence=at)
 
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:

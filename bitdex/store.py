@@ -50,7 +50,10 @@ from bitdex.silo.turn import Turn
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
 BITMAPS, DOCUMENTS = "bitmaps", "documents"
-FIRST_FILES = {"schema.json", "fields.bin", "dictionaries.bin", "dumps.json", DOCUMENTS, BITMAPS, "writer.lock"}
+FIRST_FILES = {
+    *("schema.json", "fields.bin", "dictionaries.bin", "dumps.json"),
+    *(DOCUMENTS, BITMAPS, "writer.lock"),
+}
 UNFINISHED = tuple(f".{name}." for name in (*FIRST_FILES, "commit.bin"))  # their names until they are whole
 
 

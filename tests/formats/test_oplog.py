@@ -50,9 +50,10 @@ def test_a_stored_log_is_read_up_to_its_last_commit(tmp_path):
 def test_the_writer_writes_the_bytes_of_the_plain_definition(tmp_path):
     log = OpsLog.create(tmp_path / "ops_a.log", IDENTITY, 0)
     values, offsets = np.frombuffer(b"onetwo", np.uint8), np.array([0, 3, 6])
-    log.append(np.array([1, 2], np.uint64), values, offsets, np.array([frame.order(1, frame.PUT)], np.uint64), None)
+    put, delete = (np.array([frame.order(*one)], np.uint64) for one in ((1, frame.PUT), (2, frame.DELETE)))
+    log.append(np.array([1, 2], np.uint64), values, offsets, put, None)
     nothing = values[:0], np.zeros(2, np.int64)
-    log.append(np.array([1], np.uint64), *nothing, np.array([frame.order(2, frame.DELETE)], np.uint64), None)
+    log.append(np.array([1], np.uint64), *nothing, delete, None)
     log.close()
     frames = [
         (1, b"one", frame.order(1, frame.PUT, begin=True, synced=True)),  # the empty log was on the device

@@ -1,0 +1,309 @@
+"""A model of changes: documents put, patched and deleted in any order, against the naive oracle.
+
+Time moves, a reader follows, the index is compacted and reopened, and now and then the machine goes on in a
+copy of the directory that was taken in the middle of a commit. After every step all documents, some queries
+and every bit of every bitmap are what the oracle says.
+"""
+
+import random
+import shutil
+import time
+from functools import partial
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+import bitdex
+from bitdex.errors import NotFoundError
+from bitdex.query import clauses as c
+from bitdex.schema import Schema
+from tests.concurrency.interleaving import Moment, Socket, Unsynced, traced
+from tests.index.content import schema
+from tests.index.strategies import SLOTS
+from tests.index.test_dump_model import compare_pages, shown
+from tests.live.bits import differences
+from tests.oracle import Oracle
+from tests.scale import scale, seeds
+from tests.system import install
+
+RUNS, STEPS = scale((1, 40), (40, 250)), scale(50, 100)  # runs of so many machines for each schema
+BEGIN = 1_000_000
+VALUES = {
+    "level": [0, 1, 3, 7, -5, 2**47, 2**63 - 1],
+    "owner": [0, 1, -1, 2**47, -(2**63)],
+    "flag": [True, False],
+    "type": ["a", "A", "b", "x y"],
+    "model": ["a", "B"],
+    "tags": [[1], [1, 2, 3], [5, -1], [2**63 - 1], []],
+    "groups": [[1], [2, 3], [-7, 1]],
+    "hot": [True, False],
+    "likes": [0, 1, 2, 128, 255],
+    "score": [0.0, -1.5, 1e300, 7.25],
+    "at": [0, 1, 50, BEGIN - 10],
+    "due": [0, 40, BEGIN, BEGIN + 5, BEGIN + 60, BEGIN + 3000],
+    "url": ["x", "y" * 300],
+}
+QUERIES = [
+    *(c.Eq("level", n) for n in (1, 3, 7)),
+    *(c.Eq("owner", n) for n in (0, -1, 2**47)),
+    *(c.Eq("type", text) for text in ("a", "A", "b")),
+    *(c.Eq("model", text) for text in ("a", "b")),
+    *(c.Eq("tags", n) for n in (1, -1, 2**63 - 1)),
+    *(c.Eq("groups", n) for n in (1, 3, -7)),
+    c.In("tags", (1, 5)),
+    c.NotIn("level", (1, None)),
+    c.Eq("flag", True),
+    c.Eq("hot", True),
+    c.Gte("likes", 2),
+    c.Between("at", 1, 50),
+    c.Lt("score", 1.6),
+    c.Gt("id", 8),
+    *(c.IsNull(name) for name in ("owner", "type", "tags", "groups", "due", "score", "at")),
+]
+slots = st.sampled_from(SLOTS)
+draws = st.integers(0, 2**31).map(random.Random)
+documents = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(values) for name, values in VALUES.items()}
+)
+patches = st.fixed_dictionaries(
+    {}, optional={name: st.none() | st.sampled_from(values) for name, values in VALUES.items()}
+)
+
+
+def definition(deferred):
+    """Return an index definition with fields of every kind, two of them in bitmaps only."""
+    content = schema(deferred)
+    content["config"]["filter_fields"] += [
+        {"name": "groups", "field_type": "multi_value"},
+        {"name": "hot", "field_type": "boolean"},
+    ]
+    content["data_schema"]["fields"] += [
+        {"source": "groups", "target": "groups", "value_type": "integer_array", "filter_only": True},
+        {"source": "hot", "target": "hot", "value_type": "boolean", "filter_only": True},
+    ]
+    return content
+
+
+class Model:
+    """What the index is to hold: the fields given of each document, visible or not. It never changes."""
+
+    def __init__(self, known, documents=None):
+        self.schema, self.documents = known, documents or {}
+
+    def with_(self, changes):
+        """Return the model with documents changed; None deletes."""
+        documents = {**self.documents, **changes}
+        return Model(self.schema, {slot: one for slot, one in documents.items() if one is not None})
+
+    def patched(self, slot, changes):
+        """Return the fields of a document after a patch."""
+        return {**self.documents.get(slot, {}), **changes}
+
+    def oracle(self, now):
+        """Return the oracle at a moment."""
+        oracle = Oracle(self.schema)
+        for slot, fields in self.documents.items():
+            given = {n: value for n, value in fields.items() if value is not None and value != []}
+            oracle.put(slot, given)
+            if self.schema.deferred and (oracle.value(slot, "due") or 0) > now:
+                oracle.hidden[slot] = oracle.documents.pop(slot)
+        return oracle
+
+
+class LiveMachine(RuleBasedStateMachine):
+    """`model` is what the writer shows; `seen` what the reader does."""
+
+    def __init__(self, root, content):
+        super().__init__()
+        self.root, self.content = root, content
+        self.patch, self.socket = pytest.MonkeyPatch(), Socket()
+        install(self.patch, self.socket, Unsynced())
+        self.now = BEGIN
+        self.patch.setattr(time, "time", lambda: self.now)
+        self.index, self.draw = None, random.Random(0)
+        self.model = self.seen = Model(Schema.load(content))
+
+    def directory(self):
+        return self.root / f"{len(list(self.root.iterdir()))}"
+
+    @initialize(draw=draws)
+    def make(self, draw):
+        self.path, self.draw = self.directory(), draw
+        self.index = bitdex.create(self.path, self.content)
+        self.reader = bitdex.open(self.path, "r")
+
+    def teardown(self):
+        try:
+            if self.index is not None:
+                self.index.close(), self.reader.close()
+        finally:
+            self.patch.undo()
+
+    # -- changes ---------------------------------------------------------------------------
+
+    @rule(slot=slots, fields=documents)
+    def put(self, slot, fields):
+        self.index.put({"id": slot, **fields})
+        self.model = self.model.with_({slot: fields})
+
+    @rule(rows=st.lists(st.tuples(slots, documents), max_size=8))
+    def put_many(self, rows):
+        rows = [{"id": slot, **fields} for slot, fields in rows]
+        self.index.put_many(rows)
+        self.model = self.model.with_(
+            {row["id"]: {n: v for n, v in row.items() if n != "id"} for row in rows}
+        )
+
+    @rule(slot=slots, changes=patches)
+    def patch_one(self, slot, changes):
+        if slot in self.model.documents:
+            self.index.patch(slot, changes)
+            self.model = self.model.with_({slot: self.model.patched(slot, changes)})
+        else:
+            with pytest.raises(NotFoundError, match=f"{slot}"):
+                self.index.patch(slot, changes)
+
+    @rule(slot=slots, changes=patches)
+    def upsert(self, slot, changes):
+        self.index.upsert(changes, id=slot)
+        self.model = self.model.with_({slot: self.model.patched(slot, changes)})
+
+    @rule(
+        slot=slots,
+        name=st.sampled_from(["tags", "groups"]),
+        values=st.lists(st.sampled_from([1, 2, 3, -1, -7])),
+        appends=st.booleans(),
+    )
+    def combine(self, slot, name, values, appends):
+        if slot not in self.model.documents:
+            return
+        held = self.model.documents[slot].get(name) or []
+        if appends:
+            self.index.append(slot, name, values)
+            held = list(dict.fromkeys([*held, *values]))
+        else:
+            self.index.remove(slot, name, values)
+            held = [one for one in held if one not in values]
+        self.model = self.model.with_({slot: {**self.model.documents[slot], name: held}})
+
+    @rule(wanted=st.lists(slots, max_size=4), missing_ok=st.booleans())
+    def delete(self, wanted, missing_ok):
+        there = set(wanted) & set(self.model.documents)
+        if missing_ok or there == set(wanted):
+            assert self.index.delete(wanted, missing_ok=missing_ok) == len(there)
+            self.model = self.model.with_(dict.fromkeys(there))
+        else:
+            with pytest.raises(NotFoundError):
+                self.index.delete(wanted)
+
+    @rule(query=st.sampled_from(QUERIES))
+    def delete_where(self, query):
+        there = self.model.oracle(self.now).query(query)[0]
+        assert self.index.delete(where=query) == len(there)
+        self.model = self.model.with_(dict.fromkeys(there))
+
+    @rule(rows=st.lists(st.tuples(slots, patches), max_size=5), fails=st.booleans())
+    def batch(self, rows, fails):
+        """Upserts and deletes in one commit, which an error at its end takes back."""
+        model = self.model
+        try:
+            with self.index.batch():
+                for i, (slot, changes) in enumerate(rows):
+                    if i % 3 == 2:
+                        self.index.delete(slot, missing_ok=True)
+                        model = model.with_({slot: None})
+                    else:
+                        self.index.upsert({"id": slot, **changes})
+                        model = model.with_({slot: model.patched(slot, changes)})
+                assert len(self.index) == len(self.model.oracle(self.now).documents), "seen before its commit"
+                if fails:
+                    self.index.patch(4, {})  # no such id is ever put
+        except NotFoundError:
+            assert fails
+        else:
+            assert not fails
+            self.model = model
+
+    # -- time, files, readers --------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1, 5, 100, 4000]))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def compact(self):
+        self.index.compact()
+
+    @rule()
+    def reopen(self):
+        self.index.close()
+        self.index = bitdex.open(self.path)
+
+    @rule()
+    def refresh(self):
+        self.reader.refresh()
+        self.seen = self.model
+
+    @rule(slot=slots, fields=documents, number=st.integers(1, 12), whole=st.booleans())
+    def crash(self, slot, fields, number, whole):
+        """Go on in a copy that was taken in the middle of a commit or a compaction."""
+        target = self.directory()
+        moment = Moment(number, partial(shutil.copytree, self.path, target))
+        before = self.model
+        with self.socket.holding(moment):
+            if whole:
+                self.put(slot, fields)
+            else:
+                self.index.compact()
+        moment.seen()
+        self.index.close(), self.reader.close()
+        self.path = target
+        self.index, self.reader = bitdex.open(target), bitdex.open(target, "r")
+        if whole and self.shows(self.index, before):
+            self.model = before
+        self.seen = self.model
+
+    def shows(self, index, model):
+        oracle = model.oracle(self.now)
+        found = {slot: index.get(slot) for slot in index.ids().tolist()}
+        return found == {slot: shown(oracle, slot) for slot in oracle.documents}
+
+    @invariant()
+    def check(self):
+        if self.index is None:
+            return
+        self.compare(self.index, self.model)
+        if self.draw.random() < 0.2:
+            self.compare(self.reader, self.seen)
+        assert differences(self.index) == []
+
+    def compare(self, index, model):
+        oracle = model.oracle(self.now)
+        ids = index.ids()
+        assert ids.tolist() == sorted(oracle.documents)
+        found = {one["id"]: one for one in index.get_many(ids)}
+        assert found == {slot: shown(oracle, slot) for slot in oracle.documents}
+        for query in self.draw.sample(QUERIES, 3):
+            sort = self.draw.choice([None, "likes", "-score", "-sortAt", "due"])
+            compare_pages(index, oracle, query, sort, 3)
+
+
+@pytest.mark.timeout(scale(300, 24 * 3600))
+@pytest.mark.parametrize("deferred", [False, True], ids=["at once", "deferred"])
+def test_changes(tmp_path, deferred):
+    runs, examples = RUNS
+    for number in seeds(runs):
+        (tmp_path / str(number)).mkdir()
+        machine = partial(LiveMachine, tmp_path / str(number), definition(deferred))
+        checked = settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        with traced(f"BITDEX_SEED={number}"):
+            run_state_machine_as_test(seed(number)(machine), settings=checked)
+        shutil.rmtree(tmp_path / str(number))
