@@ -42,6 +42,8 @@ class Writer:
         fields, number = store.schema.fields.values(), store.registry.number
         self.unstored = [(number(f.name), f) for f in fields if f.indexed and not f.stored]
         self.computed = [(number(f.name), f) for f in fields if f.sort and f.sort.computed]
+        exist = [f for f in fields if f.kind == "exists_boolean"]
+        self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
         self._phases: dict[int, Any] = {}
 
     def phases_of(self, slot: int) -> list[int]:
@@ -72,16 +74,28 @@ class Batch:
     def __len__(self) -> int:
         return sum(draft.changed for draft in self._drafts.values())
 
-    def held(self, fields: Iterable[tuple[str, Any]]) -> dict[int, Any]:
-        """Return fields as documents hold them, by number; those that are computed are left out."""
+    def held(self, document: Mapping[str, Any]) -> dict[int, Any]:
+        """Return the fields of a document as they are held, by number.
+
+        Computed ones are left out; a field that tells whether its source exists follows from the source.
+        """
         schema, held = self._store.schema, self._writer.values.held
-        return dict(held(name, value) for name, value in fields if not _is_computed(schema.fields.get(name)))
+        fields = dict(
+            held(name, value)
+            for name, value in document.items()
+            if name != "id" and not _is_computed(schema.fields.get(name))
+        )
+        for number, sources in self._writer.exist.items():
+            given = [document[name] is not None for name in sources if name in document]
+            if given:
+                fields[number] = any(given)
+        return fields
 
     def put(self, documents: dict[int, dict[int, Any]]) -> None:
         """Create or replace documents, by slot."""
         self._load(documents)
         for slot, fields in documents.items():
-            self._drafts[slot].replace(fields)
+            self._replace(slot, fields)
 
     def update(self, changes: dict[int, dict[int, Any]]) -> None:
         """Change fields of documents that exist."""
@@ -96,7 +110,11 @@ class Batch:
             if draft.exists:
                 draft.update(fields)
             else:
-                draft.replace(fields)
+                self._replace(slot, fields)
+
+    def _replace(self, slot: int, fields: dict[int, Any]) -> None:
+        lacking = {number: False for number, sources in self._writer.exist.items() if sources}
+        self._drafts[slot].replace(lacking | fields)
 
     def combine(self, slot: int, name: str, values: Any, appends: bool) -> None:
         """Put values behind the list of a document, or take them out of it."""

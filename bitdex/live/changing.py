@@ -164,7 +164,7 @@ class Changing:
                 raise InvalidError(f'document: "id" is missing in {dict(document)!r:.80}')
             slot = slot_of(document["id"])
             try:
-                rows[slot] = batch.held((name, value) for name, value in document.items() if name != "id")
+                rows[slot] = batch.held(document)
             except InvalidError as error:
                 raise InvalidError(f"id {slot}: {error}") from None
         return rows

@@ -293,12 +293,16 @@ class Commits:
 def _follow_all(logs: tuple[OpsLog, OpsLog]) -> bool:
     """Take what was appended to the logs; return False if one was replaced.
 
-    What the newer log has comes behind all of the older, which must not be looked at before.
+    What the newer log has comes behind all of the older: the older has to be looked at after it.
     """
-    first, second = logs
-    if not (first.follow() and second.follow()):
+    before, last = logs
+    if not before.follow():
         return False
-    return second.last_sequence < first.last_sequence or first.follow()
+    while last.follow():
+        if last.last_sequence <= before.last_sequence:
+            return True
+        before, last = last, before  # this one is the newer
+    return False
 
 
 def _check_floor(files: SiloFiles, meta: np.ndarray, at: int | None, logs: list[OpsLog]) -> None:

@@ -178,3 +178,27 @@ def test_a_closed_silo_lets_go_of_its_maps_at_once(tmp_path, mode):
         assert [one() for one in held] == [None, None, None]
     finally:
         gc.enable()
+
+
+def test_a_reader_looks_at_the_older_log_last(tmp_path, monkeypatch):
+    """Between two looks at the logs a batch came to one, which was frozen, and the next batch to the other."""
+    with Silo.open(tmp_path, "w", "concatenate") as silo:
+        silo.merge(1, b"a")
+        silo.compact()
+        silo.merge(1, b"b")  # into the second log
+        with Silo.open(tmp_path) as reader:
+            second = reader._logs.both[1]
+            assert second.appended == 1
+            follow = second.follow
+
+            def act():
+                monkeypatch.undo()
+                seen = follow()
+                silo.merge(1, b"c")
+                silo._logs.freeze()
+                silo.merge(1, b"d")
+                return seen
+
+            monkeypatch.setattr(second, "follow", act)
+            reader.refresh()
+            assert reader.get(1) in (b"ab", b"abc", b"abcd")
