@@ -102,11 +102,10 @@ class Index(Changing):
     def snapshot(self) -> Snapshot:
         """The committed state that queries see."""
         self._store.guard.check_open()
-        snapshot, committed = self._snapshot, self._store.committed
-        if snapshot is None or snapshot.documents is not committed.documents or snapshot.is_over():
-            snapshot = Snapshot(self._store.schema, committed.documents, committed.bitmaps)
-            self._snapshot = snapshot
-        return snapshot
+        committed = self._store.committed
+        shown = Snapshot.of(self.schema, committed.documents, committed.bitmaps, self._snapshot)
+        self._snapshot = shown
+        return shown
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before.

@@ -22,6 +22,7 @@ from bitdex.formats import frame
 from bitdex.formats.document import decode_document, encode_document
 from bitdex.live.alterations import Alterations, Altered, Roles
 from bitdex.live.draft import Draft
+from bitdex.live.only_bits import OnlyBits
 from bitdex.live.values import Values
 from bitdex.schema import Field
 from bitdex.store import Store, Writes
@@ -40,7 +41,7 @@ class Writer:
         self.values = Values(store.schema, store.registry, store.dictionaries)
         self.roles = Roles(store.schema, store.registry, store.dictionaries)
         fields, number = store.schema.fields.values(), store.registry.number
-        self.unstored = [(number(f.name), f) for f in fields if f.indexed and not f.stored]
+        self.bits = OnlyBits(store.bitmaps, {number(f.name): f for f in fields if f.indexed and not f.stored})
         self.computed = [(number(f.name), f) for f in fields if f.sort and f.sort.computed]
         exist = [f for f in fields if f.kind == "exists_boolean"]
         self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
@@ -55,11 +56,11 @@ class Writer:
 
     def stored(self, fields: Mapping[int, Any]) -> dict[int, Any]:
         """Return the fields that documents store."""
-        only_bits = [number for number, _ in self.unstored]
-        return {number: value for number, value in fields.items() if number not in only_bits}
+        return {number: value for number, value in fields.items() if number not in self.bits.fields}
 
     def note(self, altered: dict[int, Altered]) -> None:
-        """Keep the slots of phases as they were committed."""
+        """Keep what was read as it was committed."""
+        self.bits.note(altered)
         for key in altered.keys() & self._phases.keys():
             self._phases[key] = self._phases[key] - altered[key].removed
 
@@ -70,6 +71,7 @@ class Batch:
     def __init__(self, writer: Writer, snapshot: "Snapshot"):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
         self._drafts: dict[int, Draft] = {}
+        self._reveals = False  # a document that was stored and not visible
 
     def __len__(self) -> int:
         return sum(draft.changed for draft in self._drafts.values())
@@ -100,7 +102,7 @@ class Batch:
     def update(self, changes: dict[int, dict[int, Any]]) -> None:
         """Change fields of documents that exist."""
         for slot, draft in self._existing(changes).items():
-            draft.update(changes[slot])
+            self._update(slot, draft, changes[slot])
 
     def upsert(self, changes: dict[int, dict[int, Any]]) -> None:
         """Change fields of documents, and create those that do not exist."""
@@ -108,9 +110,13 @@ class Batch:
         for slot, fields in changes.items():
             draft = self._drafts[slot]
             if draft.exists:
-                draft.update(fields)
+                self._update(slot, draft, fields)
             else:
                 self._replace(slot, fields)
+
+    def _update(self, slot: int, draft: Draft, fields: dict[int, Any]) -> None:
+        self._look_up([slot], self._writer.bits.fields.keys() & fields.keys())
+        draft.update(fields)
 
     def _replace(self, slot: int, fields: dict[int, Any]) -> None:
         lacking = {number: False for number, sources in self._writer.exist.items() if sources}
@@ -123,6 +129,7 @@ class Batch:
             raise InvalidError(f"field {name!r}: a {field.kind} holds one value; patch it instead")
         number, given = self._writer.values.held(name, values)
         draft, given = self._existing([slot])[slot], given or []
+        self._look_up([slot], self._writer.bits.fields.keys() & {number})
         held = (draft.after or {}).get(number, [])
         if appends:
             held = [*held, *(one for one in given if one not in held)]
@@ -146,9 +153,10 @@ class Batch:
         """Return a document as the batch has it so far."""
         return dict(self._existing([slot])[slot].after or {})
 
-    def commit(self, now: float) -> "dict[int, Altered] | None":
-        """Write what has changed; return the altered bitmaps, or None where nothing has."""
-        alterations, documents = Alterations(), Writes()
+    def commit(self, now: float) -> "Snapshot":
+        """Write what has changed; return the snapshot that follows."""
+        alterations, documents, bits = Alterations(), Writes(), self._writer.bits
+        self._look_up([slot for slot, draft in self._drafts.items() if draft.renewed], bits.fields)
         for slot, draft in self._drafts.items():
             if draft.changed:
                 self._settle(slot, draft, now, alterations, documents)
@@ -158,13 +166,16 @@ class Batch:
                 alterations.put(format_.deferred_key(), slot, False)
         altered = alterations.by_key()
         if not altered and not documents:
-            return None
+            return self._snapshot
         bitmaps = Writes()
         for key, one in altered.items():
             bitmaps.add(frame.MERGE, key, one.payload())
         self._store.write(documents, bitmaps)
         self._writer.note(altered)
-        return altered
+        committed, snapshot = self._store.committed, self._snapshot
+        if self._reveals or snapshot.activated or format_.deferred_key() in altered:
+            return type(snapshot)(snapshot.schema, committed.documents, committed.bitmaps)
+        return snapshot.after(committed.documents, committed.bitmaps, altered, alterations.words)
 
     # -- drafts ----------------------------------------------------------------------------
 
@@ -187,27 +198,23 @@ class Batch:
         values = self._store.documents.silo.get_many(fresh)
         data, ends, snapshot = values.data.tobytes(), values.offsets.tolist(), self._snapshot
         for slot, first, stop in zip(fresh.tolist(), ends, ends[1:]):
-            before = decode_document(data[first:stop]) | self._unstored(slot)
+            before = decode_document(data[first:stop])
             exists = slot in snapshot.alive or slot in snapshot.deferred
             self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
 
-    def _unstored(self, slot: int) -> dict[int, Any]:
-        """Return what only bitmaps hold of a document."""
-        found: dict[int, Any] = {}
-        bitmaps = self._store.bitmaps
-        for number, field in self._writer.unstored:
-            if field.filter is not None:
-                keys = format_.filter_keys(number, bitmaps.stored_values(number))
-                stored = [i for i, one in enumerate(bitmaps.get_many(keys.tolist())) if slot in one]
-                values = bitmaps.decode_values(number, bitmaps.stored_values(number)[stored]).tolist()
-                if values:
-                    found[number] = values if field.is_list else _typed(field, values[0])
-            else:
-                slots, words = bitmaps.layers(number)
-                place = int(np.searchsorted(slots, slot))
-                if place < len(slots) and slots[place] == slot:
-                    found[number] = _sort_value(field, words[place : place + 1])
-        return found
+    def _look_up(self, slots: Iterable[int], numbers: Iterable[int]) -> None:
+        """Read what only bitmaps hold of these fields, for drafts that do not have it yet."""
+        for number in numbers:
+            drafts = {slot: self._drafts[slot] for slot in slots if number not in self._drafts[slot].known}
+            if not drafts:
+                continue
+            for slot, value in self._writer.bits.values_of(number, list(drafts)).items():
+                draft = drafts[slot]
+                draft.before = {**draft.before, number: value}
+                if draft.after is not None and not draft.renewed:
+                    draft.after[number] = value
+            for draft in drafts.values():
+                draft.known.add(number)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -231,6 +238,7 @@ class Batch:
         ):
             if (slot in slots) != inside:
                 alterations.put(key, slot, inside)
+        self._reveals |= bool(draft.before) and after is not None and slot not in snapshot.alive
         if draft.renewed:
             for key in writer.phases_of(slot):
                 alterations.put(key, slot, False)
@@ -271,14 +279,3 @@ class Batch:
 
 def _is_computed(field: Field | None) -> bool:
     return field is not None and field.sort is not None and field.sort.computed is not None
-
-
-def _typed(field: Field, value: int) -> Any:
-    return bool(value) if field.is_boolean else value
-
-
-def _sort_value(field: Field, words: np.ndarray) -> Any:
-    assert field.sort is not None
-    dtype = np.float64 if field.kind == "float" else np.int64 if field.sort.signed else np.uint64
-    value = format_.from_ordered(words, dtype)[0].item()
-    return bool(value) if field.is_boolean else value

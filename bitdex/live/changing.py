@@ -81,7 +81,7 @@ class Changing:
             yield self._batch
 
     def _commit(self, batch: Batch) -> None:
-        batch.commit(time.time())
+        self._snapshot = batch.commit(time.time())
 
     def _shared_writer(self) -> Writer:
         if self._writer is None or self._writer.log is not self._store.log:  # reopened, or phases were loaded

@@ -1,7 +1,7 @@
 """Draft: one document that a batch changes, as it is stored and as it is to be."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -12,7 +12,7 @@ class Draft:
     Attributes
     ----------
     before : dict
-        What is stored, visible or not; the fields that only bitmaps hold among it.
+        What is stored, visible or not; of the fields that only bitmaps hold, those that were needed.
     after : dict or None
         What is to be stored; None once it is deleted, or if there is none.
     exists : bool
@@ -21,6 +21,8 @@ class Draft:
         Whether it was put as a whole, or deleted, so that no phase owns anything of it.
     changed : bool
         Whether anything was asked of it.
+    known : set of int
+        The fields that only bitmaps hold and that were looked up.
     """
 
     before: Mapping[int, Any]
@@ -28,6 +30,7 @@ class Draft:
     exists: bool
     renewed: bool = False
     changed: bool = False
+    known: set[int] = field(default_factory=set)
 
     def replace(self, fields: dict[int, Any]) -> None:
         """Let it have these fields and no others."""

@@ -76,6 +76,11 @@ class SortColumn:
     def __len__(self) -> int:
         return len(self.slots)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return self.values.nbytes
+
     @functools.cached_property
     def order(self) -> np.ndarray:
         """The slots (u32) sorted by value, then slot."""

@@ -27,7 +27,8 @@ from bitdex.query.clauses import (
     NotIn,
     Or,
 )
-from bitdex.query.order import SortColumn, bitmap_of
+from bitdex.query.edited import Column
+from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import EMPTY, Snapshot
 
 RANGES = (Gte, Lte, Between)
@@ -47,7 +48,7 @@ class Step:
     clause: Clause
     size: int
     bitmap: Any = None
-    column: SortColumn | None = None
+    column: Column | None = None
     low: int | None = None
     high: int | None = None
     members: list[BitMap] | None = None
@@ -217,7 +218,7 @@ def _bytes(step: Step) -> int:
     if step.members is not None:
         return sum(len(member.serialize()) for member in step.members)
     if step.bitmap is None:
-        return 0 if step.column is None else step.column.values.nbytes
+        return 0 if step.column is None else step.column.nbytes
     return len(step.bitmap.serialize())
 
 

@@ -7,6 +7,8 @@ field is first sorted or compared. Nothing a snapshot returns may be changed.
 
 import math
 import time
+from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,13 @@ from pyroaring import BitMap
 from bitdex.bitmaps import BitmapSilo
 from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
+from bitdex.query.edited import Column, edited
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
 
+_Later = tuple[Any, Any, int] | None  # a change that was put off, those before it, how many they are
+_NOTHING: tuple[Any, None] = (None, None)
+PUT_OFF = 1000  # changes of one bitmap or column at most
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
 EMPTY = BitMap()
 UNNUMBERED = 0  # a default label that no document holds; dictionaries number from 1
@@ -34,16 +40,84 @@ class Snapshot:
         self._due = math.inf
         if schema.deferred is not None:
             self._activate(schema.deferred)
-        self._values: dict[tuple[str, int], BitMap] = {}
+        self._values: dict[tuple[str, int], tuple[BitMap, _Later]] = {}
         self._missing: dict[str, BitMap] = {}
-        self._columns: dict[str, SortColumn] = {}
+        self._columns: dict[str, tuple[Column, _Later]] = {}
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
-        self.dense_bytes = 8192 * (1 + (self.alive.max() >> 16)) if self.alive else 0  # of a dense bitmap
+        self._measure()
+
+    @classmethod
+    def of(
+        cls, schema: Schema, documents: DocSilo, bitmaps: BitmapSilo, before: "Snapshot | None"
+    ) -> "Snapshot":
+        """Return the snapshot of a commit: the one before, if it still shows the same."""
+        if before is None or before.sequence != documents.source.sequence or before.is_over():
+            return cls(schema, documents, bitmaps)
+        if before.documents is documents:
+            return before
+        return before.after(documents, bitmaps, {}, {})  # a compaction: only the files are others
+
+    def after(
+        self,
+        documents: DocSilo,
+        bitmaps: BitmapSilo,
+        altered: Mapping[int, Any],
+        words: Mapping[int, Mapping[int, int | None]],
+    ) -> "Snapshot":
+        """Return the snapshot of the next commit, which keeps all of this one that is not altered.
+
+        Parameters
+        ----------
+        documents, bitmaps
+            Of that commit.
+        altered : mapping of key to Altered
+            The bitmaps that it alters. No document that was stored before becomes visible, or waits, by it.
+        words : mapping of field number to mapping of slot to value
+            The sort values that it alters, order-preserving and unsigned; None is none.
+        """
+        following = copy(self)
+        following.documents, following.bitmaps = documents, bitmaps
+        lives = altered.get(format_.alive_key())
+        if lives is not None:
+            following.stored_alive = following.alive = (self.alive - lives.removed) | lives.added
+            following._measure()
+        following._values, following._columns = dict(self._values), dict(self._columns)
+        following._defaults = {f.name: following._default_keys(f) for f in self.schema.fields.values()}
+        unlike = (
+            set() if lives is None else set(self.schema.fields)
+        )  # whose documents without a value are others
+        for key, change in altered.items():
+            kind, number, stored = format_.describe(key)
+            name = None if number is None else self.registry.name(number)
+            if name is None or number is None:
+                continue
+            if kind == "present":
+                unlike.add(name)
+            elif kind == "filter":
+                value = int(bitmaps.decode_values(number, np.array([stored], np.uint64))[0])
+                _put_off(following._values, (name, value), change)
+        for number, edits in words.items():
+            visible = {slot: word if slot in following.alive else None for slot, word in edits.items()}
+            _put_off(following._columns, self.registry.name(number), visible)
+        following._missing = {name: one for name, one in self._missing.items() if name not in unlike}
+        for name in unlike:
+            for value in following._defaults.get(name, ()):
+                following._values.pop((name, value), None)
+                following._columns.pop(name, None)
+        return following
+
+    @property
+    def sequence(self) -> int:
+        """The commit that it shows."""
+        return self.documents.source.sequence
 
     def is_over(self) -> bool:
         """Tell whether the time of a document that waits has come since."""
         return time.time() >= self._due
+
+    def _measure(self) -> None:
+        self.dense_bytes = 8192 * (1 + (self.alive.max() >> 16)) if self.alive else 0  # of a dense bitmap
 
     def _activate(self, deferral: Deferred) -> None:
         """Show the documents that wait no longer."""
@@ -84,9 +158,15 @@ class Snapshot:
 
     def having(self, name: str, value: int) -> BitMap:
         """Return the documents whose filter field holds a value (a bound key)."""
-        found = self._values.get((name, value))
+        found, later = self._values.get((name, value), _NOTHING)
         if found is None:
-            found = self._keep((name, value), self._load(name, value))
+            return self._keep((name, value), self._load(name, value))
+        if later is not None:
+            found = found.copy()
+            for change in _in_order(later):
+                found -= change.removed
+                found |= change.added & self.alive if self.deferred else change.added
+            self._values[name, value] = found, None
         return found
 
     def having_each(self, name: str, values: tuple[int, ...]) -> list[BitMap]:
@@ -116,11 +196,18 @@ class Snapshot:
             found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
         return np.union1d(found, np.array(self._defaults[name], np.int64))
 
-    def column(self, name: str) -> SortColumn:
+    def column(self, name: str) -> Column:
         """Return the values of a sort field, for the documents that have one."""
-        if name not in self._columns:
-            self._columns[name] = self._build_column(self.schema.field(name))
-        return self._columns[name]
+        column, later = self._columns.get(name, _NOTHING)
+        if column is None or later is not None:
+            if column is None:
+                column = self._build_column(self.schema.field(name))
+            else:
+                column = edited(
+                    column, {slot: word for one in _in_order(later) for slot, word in one.items()}
+                )
+            self._columns[name] = column, None
+        return column
 
     def sort_word(self, field: Field, value: Any) -> int:
         """Return a sort value in order-preserving unsigned form."""
@@ -155,7 +242,7 @@ class Snapshot:
         if self._kept + size > KEPT_BYTES:
             self._values.clear()
             self._kept = 0
-        self._values[key] = bitmap
+        self._values[key] = bitmap, None
         self._kept += size
         return bitmap
 
@@ -184,6 +271,26 @@ class Snapshot:
         if field.kind == "mapped_string":
             return ((field.string_map or {}).get(str(field.default)),)
         return (int(field.default) if isinstance(field.default, bool) else field.default,)
+
+
+def _put_off(kept: dict[Any, tuple[Any, _Later]], key: Any, change: Any) -> None:
+    """Note a change of what is kept, to be made when it is next asked for; drop it if there are many."""
+    if key in kept:
+        one, later = kept[key]
+        depth = 1 if later is None else later[2] + 1
+        if depth > PUT_OFF:
+            del kept[key]
+        else:
+            kept[key] = one, (change, later, depth)
+
+
+def _in_order(later: _Later) -> list[Any]:
+    """Return changes that were put off, the oldest first."""
+    changes = []
+    while later is not None:
+        changes.append(later[0])
+        later = later[1]
+    return changes[::-1]
 
 
 def _is_default(field: Field, text: str) -> bool:

@@ -16,9 +16,12 @@ from bitdex.silo.creation import per_mille_of
 from bitdex.silo.log import OpsLog
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.operations import Operations
+from bitdex.silo.pending import Waiting
+from bitdex.silo.rules import FOLDED_BY_COMPACTION
 from bitdex.silo.state import State
 
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
+BLOCK_FOLDED = 1 << 10  # records folded at a time
 Report = Callable[[int], object]  # told how many more are done
 Holding = Callable[[], AbstractContextManager[object]]
 
@@ -65,16 +68,34 @@ class Maintenance(Commits):
             return waiting.count
         writer = MergeWriter(self.files, self._base, last, self._pool)
         try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
-            for lo in range(0, waiting.count, BLOCK):
-                part = waiting.operations[lo : lo + BLOCK]
-                writer.apply_frames(part.keys, waiting.mapped, part.places)
-                report(len(part))
+            apply = self._apply_folded if self.rule in FOLDED_BY_COMPACTION else self._apply_frames
+            apply(writer, waiting, report)
             new = writer.finish()
         except BaseException:
             writer.close()
             raise
         self._commit(new, fields, commit)
         return waiting.count
+
+    @staticmethod
+    def _apply_frames(writer: MergeWriter, waiting: Waiting, report: Report) -> None:
+        """Put the frames of a log behind those of their records."""
+        for lo in range(0, waiting.count, BLOCK):
+            part = waiting.operations[lo : lo + BLOCK]
+            writer.apply_frames(part.keys, waiting.mapped, part.places)
+            report(len(part))
+
+    def _apply_folded(self, writer: MergeWriter, waiting: Waiting, report: Report) -> None:
+        """Put what the records are with the frames of a log in the place of their frames."""
+        keys, counts = np.unique(waiting.operations.keys, return_counts=True)
+        state = State(self._base, (waiting,), self._fold)
+        for lo in range(0, len(keys), BLOCK_FOLDED):
+            part = keys[lo : lo + BLOCK_FOLDED]
+            values = state.get_many(part)
+            kept = values.found & (np.diff(values.offsets) != FOLDED_BY_COMPACTION[self.rule])
+            writer.put_many(part[kept], [bytes(values[int(i)] or b"") for i in np.flatnonzero(kept)])
+            writer.delete_many(part[~kept])
+            report(int(counts[lo : lo + BLOCK_FOLDED].sum()))
 
     def _next_generation(self) -> int:
         return int(self._base.meta["data_generation"][0]) + 1

@@ -12,6 +12,10 @@ import numpy as np
 
 from bitdex.errors import InvalidError
 
+# Rules whose records a compaction folds, because many small changes meet in one record: how long a value
+# is that says no more than if there were none (a Roaring bitmap without members).
+FOLDED_BY_COMPACTION = {"bitmap": 8}
+
 Fold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 _ELSEWHERE = {

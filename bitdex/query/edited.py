@@ -1,0 +1,107 @@
+"""EditedColumn: a sort column and the few values that have changed since it was built.
+
+The column stays as it is; what it says of the edited slots counts no more. Every answer is the column's,
+without those slots, and theirs merged into it. When there are many, a new column is built of both.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.query.order import SortColumn
+
+MOST = 4096  # edits, or a share of the column
+SHARE = 64
+
+
+def edited(column: "Column", edits: Mapping[int, int | None]) -> "Column":
+    """Return a column with other values (order-preserving, unsigned) of some slots; None is none."""
+    base = column
+    if isinstance(column, EditedColumn):
+        base, edits = column.base, {**column.edits, **edits}
+    assert isinstance(base, SortColumn)
+    changed = EditedColumn(base, edits)
+    return changed if len(edits) <= max(MOST, len(base) // SHARE) else changed.built()
+
+
+class EditedColumn:
+    """A sort column with edits; it does not change, and any number of threads may use it."""
+
+    def __init__(self, base: SortColumn, edits: Mapping[int, int | None]):
+        self.base, self.edits = base, edits
+        slots = np.sort(np.fromiter(edits, np.uint32, len(edits)))
+        kept = [slot for slot in slots.tolist() if edits[slot] is not None]
+        self._touched = BitMap(slots)
+        self._slots = np.array(kept, np.uint32)
+        self._values = np.array([edits[slot] for slot in kept], np.uint64)
+        self._own = BitMap(self._slots)
+        self._before, self._held = base.values_of(slots)
+
+    def __len__(self) -> int:
+        return len(self.base) - int(self._held.sum()) + len(self._slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return self.base.nbytes + self._values.nbytes
+
+    def built(self) -> SortColumn:
+        """Return a column of its own."""
+        stays = ~np.isin(self.base.slots, np.frombuffer(self._touched.to_array(), np.uint32))
+        slots = np.concatenate((self.base.slots[stays], self._slots))
+        values = np.concatenate((self.base.values[stays].astype(np.uint64), self._values))
+        order = np.argsort(slots, kind="stable")
+        return SortColumn(slots[order], values[order])
+
+    def values_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values (u64, 0 where there is none) of slots (u32), and whether each has one."""
+        values, present = self.base.values_of(slots)
+        changed = np.isin(slots, np.frombuffer(self._touched.to_array(), np.uint32))
+        values[changed], present[changed] = 0, False
+        if len(self._slots):
+            places = np.minimum(np.searchsorted(self._slots, slots), len(self._slots) - 1)
+            own = self._slots[places] == slots
+            values[own], present[own] = self._values[places[own]], True
+        return values, present
+
+    def top(
+        self, candidates: BitMap, limit: int, descending: bool, after: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first candidates by (value, slot), both in the direction (`SortColumn.top`)."""
+        slots, values = self.base.top(candidates - self._touched, limit, descending, after)
+        mine = np.frombuffer((candidates & self._own).to_array(), np.uint32)
+        if not len(mine) or limit <= 0:
+            return slots, values
+        own = self._values[np.searchsorted(self._slots, mine)]
+        if after is not None:
+            value, slot = np.uint64(after[0]), after[1]
+            behind = (own < value) | ((own == value) & (mine < slot))
+            behind = behind if descending else (own > value) | ((own == value) & (mine > slot))
+            mine, own = mine[behind], own[behind]
+        slots, values = np.concatenate((slots, mine)), np.concatenate((values, own))
+        order = np.lexsort((slots, values))
+        order = (order[::-1] if descending else order)[:limit]
+        return slots[order], values[order]
+
+    def range(self, low: int | None = None, high: int | None = None) -> BitMap:
+        """Return the slots whose value lies between two bounds, both inclusive; None is open."""
+        mine = self._slots[_between(self._values, low, high)]
+        return (self.base.range(low, high) - self._touched) | BitMap(mine)
+
+    def count_range(self, low: int | None = None, high: int | None = None) -> int:
+        """Return how many slots `range` would return."""
+        gone = np.count_nonzero(_between(self._before, low, high) & self._held)
+        return self.base.count_range(low, high) - int(gone) + int(_between(self._values, low, high).sum())
+
+
+Column = SortColumn | EditedColumn
+
+
+def _between(values: np.ndarray, low: int | None, high: int | None) -> np.ndarray:
+    inside = np.ones(len(values), bool)
+    if low is not None:
+        inside &= values >= np.uint64(low)
+    if high is not None:
+        inside &= values <= np.uint64(high)
+    return inside
