@@ -139,7 +139,8 @@ class Index(Changing):
         only : sequence of str, optional
             Names of the phases to load; all of them if None.
         now : float, optional
-            Unix seconds that count as the present for deferred documents.
+            Unix seconds that count as the present: what is deferred then stays so until its phase is
+            loaded again. By default the clock decides, now and later.
         progress : bool or callable
             Show a bar for each phase; or ``f(phase, rows, bytes, total_bytes)``.
 
@@ -154,14 +155,14 @@ class Index(Changing):
         from bitdex.dump.sources import Sources
 
         chosen = _choose(load_phases(phases, self.schema), only)
-        tables, moment = Sources(source), time.time() if now is None else now
+        tables = Sources(source)
         store = self._store
         with store.maintenance.taken(), store.turn.taken(), store.guard.writing():
-            results = [self._load_phase(phase, tables, moment, progress) for phase in chosen]
+            results = [self._load_phase(phase, tables, now, progress) for phase in chosen]
             self._store.settle()
         return results
 
-    def _load_phase(self, phase: "Phase", tables: "Sources", now: float, progress: Any) -> PhaseResult:
+    def _load_phase(self, phase: "Phase", tables: "Sources", now: float | None, progress: Any) -> PhaseResult:
         from bitdex.dump.load import PhaseLoad
         from bitdex.progress import reporter
 

@@ -170,7 +170,8 @@ class _IndexRepair:
         if not bitmaps:
             self._repairs += _find_lost_phases(self._directory, at)
         documents = repair_silo(self._directory / "documents", True, at)
-        lost = BitMap(one.key for one in documents if one.key is not None and one.severity == "error")
+        keys = (one.key for one in documents if one.key is not None and one.severity == "error")
+        lost = BitMap(key for key in keys if key < 1 << 32)  # behind the documents lie the cursors of feeds
         refused_ = any(one.action == UNTOUCHED for one in (*bitmaps, *documents))
         self._repairs += [_document(one) for one in documents]
         if dry_run:

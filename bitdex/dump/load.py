@@ -48,8 +48,9 @@ class _OutOfOrder(Exception):
 class PhaseLoad:
     """One run of one phase, up to the point where it can be committed."""
 
-    def __init__(self, phase: Phase, store: Store, now: float):
-        self.phase, self.schema, self.log, self.now = phase, store.schema, store.log, now
+    def __init__(self, phase: Phase, store: Store, now: float | None):
+        self.phase, self.schema, self.log = phase, store.schema, store.log
+        self.now, self._by_the_clock = time.time() if now is None else now, now is None
         self._store, self._documents, self._bitmaps = store, store.documents, store.bitmaps
         self._registry, self._dictionaries = store.registry, store.dictionaries
         self._directory = store.directory / "temporary"
@@ -229,6 +230,12 @@ class PhaseLoad:
         if self._sets_alive:
             others = self._bitmaps.alive() - earlier - visible
             changes.put(format_.alive_key(), others | (visible - state.deferred))
+            waiting = self._bitmaps.get(format_.deferred_key())
+            if self._by_the_clock or waiting:  # at a given moment, what is deferred stays so
+                waiting = waiting - earlier - visible
+                changes.put(
+                    format_.deferred_key(), waiting | state.deferred if self._by_the_clock else waiting
+                )
         number = self._earlier.number if self._earlier else self.log.next_number()
         changes.put(format_.phase_key(number), touched)
         changes.write(sequence)

@@ -11,6 +11,7 @@ Operations of one batch see those before them; queries see what is committed. A 
 document out of the phases that have written it: loading one of them again does not touch it.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bitdex.query.snapshot import Snapshot
 
 SHOWN = 5  # ids in a message
+FEEDS = 1 << 32  # the key of the first record behind the documents: {1: cursors by feed, as JSON}
 
 
 class Writer:
@@ -71,6 +73,7 @@ class Batch:
     def __init__(self, writer: Writer, snapshot: "Snapshot"):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
         self._drafts: dict[int, Draft] = {}
+        self._cursors: dict[str, str] = {}
         self._reveals = False  # a document that was stored and not visible
 
     def __len__(self) -> int:
@@ -149,9 +152,14 @@ class Batch:
             draft.delete()
         return len(found)
 
-    def document(self, slot: int) -> dict[int, Any]:
-        """Return a document as the batch has it so far."""
-        return dict(self._existing([slot])[slot].after or {})
+    def has(self, slot: int) -> bool:
+        """Tell whether there is a document, visible or waiting, after what was asked so far."""
+        self._load([slot])
+        return self._drafts[slot].exists
+
+    def keep(self, feed: str, cursor: str) -> None:
+        """Commit the place that a feed has come to with the changes."""
+        self._cursors[feed] = cursor
 
     def commit(self, now: float) -> "Snapshot":
         """Write what has changed; return the snapshot that follows."""
@@ -164,6 +172,9 @@ class Batch:
             if slot not in self._drafts or not self._drafts[slot].changed:
                 alterations.put(format_.alive_key(), slot, True)
                 alterations.put(format_.deferred_key(), slot, False)
+        if self._cursors:
+            cursors = cursors_of(self._store.documents.source) | self._cursors
+            documents.add(frame.PUT, FEEDS, encode_document({1: json.dumps(cursors)}))
         altered = alterations.by_key()
         if not altered and not documents:
             return self._snapshot
@@ -275,6 +286,12 @@ class Batch:
             return False
         due = self._value(deferral.source_field, 0, fields)
         return due is not None and due > now * (1000 if deferral.ms_to_seconds else 1)
+
+
+def cursors_of(source: Any) -> dict[str, str]:
+    """Return the places that feeds have come to, by their names."""
+    payload = source.get(FEEDS)
+    return {} if payload is None else json.loads(decode_document(payload)[1])
 
 
 def _is_computed(field: Field | None) -> bool:

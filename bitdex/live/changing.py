@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from bitdex.errors import InvalidError
-from bitdex.live.batch import Batch, Writer
+from bitdex.live.batch import Batch, Writer, cursors_of
+from bitdex.live.feed import Feed, changes_of
 from bitdex.live.rows import rows_of
 from bitdex.query.cursor import LARGEST_SLOT
 from bitdex.query.snapshot import Snapshot
@@ -153,6 +154,35 @@ class Changing:
                 return batch.delete(self.ids(where).tolist(), missing_ok=True)
             wanted = [ids] if np.ndim(ids) == 0 else list(ids)
             return batch.delete([slot_of(one) for one in wanted], missing_ok)
+
+    def apply(self, changes: Any, feed: str | None = None, cursor: str | None = None) -> dict[str, int]:
+        """Apply the changes of a feed (`live.feed` has their form), as one commit.
+
+        Parameters
+        ----------
+        changes : mappings, or lines of JSON (str, or an open file)
+        feed, cursor : str, optional
+            The name of the feed, and the place it has come to, which is committed with the changes: `cursors`
+            tells it, also after a crash.
+
+        Returns
+        -------
+        dict
+            "applied": changes made; "passed": those of documents that are not there.
+        """
+        if (feed is None) != (cursor is None):
+            raise InvalidError("apply: a feed has a cursor, and a cursor a feed; give both or neither")
+        with self._changing() as batch:
+            reading = Feed(batch, lambda query: self.ids(query).tolist())
+            reading.apply(changes_of(changes))
+            if feed is not None and cursor is not None:
+                batch.keep(feed, str(cursor))
+        return {"applied": reading.applied, "passed": reading.passed}
+
+    @property
+    def cursors(self) -> dict[str, str]:
+        """The places that feeds have come to, by their names, as they were committed."""
+        return cursors_of(self._store.committed.documents.source)
 
     def _rows(self, batch: Batch, documents: Iterable[Mapping[str, Any]]) -> dict[int, dict[int, Any]]:
         """Return the fields of documents as they are held, by slot."""

@@ -20,7 +20,7 @@ def differences(index):
     documents = store.documents.silo
     keys = documents.keys()
     values = documents.get_many(keys)
-    for slot, payload in zip(keys.tolist(), values):
+    for slot, payload in zip(keys[keys < 1 << 32].tolist(), values):
         for number, value in decode_document(payload).items():
             if number in fields:
                 _add(expected, store, fields[number], number, slot, value)

@@ -181,7 +181,7 @@ def test_a_closed_silo_lets_go_of_its_maps_at_once(tmp_path, mode):
 
 
 def test_a_reader_looks_at_the_older_log_last(tmp_path, monkeypatch):
-    """Between two looks at the logs a batch came to one, which was frozen, and the next batch to the other."""
+    """Between two looks a batch came to one log, which was frozen, and the next batch to the other."""
     with Silo.open(tmp_path, "w", "concatenate") as silo:
         silo.merge(1, b"a")
         silo.compact()
