@@ -212,5 +212,5 @@ def _check_phase(path: Path, run: PhaseResult, bitmaps: Silo) -> Iterator[Findin
 
     counted = yield from _read(bitmaps.files.data, documents)
     if counted is not None and counted > run.documents:  # those put or deleted since are not in it
-        what = f"phase {run.name!r}: expected at least {counted} documents, as in its bitmap, found {run.documents}"
+        what = f"phase {run.name!r}: expected {counted} or more documents, found {run.documents}"
         yield Finding(str(path), 0, what, "error", RESTORE)

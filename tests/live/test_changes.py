@@ -1,4 +1,4 @@
-"""Changing an index, call by call: what each takes, refuses and leaves; feeds; phases and power cuts beside."""
+"""Changing an index, call by call: what each takes, refuses and leaves; feeds; phases and power cuts."""
 
 import io
 import json
