@@ -1,0 +1,66 @@
+"""Changes of a loaded index: what a commit costs, and what a query pays for those that wait."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import bitdex
+
+from . import TAG, Loaded
+
+
+class Changing(Loaded):
+    """A copy of the index, with syncs left to the system."""
+
+    def setup(self, path: str) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        copy = Path(self.directory.name) / "index"
+        shutil.copytree(path, copy)
+        self.index = bitdex.open(copy, sync="none")
+        self.draw, self.ids = random.Random(1), self.index.ids().tolist()
+        self.index.patch(self.ids[0], {"nsfwLevel": 1})
+        self.query()
+
+    def teardown(self, path: str) -> None:
+        super().teardown(path)
+        self.directory.cleanup()
+
+    def query(self) -> int:
+        return len(self.index.query(f"tagIds has {TAG} and nsfwLevel == 1", "-reactionCount", limit=20))
+
+    def patch(self) -> None:
+        changes = {"nsfwLevel": self.draw.choice([1, 2, 4]), "reactionCount": self.draw.randrange(5000)}
+        self.index.patch(self.draw.choice(self.ids), changes)
+
+
+class SingleChanges(Changing):
+    def time_patch(self, path: str) -> None:
+        self.patch()
+
+    def time_append(self, path: str) -> None:
+        self.index.append(self.draw.choice(self.ids), "tagIds", self.draw.randrange(30_000))
+
+    def time_patch_and_query(self, path: str) -> int:
+        self.patch()
+        return self.query()
+
+
+class BatchesOfChanges(Changing):
+    def time_put_many_1000(self, path: str) -> int:
+        documents = self.index.get_many(self.draw.sample(self.ids, 1000)).documents()
+        for one in documents:
+            one["reactionCount"] = self.draw.randrange(5000)
+        return self.index.put_many(documents)
+
+
+class QueriesBesidePendingChanges(Changing):
+    def setup(self, path: str) -> None:
+        super().setup(path)
+        with self.index.batch():
+            for _ in range(2000):
+                self.patch()
+        self.query()
+
+    def time_query(self, path: str) -> int:
+        return self.query()
