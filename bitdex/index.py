@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SLOTS = 1 << 32
 
 
-def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
+def create(path: str | Path, schema: Any, sync: str = "batch", maintenance: float | None = None) -> "Index":
     """Make an index in a new or empty directory and open it for writing.
 
     Parameters
@@ -43,6 +43,8 @@ def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
         The index definition, as YAML or JSON file or as data.
     sync : {"always", "batch", "none"}
         When single writes are acknowledged (`Silo.open`); a phase is always on the device when it ends.
+    maintenance : float, optional
+        Seconds between two rounds of `Index.maintain` in a thread; none by default.
 
     Raises
     ------
@@ -51,11 +53,13 @@ def create(path: str | Path, schema: Any, sync: str = "batch") -> "Index":
     """
     definition = schema if isinstance(schema, Schema) else Schema.load(schema)
     Store.create(Path(path), definition)
-    return Index(Path(path), "w", sync)
+    return Index(Path(path), "w", sync, maintenance)
 
 
-def open_index(path: str | Path, mode: str = "w", sync: str = "batch") -> "Index":
-    """Open an index: "w" to load dumps and query, "r" to query only.
+def open_index(
+    path: str | Path, mode: str = "w", sync: str = "batch", maintenance: float | None = None
+) -> "Index":
+    """Open an index: "w" to load dumps, change and query, "r" to query only (`create` has the others).
 
     Raises
     ------
@@ -64,7 +68,7 @@ def open_index(path: str | Path, mode: str = "w", sync: str = "batch") -> "Index
     LockedError
         If somebody else has it open for writing: who, and since when.
     """
-    return Index(Path(path), mode, sync)
+    return Index(Path(path), mode, sync, maintenance)
 
 
 class Index(Changing):
@@ -75,8 +79,12 @@ class Index(Changing):
     Use it as a context manager, or close it.
     """
 
-    def __init__(self, directory: Path, mode: str = "w", sync: str = "batch"):
+    def __init__(
+        self, directory: Path, mode: str = "w", sync: str = "batch", maintenance: float | None = None
+    ):
         self._store = Store(directory, mode, sync)
+        if maintenance is not None:
+            self._keep_up(maintenance)
 
     @property
     def path(self) -> Path:
@@ -151,10 +159,10 @@ class Index(Changing):
             A phase that was loaded before replaces what it wrote then.
         """
         self._store.guard.check_writable()
-        from bitdex.dump.phases import load_phases
+        from bitdex.dump.phases import choose, load_phases
         from bitdex.dump.sources import Sources
 
-        chosen = _choose(load_phases(phases, self.schema), only)
+        chosen = choose(load_phases(phases, self.schema), only)
         tables = Sources(source)
         store = self._store
         with store.maintenance.taken(), store.turn.taken(), store.guard.writing():
@@ -357,6 +365,7 @@ class Index(Changing):
         if not guard.here:  # a fork: the locks of its parent's threads never open here
             self._store.close()
             return
+        self._stop_upkeep()
         with self._store.maintenance.awaited(), self._store.turn.awaited():
             self._store.close()
 
@@ -370,15 +379,6 @@ class Index(Changing):
         if self._store.guard.closed:
             return f"<Index {self.schema.name!r}, closed>"
         return f"<Index {self.schema.name!r}: {len(self):,} documents in {self.path}>"
-
-
-def _choose(phases: "tuple[Phase, ...]", only: Sequence[str] | None) -> "list[Phase]":
-    names = [phase.name for phase in phases]
-    wanted = names if only is None else [only] if isinstance(only, str) else list(only)
-    for name in wanted:
-        if name not in names:
-            raise InvalidError(f"only: there is no phase {name!r}; there are {', '.join(names)}")
-    return [phase for phase in phases if phase.name in wanted]
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -20,7 +20,7 @@ not read. Every other unknown key, and every target that the schema does not kno
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -328,3 +328,13 @@ def _check_distinct(where: str, what: str, names: Iterable[str]) -> None:
         if name in seen:
             raise InvalidError(f"{where}: {what} {name!r} is given twice; keep one")
         seen.add(name)
+
+
+def choose(phases: tuple[Phase, ...], only: Sequence[str] | None) -> list[Phase]:
+    """Return the phases of these names, all if there are none given; an unknown name is an `InvalidError`."""
+    names = [phase.name for phase in phases]
+    wanted = names if only is None else [only] if isinstance(only, str) else list(only)
+    for name in wanted:
+        if name not in names:
+            raise InvalidError(f"only: there is no phase {name!r}; there are {', '.join(names)}")
+    return [phase for phase in phases if phase.name in wanted]

@@ -11,6 +11,7 @@ from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch, Writer, cursors_of
 from bitdex.live.feed import Feed, changes_of
 from bitdex.live.rows import rows_of
+from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.query.cursor import LARGEST_SLOT
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Schema
@@ -27,6 +28,7 @@ class Changing:
     _snapshot: Snapshot | None = None
     _writer: Writer | None = None
     _batch: Batch | None = None
+    _upkeep: Upkeep | None = None
 
     @property
     def schema(self) -> Schema:
@@ -183,6 +185,43 @@ class Changing:
     def cursors(self) -> dict[str, str]:
         """The places that feeds have come to, by their names, as they were committed."""
         return cursors_of(self._store.committed.documents.source)
+
+    # -- upkeep ----------------------------------------------------------------------------
+
+    def compact(self, progress: bool = False) -> None:
+        raise NotImplementedError
+
+    def maintain(self) -> dict[str, Any]:
+        """Do one round of upkeep: commit that documents are due, and compact if that is worth it.
+
+        Returns
+        -------
+        dict
+            "activated": documents that were due; "compacted": whether there was a compaction.
+        """
+        with self.batch():
+            activated = len(self.snapshot.activated)
+        worth = self._store.needs_compaction
+        if worth:
+            self.compact()
+        return {"activated": activated, "compacted": worth}
+
+    def health(self) -> dict[str, Any]:
+        """Return whether the index can be written, what waits, and how maintenance goes."""
+        self._store.guard.check_open()
+        return health_of(self, self._upkeep)
+
+    def _keep_up(self, seconds: float) -> None:
+        try:
+            self._store.guard.check_writable()
+            self._upkeep = Upkeep(self, seconds)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _stop_upkeep(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.stop()
 
     def _rows(self, batch: Batch, documents: Iterable[Mapping[str, Any]]) -> dict[int, dict[int, Any]]:
         """Return the fields of documents as they are held, by slot."""

@@ -313,3 +313,53 @@ def test_pages_stay_as_they_were_while_the_sort_field_changes(index):
             index.patch(id, {"price": int(rng.integers(0, 1000))})
         page = page.next()
     assert seen == [1, *range(100, 200)]
+
+
+# -- upkeep ----------------------------------------------------------------------------------
+
+
+def test_a_round_of_maintenance(index, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    index.put({"id": 9, "due": 200, "tags": [1]})
+    assert index.health()["waiting"] == 1 and index.maintain() == {"activated": 0, "compacted": False}
+    now = 200.0
+    assert index.maintain() == {"activated": 1, "compacted": False}
+    assert index.maintain() == {"activated": 0, "compacted": False} and index.health()["waiting"] == 0
+    for _ in range(3):
+        index.put_many({"id": i, "note": "x" * 2000} for i in range(400))
+    assert index.needs_compaction and index.maintain() == {"activated": 0, "compacted": True}
+    assert index.health()["pending"] == {"documents": 0, "bitmaps": 0} and 9 in index
+
+
+def test_maintenance_in_a_thread(tmp_path):
+    with bitdex.create(tmp_path / "index", SCHEMA, sync="none", maintenance=0.02) as index:
+        for step in range(6):
+            index.put_many({"id": i, "level": step, "note": "x" * 2000} for i in range(400))
+        end = time.monotonic() + 20
+        while index.needs_compaction and time.monotonic() < end:
+            time.sleep(0.02)
+        health = index.health()
+        assert health["maintenance"]["running"] and health["maintenance"]["rounds"] > 0
+        assert health["maintenance"]["error"] is None and not health["needs_compaction"]
+        assert index.count("level == 5") == 400 and differences(index) == []
+    assert not index._upkeep.running
+
+
+def test_maintenance_that_fails_is_seen(tmp_path, monkeypatch):
+    with bitdex.create(tmp_path / "index", SCHEMA, maintenance=0.02) as index:
+        monkeypatch.setattr(index, "maintain", _fail)
+        end = time.monotonic() + 20
+        while index.health()["maintenance"]["running"] and time.monotonic() < end:
+            time.sleep(0.01)
+        assert index.health()["maintenance"]["error"] == "InvalidError: no more"
+        index.put({"id": 1})
+    for wrong in (0, True, "1"):
+        with pytest.raises(InvalidError, match=r"maintenance: .* is no number of seconds"):
+            bitdex.open(tmp_path / "index", maintenance=wrong)
+    with pytest.raises(LockedError):
+        bitdex.open(tmp_path / "index", "r", maintenance=1.0)
+
+
+def _fail():
+    raise InvalidError("no more")
