@@ -24,7 +24,7 @@ would put an end to that choice, so everything is synced before one begins.
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -194,8 +194,9 @@ class Store:
             self.documents = DocSilo.open(
                 directory / DOCUMENTS, mode, at, sync, self.schema, self.registry, self.dictionaries
             )
-        except BaseException:
-            self.bitmaps.silo.close()
+        except BaseException as error:
+            with suppress(OSError):  # the first error counts
+                self.bitmaps.silo.close(error if isinstance(error, WriteFailedError) else None)
             raise
 
     def _publish(self) -> None:
@@ -314,9 +315,15 @@ class Store:
             self._close_silos()
 
     def _close_silos(self) -> None:
-        with ExitStack() as ending:
-            ending.callback(self.bitmaps.silo.close)
-            self.documents.silo.close()
+        """Close both silos; the first error counts, and nothing is written after it."""
+        failed = self.guard.failure or self.documents.silo.failure or self.bitmaps.silo.failure
+        try:
+            self.documents.silo.close(failed)
+        except BaseException as error:
+            with suppress(OSError):
+                self.bitmaps.silo.close(error if isinstance(error, WriteFailedError) else failed)
+            raise
+        self.bitmaps.silo.close(failed)
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from bitdex import filesystem
-from bitdex.errors import CorruptError
+from bitdex.errors import CorruptError, WriteFailedError
 from bitdex.formats import data, hash_index, index_delta
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
@@ -259,13 +259,15 @@ class Commits:
             record["floor"] = self._logs.synced_sequence
             self._write_record(record)
 
-    def close(self) -> None:
+    def close(self, failed: WriteFailedError | None = None) -> None:
         """Release files, threads and the lock. Closing twice is allowed.
 
-        A compaction of another thread is awaited; a merge writer of this one is closed with the silo.
+        A compaction of another thread is awaited; a merge writer of this one is closed with the silo. Nothing
+        is written after a write that `failed`, here or in the store that the silo is a part of.
         """
         if self._guard.closed:
             return
+        self._guard.failure = self._guard.failure or failed
         if not self._guard.here:  # a fork: the locks of its parent's threads never open here
             self._guard.close()
             for log in self._logs.both:

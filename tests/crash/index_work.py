@@ -163,6 +163,11 @@ class KilledIndex(Victim):
     def _make(self):
         bitdex.create(self.path, SCHEMA, self.sync).close()
 
+    @staticmethod
+    def shown(tables):
+        """Return the documents of a state of the model."""
+        return documents_of(tables)
+
     def warm(self, draw):
         self.files = None  # Arrow reads files with threads, which stay
         super().warm(draw)
@@ -197,11 +202,11 @@ class KilledIndex(Victim):
     def settle(self, found, plan, said):
         acknowledged = sum(words[0] == "0" for words in said)
         states = list(accumulate(plan, lambda tables, step: step.apply(tables), initial=self.tables))
-        equal = [number for number, tables in enumerate(states) if documents_of(tables) == found]
+        equal = [number for number, state in enumerate(states) if self.shown(state) == found]
         wanted = [number for number in equal if number in (acknowledged, acknowledged + 1)]
         assert wanted, (
             f"{acknowledged} of {len(plan)} steps are acknowledged, the index holds those of prefix {equal}:"
-            f"\nfound    {found}\nexpected {documents_of(states[acknowledged])}"
+            f"\nfound    {found}\nexpected {self.shown(states[acknowledged])}"
         )
         self.tables = states[wanted[0]]
 

@@ -32,6 +32,7 @@ from tests.conftest import open_files, silo_threads
 from tests.crash.cutting import SwallowedSyncs
 from tests.crash.failing import NEVER, Failing, Fault
 from tests.crash.failing_work import IndexCourse, SiloCourse
+from tests.crash.live_work import LiveCourse
 from tests.scale import FIRST_SEED, scale, seeds
 from tests.system import install
 from tests.tracer import Tracer
@@ -52,6 +53,7 @@ COURSES = {
     "a silo's data": (SiloCourse, ["put", "phase", "merge"], ["phase", "rewrite", "backup"]),
     "a new index": (IndexCourse, [], ["rows"]),
     "an index": (IndexCourse, ["rows"], ["rows", "compact", "refresh", "backup"]),
+    "changes": (LiveCourse, ["change"], ["change", "compact", "change", "refresh", "reopen", "change"]),
 }
 
 

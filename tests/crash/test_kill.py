@@ -9,6 +9,7 @@ from tests.scale import FIRST_SEED, scale, seeds
 SILO, INDEX = "tests.crash.silo_work:KilledSilo", "tests.crash.index_work:KilledIndex"
 NEW_INDEX = "tests.crash.index_work:NewIndex"
 RELOADED = "tests.crash.index_work:ReloadedIndex"
+LIVE = "tests.crash.live_work:KilledLive"
 HASTY = "tests.crash.silo_work:HastySilo"
 LONG = pytest.mark.timeout(scale(300, 4 * 3600))
 
@@ -19,8 +20,10 @@ VICTIMS = {
     "silo, none, threads": (SILO, {"sync": "none", "threads": True}),
     "index, batch": (INDEX, {"sync": "batch"}),
     "index, none": (INDEX, {"sync": "none"}),
+    "changes, batch": (LIVE, {"sync": "batch"}),
+    "changes, none": (LIVE, {"sync": "none"}),
 }
-KILLS = {SILO: scale(110, 11_500), INDEX: scale(30, 2_000)}  # of each kind: 500 and 50,000 in all
+KILLS = {SILO: scale(110, 11_500), INDEX: scale(30, 2_000), LIVE: scale(60, 4_000)}  # of each kind
 
 
 @LONG
@@ -43,6 +46,7 @@ CALLS = {
     "silo": (SILO, {"sync": "batch", "headroom": 4.0, "reclaim": 1.0}, 50),
     "index": (INDEX, {"sync": "batch"}, 100),
     "a new index": (NEW_INDEX, {"sync": "batch"}, 500),
+    "changes": (LIVE, {"sync": "batch"}, 100),
 }  # the last number: at which calls those that open what is left are killed as well, in the short form
 LONG_CALLS = {
     "silo, none": (SILO, {"sync": "none"}, 15),

@@ -1,0 +1,107 @@
+"""Work on an index whose documents are put, patched and deleted, while it is killed or calls fail."""
+
+import bitdex
+from tests.crash.failing_work import UPKEEP, IndexCourse
+from tests.crash.index_work import IDS, SCHEMA, TAGS, Compact, KilledIndex, Plan
+
+NOTHING = {"tags": [], "likes": 0}  # the defaults
+
+
+class Change:
+    """A step of a plan: one batch. Document 0 shows its number."""
+
+    def __init__(self, draw, number):
+        ids = draw.sample(IDS[1:], draw.randint(1, 12))
+        self._changes = [("upsert", 0, {**_fields(draw), "likes": 1000 + number})]
+        self._changes += [
+            (draw.choice(["put", "upsert", "upsert", "delete"]), id, _fields(draw)) for id in ids
+        ]
+
+    def do(self, index):
+        """Make it."""
+        with index.batch():
+            for kind, id, fields in self._changes:
+                if kind == "delete":
+                    index.delete(id, missing_ok=True)
+                else:
+                    getattr(index, kind)({"id": id, **fields})
+
+    def apply(self, documents):
+        """Return what the documents are with it."""
+        documents = dict(documents)
+        for kind, id, fields in self._changes:
+            if kind == "delete":
+                documents.pop(id, None)
+            else:
+                before = documents.get(id, NOTHING) if kind == "upsert" else NOTHING
+                documents[id] = {**before, **fields}
+        return documents
+
+    def __str__(self):
+        return f"change({len(self._changes)} documents)"
+
+
+def _fields(draw):
+    fields = {"n": draw.randrange(5), "kind": draw.choice("abcde"), "url": f"u{draw.randrange(999)}"}
+    fields |= {"url": fields["url"] * draw.choice([1, 1, 200])}
+    if draw.random() < 0.7:
+        fields["tags"] = sorted(draw.sample(TAGS, draw.randint(0, 4)))
+    if draw.random() < 0.7:
+        fields["likes"] = draw.randrange(99)
+    return fields
+
+
+class KilledLive(KilledIndex):
+    """An index whose documents change."""
+
+    @staticmethod
+    def shown(documents):
+        return documents
+
+    def plan(self, draw):
+        steps = draw.choices(["change", "change", "change", "compact"], k=draw.randint(2, 12))
+        return Plan(self._step(draw, step) for step in steps), len(steps)
+
+    def tour(self, draw):
+        steps = ["change", "change", "compact", "change", "compact"]
+        return Plan(self._step(draw, step) for step in steps)
+
+    def sequel(self, draw):
+        return Plan([self._step(draw, "change")])
+
+    def _step(self, draw, kind):
+        self._number += 1
+        return Compact() if kind == "compact" else Change(draw, self._number)
+
+
+class LiveCourse(IndexCourse):
+    """An index whose documents change, for calls that fail."""
+
+    kinds = ("change", "change", "change", "compact", *UPKEEP)
+
+    @staticmethod
+    def make(path):
+        """Make an empty index."""
+        bitdex.create(path, SCHEMA).close()
+
+    @staticmethod
+    def drawing(draw, number):
+        def step(kind):
+            nonlocal number
+            number += 1
+            return Compact() if kind == "compact" else Change(draw, number)
+
+        return step
+
+    @staticmethod
+    def shown(documents):
+        return documents
+
+    def ways_to_write(self):
+        """Return all that an index that takes no writes has to refuse."""
+        return [
+            lambda: self.writer.put({"id": 1}),
+            lambda: self.writer.patch(0, {"n": 1}),
+            lambda: self.writer.delete(0),
+            self.writer.compact,
+        ]
