@@ -208,9 +208,12 @@ def _unknown(path: Path, what: str) -> Finding:
 def _check_phase(path: Path, run: PhaseResult, bitmaps: Silo) -> Iterator[Finding]:
     def documents(_: Path) -> int:
         held = bitmaps.get(bitmap.phase_key(run.number))
-        return 0 if held is None else len(bitmap.decode(held))
+        return -1 if held is None else len(bitmap.decode(held))
 
     counted = yield from _read(bitmaps.files.data, documents)
-    if counted is not None and counted > run.documents:  # those put or deleted since are not in it
+    if counted == -1 and run.documents:
+        what = f"phase {run.name!r}: expected the bitmap of its {run.documents} documents, found none"
+        yield Finding(str(path), 0, what, "error", RESTORE)
+    elif counted is not None and counted > run.documents:  # those put or deleted since are not in it
         what = f"phase {run.name!r}: expected {counted} or more documents, found {run.documents}"
         yield Finding(str(path), 0, what, "error", RESTORE)

@@ -319,16 +319,14 @@ def test_fields_and_labels_that_bitmaps_use_must_be_known(directory):
         file.put(file.whole)
 
 
-def test_a_phase_has_as_many_documents_as_its_bitmap(directory):
+def test_a_phase_has_no_fewer_documents_than_its_bitmap(directory):
     file = Damaged(directory / "dumps.json")
     content = sealed.decode(file.whole, "dumps.json")
     (run,) = [one for one in content["phases"] if one["name"] == "tags"]
-    run["documents"] += 1
+    run["documents"] -= 1
     with file.replaced(sealed.encode(content)):
         found = findings(directory)
-        assert found == {
-            ("dumps.json", 0, "error"): "phase 'tags': expected 25 documents as its bitmap has, found 26"
-        }
+        assert found == {("dumps.json", 0, "error"): "phase 'tags': expected 25 or more documents, found 24"}
 
 
 def test_what_holds_its_checksum_must_have_a_meaning_too(directory):

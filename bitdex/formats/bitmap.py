@@ -47,6 +47,7 @@ LAYERS, PHASES = 0b10 << 62, 0b11 << 62
 
 SET, CLEAR = 1, 2
 OP = struct.Struct("<BI")
+EMPTY_SIZE = 8  # bytes of a bitmap without members
 
 Payload = bytes | memoryview | np.ndarray
 
@@ -156,6 +157,11 @@ def decode(payload: Payload) -> BitMap:
     if len(bitmap) != count:
         raise CorruptError(f"bitmap of {len(data)} bytes: expected {count} slots, found {len(bitmap)}")
     return bitmap
+
+
+def are_void(keys: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Tell which payloads, by key and length, hold no slot and need not be stored; a phase's bitmap stays."""
+    return (sizes == EMPTY_SIZE) & (keys >> np.uint64(62) != PHASES >> 62)
 
 
 def encode_ops(ops: Iterable[tuple[int, BitMap]]) -> bytes:

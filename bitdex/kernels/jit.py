@@ -18,11 +18,13 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+from llvmlite.binding import ffi as llvm
 from numba import types
 from numba.core import caching
 from numba.core import config as numba_config
@@ -232,12 +234,24 @@ def _forget_threads() -> None:
             one._of_parent, one._compiled = one._compiled, None  # which is not to be freed here
 
 
-# A fork in the middle of a compilation would inherit the compiler's locks, held for ever.
-os.register_at_fork(
-    before=lambda: _compile_lock.acquire(),
-    after_in_parent=lambda: _compile_lock.release(),
-    after_in_child=_forget_threads,
-)
+def _hold_compiler() -> None:
+    """Wait until no thread is in the compiler: a fork would inherit its locks, held for ever."""
+    _compile_lock.acquire()
+    _llvm_lock.__enter__()  # taken outside of compilations too, where machine code is freed
+
+
+def _let_go() -> None:
+    _llvm_lock.__exit__(None, None, None)
+    _compile_lock.release()
+
+
+def _begin_anew() -> None:
+    _llvm_lock.__exit__(None, None, None)
+    _forget_threads()
+
+
+_llvm_lock: Any = getattr(getattr(llvm, "lib", None), "_lock", nullcontext())
+os.register_at_fork(before=_hold_compiler, after_in_parent=_let_go, after_in_child=_begin_anew)
 
 
 def kernel(*arguments: Any, returns: Any = void, parallel: bool = False) -> Callable:

@@ -17,7 +17,7 @@ from bitdex.silo.log import OpsLog
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
-from bitdex.silo.rules import FOLDED_BY_COMPACTION
+from bitdex.silo.rules import void
 from bitdex.silo.state import State
 
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
@@ -68,7 +68,7 @@ class Maintenance(Commits):
             return waiting.count
         writer = MergeWriter(self.files, self._base, last, self._pool)
         try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
-            apply = self._apply_folded if self.rule in FOLDED_BY_COMPACTION else self._apply_frames
+            apply = self._apply_frames if void(self.rule) is None else self._apply_folded
             apply(writer, waiting, report)
             new = writer.finish()
         except BaseException:
@@ -88,11 +88,12 @@ class Maintenance(Commits):
     def _apply_folded(self, writer: MergeWriter, waiting: Waiting, report: Report) -> None:
         """Put what the records are with the frames of a log in the place of their frames."""
         keys, counts = np.unique(waiting.operations.keys, return_counts=True)
-        state = State(self._base, (waiting,), self._fold)
+        state, are_void = State(self._base, (waiting,), self._fold), void(self.rule)
+        assert are_void is not None
         for lo in range(0, len(keys), BLOCK_FOLDED):
             part = keys[lo : lo + BLOCK_FOLDED]
             values = state.get_many(part)
-            kept = values.found & (np.diff(values.offsets) != FOLDED_BY_COMPACTION[self.rule])
+            kept = values.found & ~are_void(part, np.diff(values.offsets))
             writer.put_many(part[kept], [bytes(values[int(i)] or b"") for i in np.flatnonzero(kept)])
             writer.delete_many(part[~kept])
             report(int(counts[lo : lo + BLOCK_FOLDED].sum()))

@@ -12,9 +12,9 @@ import numpy as np
 
 from bitdex.errors import InvalidError
 
-# Rules whose records a compaction folds, because many small changes meet in one record: how long a value
-# is that says no more than if there were none (a Roaring bitmap without members).
-FOLDED_BY_COMPACTION = {"bitmap": 8}
+# Rules whose records a compaction folds, because many small changes meet in one record, and the functions
+# that tell which values (keys, lengths) say no more than if there were none.
+_FOLDED_BY_COMPACTION = {"bitmap": "bitdex.formats.bitmap:are_void"}
 
 Fold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -40,11 +40,20 @@ def concatenate(
     return payloads, offsets[starts]
 
 
+def void(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    """Return which values a compaction leaves out; None for a rule whose records it does not fold."""
+    return _imported(_FOLDED_BY_COMPACTION[name]) if name in _FOLDED_BY_COMPACTION else None
+
+
+def _imported(place: str) -> Callable:
+    module, _, function = place.partition(":")
+    return getattr(import_module(module), function)
+
+
 def rule(name: str) -> Fold:
     """Return the fold function of a merge rule."""
     if name in _ELSEWHERE:
-        module, _, function = _ELSEWHERE[name].partition(":")
-        return getattr(import_module(module), function)
+        return _imported(_ELSEWHERE[name])
     try:
         return {"replace": replace, "concatenate": concatenate}[name]
     except KeyError:
