@@ -11,6 +11,7 @@ a digest of the kernel sources, and every entry carries a SHA-256 so that a dama
 is compiled again and never executed.
 """
 
+import ctypes
 import functools
 import hashlib
 import os
@@ -238,6 +239,8 @@ def _hold_compiler() -> None:
     """Wait until no thread is in the compiler: a fork would inherit its locks, held for ever."""
     _compile_lock.acquire()
     _llvm_lock.__enter__()  # taken outside of compilations too, where machine code is freed
+    if _find_frames is not None:
+        _find_frames(None, ctypes.create_string_buffer(64))
 
 
 def _let_go() -> None:
@@ -250,6 +253,21 @@ def _begin_anew() -> None:
     _forget_threads()
 
 
+def _frame_finder() -> Any:
+    """Return a function that takes the lock under which the code of kernels is registered, for a moment.
+
+    A thread that ends takes it as well (it unwinds its stack), and in a fork at that moment the next kernel
+    would be waited for without end. Who has had the lock just before the fork meets nobody in it, or hardly.
+    """
+    try:
+        found = ctypes.PyDLL("libgcc_s.so.1")._Unwind_Find_FDE
+    except (OSError, AttributeError):
+        return None  # another C library
+    found.argtypes, found.restype = [ctypes.c_void_p, ctypes.c_char_p], ctypes.c_void_p
+    return found
+
+
+_find_frames = _frame_finder()
 _llvm_lock: Any = getattr(getattr(llvm, "lib", None), "_lock", nullcontext())
 os.register_at_fork(before=_hold_compiler, after_in_parent=_let_go, after_in_child=_begin_anew)
 
