@@ -13,7 +13,7 @@ document out of the phases that have written it: loading one of them again does 
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,56 +21,21 @@ from bitdex.errors import InvalidError, NotFoundError
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
 from bitdex.formats.document import decode_document, encode_document
-from bitdex.live.alterations import Alterations, Altered, Roles
+from bitdex.live.alterations import Alterations
 from bitdex.live.draft import Draft
-from bitdex.live.only_bits import OnlyBits
-from bitdex.live.values import Values
+from bitdex.live.writer import Writer
+from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
-from bitdex.store import Store, Writes
-
-if TYPE_CHECKING:
-    from bitdex.query.snapshot import Snapshot
+from bitdex.store import Writes
 
 SHOWN = 5  # ids in a message
 FEEDS = 1 << 32  # the key of the first record behind the documents: {1: cursors by feed, as JSON}
 
 
-class Writer:
-    """What batches of one index share: how values are held, and which slots the phases have written."""
-
-    def __init__(self, store: Store):
-        self.store, self.log = store, store.log
-        self.values = Values(store.schema, store.registry, store.dictionaries)
-        self.roles = Roles(store.schema, store.registry, store.dictionaries)
-        fields, number = store.schema.fields.values(), store.registry.number
-        self.bits = OnlyBits(store.bitmaps, {number(f.name): f for f in fields if f.indexed and not f.stored})
-        self.computed = [(number(f.name), f) for f in fields if f.sort and f.sort.computed]
-        exist = [f for f in fields if f.kind == "exists_boolean"]
-        self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
-        self._phases: dict[int, Any] = {}
-
-    def phases_of(self, slot: int) -> list[int]:
-        """Return the keys of the phases that have written a slot."""
-        if not self._phases:
-            keys = [format_.phase_key(run.number) for run in self.store.log]
-            self._phases = {key: self.store.bitmaps.get(key) for key in keys}
-        return [key for key, slots in self._phases.items() if slot in slots]
-
-    def stored(self, fields: Mapping[int, Any]) -> dict[int, Any]:
-        """Return the fields that documents store."""
-        return {number: value for number, value in fields.items() if number not in self.bits.fields}
-
-    def note(self, altered: dict[int, Altered]) -> None:
-        """Keep what was read as it was committed."""
-        self.bits.note(altered)
-        for key in altered.keys() & self._phases.keys():
-            self._phases[key] = self._phases[key] - altered[key].removed
-
-
 class Batch:
     """The documents that one commit changes; made for one thread."""
 
-    def __init__(self, writer: Writer, snapshot: "Snapshot"):
+    def __init__(self, writer: Writer, snapshot: Snapshot):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
         self._drafts: dict[int, Draft] = {}
         self._cursors: dict[str, str] = {}
@@ -161,7 +126,7 @@ class Batch:
         """Commit the place that a feed has come to with the changes."""
         self._cursors[feed] = cursor
 
-    def commit(self, now: float) -> "Snapshot":
+    def commit(self, now: float) -> Snapshot:
         """Write what has changed; return the snapshot that follows."""
         alterations, documents, bits = Alterations(), Writes(), self._writer.bits
         self._look_up([slot for slot, draft in self._drafts.items() if draft.renewed], bits.fields)
@@ -185,7 +150,7 @@ class Batch:
         self._writer.note(altered)
         committed, snapshot = self._store.committed, self._snapshot
         if self._reveals or snapshot.activated or format_.deferred_key() in altered:
-            return type(snapshot)(snapshot.schema, committed.documents, committed.bitmaps)
+            return Snapshot(snapshot.schema, committed.documents, committed.bitmaps)
         return snapshot.after(committed.documents, committed.bitmaps, altered, alterations.words)
 
     # -- drafts ----------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from bitdex.errors import InvalidError
-from bitdex.live.batch import Batch, Writer, cursors_of
+from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
 from bitdex.live.rows import rows_of
 from bitdex.live.upkeep import Upkeep, health_of
+from bitdex.live.writer import Writer
 from bitdex.query.cursor import LARGEST_SLOT
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Schema
