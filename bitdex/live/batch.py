@@ -49,12 +49,7 @@ class Batch:
 
         Computed ones are left out; a field that tells whether its source exists follows from the source.
         """
-        schema, held = self._store.schema, self._writer.values.held
-        fields = dict(
-            held(name, value)
-            for name, value in document.items()
-            if name != "id" and not _is_computed(schema.fields.get(name))
-        )
+        fields = self._writer.values.held(document)
         for number, sources in self._writer.exist.items():
             given = [document[name] is not None for name in sources if name in document]
             if given:
@@ -95,7 +90,7 @@ class Batch:
         field = self._store.schema.field(name)
         if not field.is_list:
             raise InvalidError(f"field {name!r}: a {field.kind} holds one value; patch it instead")
-        number, given = self._writer.values.held(name, values)
+        ((number, given),) = self._writer.values.held({name: values}).items()
         draft, given = self._existing([slot])[slot], given or []
         self._look_up([slot], self._writer.bits.fields.keys() & {number})
         held = (draft.after or {}).get(number, [])
@@ -257,7 +252,3 @@ def cursors_of(source: Any) -> dict[str, str]:
     """Return the places that feeds have come to, by their names."""
     payload = source.get(FEEDS)
     return {} if payload is None else json.loads(decode_document(payload)[1])
-
-
-def _is_computed(field: Field | None) -> bool:
-    return field is not None and field.sort is not None and field.sort.computed is not None

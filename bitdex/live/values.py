@@ -17,7 +17,7 @@ None is no value everywhere. A field outside the schema that documents hold alre
 
 import datetime
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,20 +38,27 @@ class Values:
 
     def __init__(self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries):
         self.schema, self.registry, self.dictionaries = schema, registry, dictionaries
-        self._converters: dict[str, tuple[int, Convert]] = {}
+        self._converters: dict[str, tuple[int, Convert | None]] = {}
 
-    def held(self, name: str, value: Any) -> tuple[int, Any]:
-        """Return a field's number and a value in the form in which it is held; None is none.
+    def held(self, document: Mapping[str, Any]) -> dict[int, Any]:
+        """Return the fields of a document by number, in the form in which they are held; None is none.
+
+        The id and the fields that are computed are left out.
 
         Raises
         ------
         InvalidError
             Naming the field, the value and what is accepted.
         """
-        number, convert = self._converters.get(name) or self._converter(name)
-        return number, None if value is None else convert(value)
+        fields, converters = {}, self._converters
+        for name, value in document.items():
+            if name != "id":
+                number, convert = converters.get(name) or self._converter(name)
+                if convert is not None:
+                    fields[number] = None if value is None else convert(value)
+        return fields
 
-    def _converter(self, name: str) -> tuple[int, Convert]:
+    def _converter(self, name: str) -> tuple[int, Convert | None]:
         if not self.schema.has(name):
             if name not in self.registry:
                 self.schema.field(name)  # says which names are near
@@ -59,7 +66,8 @@ class Values:
             return self._converters[name]
         field = self.schema.field(name)
         self.registry.ensure([name])
-        self._converters[name] = self.registry.number(name), self._of_kind(field)
+        computed = field.sort is not None and field.sort.computed is not None
+        self._converters[name] = self.registry.number(name), None if computed else self._of_kind(field)
         return self._converters[name]
 
     def _of_kind(self, field: Field) -> Convert:
@@ -69,7 +77,7 @@ class Values:
             number = self.registry.number(field.name)
             return lambda value: self._label(field, number, value)
         return {
-            "integer": lambda value: _integer(field, value),
+            "integer": _integers_of(field),
             "float": lambda value: _float(field, value),
             "boolean": lambda value: _boolean(field, value),
             "exists_boolean": lambda value: _boolean(field, value),
@@ -87,16 +95,22 @@ def _refusal(name: str, value: Any, accepted: str) -> InvalidError:
     return InvalidError(f"field {name!r}: {shown} is not accepted; give {accepted}, or None for no value")
 
 
-def _integer(field: Field, value: Any) -> int:
-    if isinstance(value, datetime.date) and field.sort is not None:
-        value = _seconds(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        value = int(value)
+def _integers_of(field: Field) -> Convert:
     low, high = (LOW, HIGH) if field.sort is None else (max(field.sort.low, LOW), min(field.sort.high, HIGH))
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:
-        raise _refusal(field.name, value, f"a whole number from {low} to {high}")
-    return int(value)
+
+    def convert(value: Any) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
+        if isinstance(value, datetime.date) and field.sort is not None:
+            value = _seconds(value)
+        if isinstance(value, float | np.floating) and float(value).is_integer():
+            value = int(value)
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or not low <= value <= high:
+            raise _refusal(field.name, value, f"a whole number from {low} to {high}")
+        return int(value)
+
+    return convert
 
 
 def _seconds(value: datetime.date) -> int:
@@ -142,6 +156,8 @@ def _integers(field: Field, value: Any) -> list[int] | None:
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         raise _refusal(field.name, value, "a collection of whole numbers")
     numbers = list(value)
+    if set(map(type, numbers)) == {int} and min(numbers) >= LOW and max(numbers) <= HIGH:
+        return list(dict.fromkeys(numbers))
     for one in numbers:
         whole = isinstance(one, int | np.integer) and not isinstance(one, bool)
         if not whole or not LOW <= one <= HIGH:
