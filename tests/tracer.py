@@ -155,7 +155,11 @@ class Tracer:
 
     def _mmap(self, call: Call, found: mmap.mmap) -> None:
         if call.changes:
-            self._maps[self._file(call)] = found, call.path, np.frombuffer(found, np.uint8).copy()
+            file, content = self._file(call), np.frombuffer(found, np.uint8).copy()
+            if file in self._maps:  # what another thread has stored since the last look is still to be told
+                before = self._maps[file][2]
+                content[: len(before)] = before
+            self._maps[file] = found, call.path, content
 
     def _look_at_maps(self) -> None:
         for file, (mapped, path, before) in self._maps.items():
