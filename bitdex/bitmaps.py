@@ -16,6 +16,7 @@ from bitdex.errors import CorruptError
 from bitdex.formats import bitmap as format_
 from bitdex.kernels.layers import decode_layers, encode_layers
 from bitdex.kernels.roaring import decode_slots
+from bitdex.schema import Field
 from bitdex.silo.silo import Silo
 from bitdex.silo.state import State
 
@@ -143,6 +144,14 @@ class BitmapSilo:
         """Take the bytes of a bitmap whose frame was verified when it was read."""
         buffer: Any = payload
         return BitMap.deserialize(memoryview(buffer))  # type: ignore[arg-type]
+
+
+def sort_word(field: Field, value: Any) -> int:
+    """Return a sort value in order-preserving unsigned form (`formats.bitmap`)."""
+    assert field.sort is not None
+    if field.kind == "float":
+        return int(format_.to_ordered(np.array([value], np.float64))[0])
+    return int(value) + (1 << 63) if field.sort.signed else int(value)
 
 
 class BitmapChanges:

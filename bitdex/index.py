@@ -11,7 +11,7 @@ from pyroaring import BitMap
 from bitdex.bitmaps import BitmapSilo
 from bitdex.documents import DocSilo
 from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
-from bitdex.live.changing import Changing
+from bitdex.live.changing import Changing, is_slot, slot_of
 from bitdex.page import Documents, Page, Request
 from bitdex.phase_log import PhaseResult
 from bitdex.query import plan as planner
@@ -263,12 +263,10 @@ class Index(Changing):
         NotFoundError
             If there is no such document, or it is not visible yet.
         """
-        if not _is_slot(id):
-            raise InvalidError(f"id: {id!r} is no whole number from 0 to {SLOTS - 1}")
-        snapshot = self.snapshot
-        if id not in snapshot.alive:
+        slot, snapshot = slot_of(id), self.snapshot
+        if slot not in snapshot.alive:
             raise NotFoundError(f"there is no document {id}")
-        return snapshot.documents.get(int(id), fields)
+        return snapshot.documents.get(slot, fields)
 
     def get_many(self, ids: Any) -> Documents:
         """Return documents by id, in the order given; their columns are read when asked for.
@@ -302,7 +300,7 @@ class Index(Changing):
         return len(self.snapshot.alive)
 
     def __contains__(self, id: int) -> bool:
-        return _is_slot(id) and id in self.snapshot.alive
+        return is_slot(id) and id in self.snapshot.alive
 
     # -- state -----------------------------------------------------------------------------
 
@@ -384,10 +382,6 @@ class Index(Changing):
 def _check_count(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InvalidError(f"{name}: {value!r} is no whole number of at least {least}")
-
-
-def _is_slot(id: Any) -> bool:
-    return isinstance(id, int | np.integer) and not isinstance(id, bool) and bool(0 <= id < SLOTS)
 
 
 def _outside(slots: np.ndarray, alive: BitMap) -> BitMap:

@@ -28,7 +28,7 @@ from bitdex.silo.quarantine import Quarantine
 from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
 from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
-from bitdex.store import NOBODY, read_schema
+from bitdex.store import Writes, read_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,7 @@ class _IndexRepair:
             level = silo.sequence == at
         if not level:
             with Silo.open(path, "w", at=at) as silo:
-                silo.delete_many([NOBODY], sequence=at)
+                Writes().append(silo, at)
 
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:
         """Commit an alive bitmap without these documents."""

@@ -179,7 +179,7 @@ class Store:
         try:
             if self.mode == "w" and reached < at:
                 self._name(reached)
-            if self.mode == "w" and (self.documents.silo.pending or self.bitmaps.silo.pending):
+            if self.mode == "w":
                 self.settle_logs()
             self.log = PhaseLog(self.directory / "dumps.json", self.sequence)
             self._publish()
@@ -253,7 +253,9 @@ class Store:
         self._record, self.sequence = record, sequence
 
     def settle_logs(self) -> None:
-        """Force all batches to the device, in any mode of syncing."""
+        """Force the batches that lie in the logs to the device, in any mode of syncing."""
+        if not self.documents.silo.pending and not self.bitmaps.silo.pending:
+            return
         self.documents.silo.sync()
         self.bitmaps.silo.sync()
         descriptor = filesystem.open_write(self._commit_path)

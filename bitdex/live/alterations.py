@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from pyroaring import BitMap
 
-from bitdex.bitmaps import WIDE
+from bitdex.bitmaps import WIDE, sort_word
 from bitdex.dictionaries import Dictionaries
 from bitdex.formats import bitmap as format_
 from bitdex.registry import FieldRegistry
@@ -102,21 +101,13 @@ class Roles:
     def _compare_words(
         self, slot: int, number: int, one: Field, old: Any, new: Any, into: Alterations
     ) -> None:
-        before, after = (0 if value is None else word_of(one, value) for value in (old, new))
+        before, after = (0 if value is None else sort_word(one, value) for value in (old, new))
         differing = before ^ after
         while differing:
             bit = differing.bit_length() - 1
             into.put(format_.layer_key(number, bit), slot, bool(after >> bit & 1))
             differing ^= 1 << bit
         into.words[number][slot] = None if new is None else after
-
-
-def word_of(field: Field, value: Any) -> int:
-    """Return a sort value in order-preserving unsigned form (`formats.bitmap`)."""
-    assert field.sort is not None
-    if field.kind == "float":
-        return int(format_.to_ordered(np.array([value], np.float64))[0])
-    return int(value) + (1 << 63) if field.sort.signed else int(value)
 
 
 def _values(value: Any) -> set[int]:

@@ -240,10 +240,15 @@ class Changing:
         return rows
 
 
+def is_slot(id: Any) -> bool:
+    """Tell whether a document can have this id."""
+    whole = isinstance(id, int | np.integer) and not isinstance(id, bool)
+    return whole and bool(0 <= id <= LARGEST_SLOT)
+
+
 def slot_of(id: Any) -> int:
     """Return an id as the slot of its document, or refuse it."""
-    whole = isinstance(id, int | np.integer) and not isinstance(id, bool)
-    if not whole or not 0 <= id <= LARGEST_SLOT:
+    if not is_slot(id):
         raise InvalidError(f"id: {id!r} is no whole number from 0 to {LARGEST_SLOT}")
     return int(id)
 

@@ -30,13 +30,13 @@ class EditedColumn:
 
     def __init__(self, base: SortColumn, edits: Mapping[int, int | None]):
         self.base, self.edits = base, edits
-        slots = np.sort(np.fromiter(edits, np.uint32, len(edits)))
-        kept = [slot for slot in slots.tolist() if edits[slot] is not None]
-        self._touched = BitMap(slots)
+        self._edited = np.sort(np.fromiter(edits, np.uint32, len(edits)))
+        kept = [slot for slot in self._edited.tolist() if edits[slot] is not None]
+        self._touched = BitMap(self._edited)
         self._slots = np.array(kept, np.uint32)
         self._values = np.array([edits[slot] for slot in kept], np.uint64)
         self._own = BitMap(self._slots)
-        self._before, self._held = base.values_of(slots)
+        self._before, self._held = base.values_of(self._edited)
 
     def __len__(self) -> int:
         return len(self.base) - int(self._held.sum()) + len(self._slots)
@@ -48,7 +48,7 @@ class EditedColumn:
 
     def built(self) -> SortColumn:
         """Return a column of its own."""
-        stays = ~np.isin(self.base.slots, np.frombuffer(self._touched.to_array(), np.uint32))
+        stays = ~np.isin(self.base.slots, self._edited)
         slots = np.concatenate((self.base.slots[stays], self._slots))
         values = np.concatenate((self.base.values[stays].astype(np.uint64), self._values))
         order = np.argsort(slots, kind="stable")
@@ -57,7 +57,7 @@ class EditedColumn:
     def values_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the values (u64, 0 where there is none) of slots (u32), and whether each has one."""
         values, present = self.base.values_of(slots)
-        changed = np.isin(slots, np.frombuffer(self._touched.to_array(), np.uint32))
+        changed = np.isin(slots, self._edited)
         values[changed], present[changed] = 0, False
         if len(self._slots):
             places = np.minimum(np.searchsorted(self._slots, slots), len(self._slots) - 1)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pyroaring import BitMap
 
+from bitdex.bitmaps import sort_word
 from bitdex.query.clauses import (
     And,
     Between,
@@ -228,7 +229,7 @@ def _equal(snapshot: Snapshot, clause: Any) -> BitMap:
     field = snapshot.schema.field(clause.field)
     if field.filter is not None:
         return snapshot.having(clause.field, clause.value)
-    word = snapshot.sort_word(field, clause.value)
+    word = sort_word(field, clause.value)
     return snapshot.column(clause.field).range(word, word)
 
 
@@ -239,7 +240,7 @@ def _any_of(snapshot: Snapshot, clause: Any) -> BitMap:
     if field.filter is not None:
         return BitMap.union(*snapshot.having_each(clause.field, clause.values))
     column = snapshot.column(clause.field)
-    words = [snapshot.sort_word(field, value) for value in clause.values]
+    words = [sort_word(field, value) for value in clause.values]
     return BitMap.union(*(column.range(word, word) for word in words))
 
 
@@ -263,7 +264,7 @@ def _range_step(snapshot: Snapshot, clause: Any) -> Step | None:
     if clause.field == "id" or snapshot.schema.field(clause.field).sort is None:
         return None
     field, column = snapshot.schema.field(clause.field), snapshot.column(clause.field)
-    low, high = (None if b is None else snapshot.sort_word(field, b) for b in _bounds(clause))
+    low, high = (None if b is None else sort_word(field, b) for b in _bounds(clause))
     return Step("range", clause, column.count_range(low, high), None, column, low, high)
 
 

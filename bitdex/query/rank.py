@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pyroaring import BitMap
 
+from bitdex.bitmaps import sort_word
 from bitdex.errors import InvalidError
 from bitdex.query.cursor import Cursor
 from bitdex.query.snapshot import Snapshot
@@ -82,11 +83,11 @@ def _place(
         return None
     assert field.sort is not None and after.value is not None
     if field.kind == "float":
-        return snapshot.sort_word(field, float(after.value)), after.slot
+        return sort_word(field, float(after.value)), after.slot
     if isinstance(after.value, float):
         raise InvalidError(f"after: {field.name} holds integers, and the cursor's value is {after.value!r}")
     if field.sort.low <= after.value <= field.sort.high:
-        return snapshot.sort_word(field, after.value), after.slot
+        return sort_word(field, after.value), after.slot
     return None if (after.value > field.sort.high) == descending else _BEHIND
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex.bitmaps import BitmapSilo
+from bitdex.bitmaps import BitmapSilo, sort_word
 from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
 from bitdex.query.edited import Column, edited
@@ -209,13 +209,6 @@ class Snapshot:
             self._columns[name] = column, None
         return column
 
-    def sort_word(self, field: Field, value: Any) -> int:
-        """Return a sort value in order-preserving unsigned form."""
-        assert field.sort is not None
-        if field.kind == "float":
-            return int(format_.to_ordered(np.array([value], np.float64))[0])
-        return int(value) + (1 << 63) if field.sort.signed else int(value)
-
     def sort_value(self, field: Field, word: int) -> int | float:
         """Return the sort value of an unsigned form."""
         assert field.sort is not None
@@ -254,7 +247,7 @@ class Snapshot:
         default = self._defaults[field.name]
         if default and len(slots) < len(self.alive):
             absent = np.frombuffer(self._absent(field.name).to_array(), np.uint32)
-            filled = np.full(len(absent), self.sort_word(field, default[0]), np.uint64)
+            filled = np.full(len(absent), sort_word(field, default[0]), np.uint64)
             slots, words = np.concatenate((slots, absent)), np.concatenate((words, filled))
             order = np.argsort(slots, kind="stable")
             slots, words = slots[order], words[order]

@@ -17,7 +17,7 @@ sequences above the one that is committed.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -43,13 +43,6 @@ from bitdex.silo.state import State
 from bitdex.silo.steadily import steadily
 from bitdex.silo.threads import whole
 from bitdex.silo.turn import Turn
-
-BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
-Report = Callable[[int], object]  # told how many more are done
-
-
-def _nobody(more: int) -> None:
-    """Take a report that nobody has asked for."""
 
 
 class Commits:
