@@ -154,6 +154,14 @@ def sort_word(field: Field, value: Any) -> int:
     return int(value) + (1 << 63) if field.sort.signed else int(value)
 
 
+def sort_words(field: Field, values: np.ndarray) -> np.ndarray:
+    """Return sort values (numbers or booleans, without nulls) in that form (u64)."""
+    assert field.sort is not None
+    if field.kind == "float":
+        return format_.to_ordered(values.astype(np.float64))
+    return format_.to_ordered(values.astype(np.int64 if field.sort.signed else np.uint64))
+
+
 class BitmapChanges:
     """The bitmaps that one commit writes: puts and deletes collected, then applied at once."""
 

@@ -23,7 +23,6 @@ would put an end to that choice, so everything is synced before one begins.
 
 import secrets
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +44,8 @@ from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
 from bitdex.silo.silo import Silo
 from bitdex.silo.steadily import steadily
-from bitdex.silo.threads import whole
 from bitdex.silo.turn import Turn
+from bitdex.silo.uninterrupted import uninterrupted
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
 BITMAPS, DOCUMENTS = "bitmaps", "documents"
@@ -62,26 +61,36 @@ NOBODY = (1 << 64) - 1  # a key that no document and no bitmap has
 
 @dataclass(slots=True)
 class Writes:
-    """What a batch writes into one silo: frames of a kind (`formats.frame`), key and payload, in order."""
+    """What a batch writes into one silo: frames of a kind (`formats.frame`), key and payload, in order.
 
-    kinds: list[int] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
+    `parts` holds a kind, keys (u64) and packed payloads with their offsets each.
+    """
+
+    parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def add(self, kind: int, key: int, payload: bytes) -> None:
         """Put one more behind the others."""
-        self.kinds.append(kind)
-        self.keys.append(key)
-        self.payloads.append(payload)
+        ends = np.array([0, len(payload)])
+        self.parts.append((kind, np.array([key], np.uint64), np.frombuffer(payload, np.uint8), ends))
+
+    def add_many(self, kind: int, keys: np.ndarray, payloads: np.ndarray, offsets: np.ndarray) -> None:
+        """Put several behind the others: that of keys[i] is ``payloads[offsets[i]:offsets[i + 1]]``."""
+        if len(keys):
+            self.parts.append((kind, keys, payloads, offsets))
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return sum(len(keys) for _, keys, _, _ in self.parts)
 
     def append(self, silo: Silo, sequence: int) -> None:
         """Write them as one batch, without effect if there are none: the log tells how far it reaches."""
-        if not self.keys:
+        if not self.parts:
             self.add(frame.DELETE, NOBODY, b"")
-        silo.apply_many(self.kinds, np.array(self.keys, np.uint64), self.payloads, sequence=sequence)
+        kinds, keys, payloads, offsets = zip(*self.parts)
+        counts = [len(one) for one in keys]
+        ends = np.zeros(sum(counts) + 1, np.int64)
+        np.cumsum(np.concatenate([np.diff(one) for one in offsets]), out=ends[1:])
+        each = np.repeat(np.array(kinds, np.uint64), counts)
+        silo.apply_many(each, np.concatenate(keys), np.concatenate(payloads), ends, sequence=sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,6 @@ class Store:
         self.turn = Turn(f"{directory}: this thread is changing the index already; let that end first")
         self.maintenance = Turn(f"{directory}: this thread is compacting the index; let that end first")
         self._lock = WriterLock(directory) if mode == "w" else None
-        self._runner = ThreadPoolExecutor(1, "bitdex-commit")  # an interrupt does not reach it
         try:
             self._read_commit()  # first: of another version's files it says so
             self.schema = read_schema(directory)
@@ -215,7 +223,7 @@ class Store:
             self.documents.silo.finish()
             self.bitmaps.silo.finish()
 
-        whole(commit)
+        uninterrupted(commit)
 
     def write(self, documents: Writes, bitmaps: Writes) -> int:
         """Write one batch into both silos and commit it; return its sequence."""
@@ -235,7 +243,7 @@ class Store:
                 raise
             self._publish()
 
-        self._runner.submit(write).result()
+        uninterrupted(write)
         return sequence
 
     def _name(self, sequence: int, durable: bool = True) -> None:
@@ -313,7 +321,6 @@ class Store:
         self.guard.close()
         with ExitStack() as ending:
             ending.callback(self._release)
-            ending.callback(self._runner.shutdown)
             self._close_silos()
 
     def _close_silos(self) -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     ["errors"],
     ["kernels", "formats", "filesystem", "progress"],
     ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
-    ["schema", "documents", "bitmaps", "cache"],
+    ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
     ["live"],

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from bitdex.columns import ARROW, decode_columns
+from bitdex.computed import compute
 from bitdex.documents import column_kind
 from bitdex.dump.grouping import last_of_each
-from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
 from bitdex.query.order import bitmap_of
-from bitdex.schema import Field, Sort
+from bitdex.schema import Field
 from bitdex.store import Store
 
 Columns = dict[str, pa.Array]
@@ -64,12 +64,9 @@ class CurrentValues:
     def computed(self, field: Field, slots: np.ndarray, columns: Columns) -> pa.Array:
         """Return the greatest or least of a field's sources; null where there is none."""
         assert field.sort is not None and field.sort.computed is not None
-        wanted = pa.float64() if field.kind == "float" else pa.int64()
-        sources = [self.value(name, slots, columns).cast(wanted) for name in field.sort.computed.sources]
-        pick = pc.max_element_wise if field.sort.computed.op == "greatest" else pc.min_element_wise
-        values = pick(*sources, skip_nulls=True)
-        _check_range(field, field.sort, slots, values)
-        return values
+        return compute(
+            field, slots, [self.value(name, slots, columns) for name in field.sort.computed.sources]
+        )
 
     def _stored(self, field: Field, slots: np.ndarray, asked: np.ndarray) -> pa.Array:
         """Return the values of a field that are stored, and not withdrawn, for the slots asked for."""
@@ -97,19 +94,6 @@ class CurrentValues:
         dtype = np.float64 if kind == "float" else np.int64 if field.sort.signed else np.uint64
         values = pa.array(format_.from_ordered(words, dtype)).cast(ARROW[kind])
         return _spread(slots, known, values)
-
-
-def _check_range(field: Field, sort: Sort, slots: np.ndarray, values: pa.Array) -> None:
-    """Refuse values that the layers cannot hold: the sources may be wider."""
-    span = pc.min_max(values).as_py()
-    if span["min"] is None or (sort.low <= span["min"] and span["max"] <= sort.high):
-        return
-    wrong = span["min"] if span["min"] < sort.low else span["max"]
-    slot = slots[pc.index(values, wrong).as_py()]
-    raise InvalidError(
-        f"field {field.name!r}: {wrong} is computed for id {slot}, outside {sort.low} to {sort.high}; "
-        "declare it with the source_type and bits of its widest source"
-    )
 
 
 def union_of_phases(store: Store, but: str) -> BitMap:

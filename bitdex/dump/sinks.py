@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
-from bitdex.bitmaps import BitmapChanges, BitmapSilo
+from bitdex.bitmaps import BitmapChanges, BitmapSilo, sort_words
 from bitdex.columns import Column, encode_columns
 from bitdex.documents import DocSilo, column_kind
 from bitdex.dump.grouping import last_of_each
@@ -144,7 +144,7 @@ class FieldSink:
     ) -> None:
         """Write the layers of a sort field: the new values, and the old ones of other slots."""
         number = self._numbers[field.name]
-        words = format_.to_ordered(_as_sort(field, values))
+        words = sort_words(field, values)
         old_slots, old_words = self._bitmaps.layers(number)
         if len(old_slots) and cleared:
             kept = ~_mask(old_slots, cleared)
@@ -212,14 +212,6 @@ def _kind_of(array: pa.Array) -> str:
     if pa.types.is_integer(array.type):
         return "integer"
     return "float" if pa.types.is_floating(array.type) else "string"
-
-
-def _as_sort(field: Field, values: np.ndarray) -> np.ndarray:
-    """Return values in the dtype whose order-preserving form the layers hold."""
-    assert field.sort is not None
-    if field.kind == "float":
-        return values.astype(np.float64)
-    return values.astype(np.int64 if field.sort.signed else np.uint64)
 
 
 def union_of(parts: list[np.ndarray]) -> BitMap:

@@ -37,7 +37,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.errors import CorruptError, InvalidError
-from bitdex.kernels.roaring import FAULTS, cardinality
+from bitdex.kernels.roaring import FAULTS, cardinality, encode_runs
 
 FIELD_MAX = (1 << 14) - 1
 VALUE_MAX = (1 << 48) - 1
@@ -47,6 +47,7 @@ LAYERS, PHASES = 0b10 << 62, 0b11 << 62
 
 SET, CLEAR = 1, 2
 OP = struct.Struct("<BI")
+_HEAD = np.dtype([("op", "u1"), ("length", "<u4")])  # the same
 EMPTY_SIZE = 8  # bytes of a bitmap without members
 
 Payload = bytes | memoryview | np.ndarray
@@ -107,6 +108,12 @@ def layer_key(field_id: int, bit: int) -> int:
 def present_key(field_id: int) -> int:
     """Return the key of the slots whose field, filter or sort, has a value."""
     return LAYERS | _field(field_id) << 32 | PRESENT
+
+
+def present_fields(keys: np.ndarray) -> list[int]:
+    """Return the field ids of the present keys among keys (u64)."""
+    low, high = keys & np.uint64(PRESENT), keys >> np.uint64(32)
+    return (high[(low == PRESENT) & (high >> np.uint64(30) == 0b10)] & np.uint64(FIELD_MAX)).tolist()
 
 
 def phase_key(phase_id: int) -> int:
@@ -177,6 +184,36 @@ def encode_ops(ops: Iterable[tuple[int, BitMap]]) -> bytes:
         body = encode(slots)
         parts += [OP.pack(op, len(body)), body]
     return b"".join(parts)
+
+
+def encode_each_op(op: int, slots: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a Merge payload of one op for each run ``slots[offsets[i]:offsets[i + 1]]``, packed.
+
+    Parameters
+    ----------
+    op : int
+        SET or CLEAR.
+    slots : ndarray of uint32
+        Ascending and distinct within a run, of which none is empty.
+    offsets : ndarray of int64, shape (runs + 1,)
+
+    Returns
+    -------
+    payloads : ndarray of uint8
+    offsets : ndarray of int64, shape (runs + 1,)
+
+    Examples
+    --------
+    >>> payloads, ends = encode_each_op(SET, np.array([1, 2], "u4"), np.array([0, 2]))
+    >>> payloads.tobytes() == encode_ops([(SET, BitMap([1, 2]))]), ends.tolist()
+    (True, [0, 25])
+    """
+    payloads, ends = encode_runs(slots, offsets, OP.size)
+    heads = np.zeros(len(ends) - 1, _HEAD)
+    heads["op"], heads["length"] = op, np.diff(ends) - OP.size
+    places = ends[:-1, np.newaxis] + np.arange(OP.size)
+    payloads[places] = heads.view(np.uint8).reshape(-1, OP.size)
+    return payloads, ends
 
 
 def decode_ops(payload: Payload) -> list[tuple[int, BitMap]]:

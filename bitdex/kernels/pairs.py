@@ -173,6 +173,23 @@ def groups_ascend(slots: Any, offsets: Any) -> Any:
     return descents == 0
 
 
+@kernel(r_u64, r_u32, r_u64, r_u32, w_u64, w_u32, returns=i64)
+def subtract_sorted(values: Any, slots: Any, others: Any, other_slots: Any, out: Any, out_slots: Any) -> Any:
+    """Write the sorted pairs that are not among other sorted pairs, each once; return how many."""
+    j = filled = 0
+    for i in range(len(values)):
+        value, slot = values[i], slots[i]
+        if i > 0 and value == values[i - 1] and slot == slots[i - 1]:
+            continue
+        while j < len(others) and (others[j] < value or (others[j] == value and other_slots[j] < slot)):
+            j += 1
+        if j == len(others) or others[j] != value or other_slots[j] != slot:
+            out[filled] = value
+            out_slots[filled] = slot
+            filled += 1
+    return filled
+
+
 def _digits(value_bits: int, slot_bits: int) -> _Digits:
     """Cut the bits that vary into (shift, width), slots first; no digit holds bits of both."""
     return _cut(slot_bits, 0) + _cut(value_bits, 32)
@@ -253,6 +270,20 @@ def sort_pairs(values: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.nd
     out = np.empty(len(values), np.uint64), np.empty(len(values), np.uint32)
     unpack(done.words, done.low, done.constant, *out)
     return out
+
+
+def subtract_pairs(
+    pairs: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs (values u64, slots u32) that are not among others; both as of `sort_pairs`.
+
+    >>> one = np.array([5, 7, 7], "u8"), np.array([1, 1, 2], "u4")
+    >>> [part.tolist() for part in subtract_pairs(one, (np.array([7], "u8"), np.array([1], "u4")))]
+    [[5, 7], [1, 2]]
+    """
+    out = np.empty(len(pairs[0]), np.uint64), np.empty(len(pairs[0]), np.uint32)
+    filled = subtract_sorted(*pairs, *others, *out)
+    return out[0][:filled], out[1][:filled]
 
 
 def group_pairs(values: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -354,10 +354,11 @@ def decode(data: Any, start: Any, stop: Any, out: Any) -> Any:
     return filled if filled == len(out) else np.int64(ROOM)
 
 
-def encode_runs(slots: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def encode_runs(slots: np.ndarray, offsets: np.ndarray, room: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Encode each run ``slots[offsets[i]:offsets[i + 1]]`` (u32, ascending, distinct) as a payload.
 
-    Returns the payloads, packed in one uint8 array, and the int64 offsets between them.
+    Returns the payloads, packed in one uint8 array, and the int64 offsets between them. `room` bytes
+    before each payload, which belong to it, are left to the caller.
 
     >>> payloads, ends = encode_runs(np.array([1, 2, 7], "u4"), np.array([0, 2, 3]))
     >>> payloads[ends[1]:ends[2]].tobytes().hex()
@@ -367,9 +368,9 @@ def encode_runs(slots: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.
     sizes, shapes = np.empty(count, np.int64), np.empty(count, np.int64)
     measure(slots, offsets, 0, count, sizes, shapes)
     ends = np.zeros(count + 1, np.int64)
-    np.cumsum(sizes, out=ends[1:])
+    np.cumsum(sizes + room, out=ends[1:])
     payloads = np.empty(ends[-1], np.uint8)
-    write_payloads(slots, offsets, shapes, 0, count, ends, payloads)
+    write_payloads(slots, offsets, shapes, 0, count, ends + room, payloads)
     return payloads, ends
 
 

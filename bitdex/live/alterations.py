@@ -3,65 +3,149 @@
 A field's value lies in the bitmap of each filter value, in the layers of the bits of its sort value, and in
 the bitmap of the slots that have a value at all (keys: `formats.bitmap`). From a document before and after
 follow the fewest alterations: the symmetric difference of lists, the layers in which sort values differ.
+`Roles` compares one document, `live.sheet` many at once; both note pairs of key and slot, no pair twice.
+
+A batch writes a frame for what leaves a bitmap, and one for what enters it.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pyroaring import BitMap
 
 from bitdex.bitmaps import WIDE, sort_word
 from bitdex.dictionaries import Dictionaries
 from bitdex.formats import bitmap as format_
+from bitdex.formats import frame
+from bitdex.kernels.pairs import group_pairs
+from bitdex.query.edited import Edits
+from bitdex.query.order import bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
+from bitdex.store import Writes
 
 Held = Mapping[int, Any]  # a document: field number -> value as it is held
+PAIR = np.dtype([("key", np.uint64), ("slot", np.uint32)])
+FEW = 1000  # pairs that are sorted sooner than they are prepared for the radix sort
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Slots by key: those of keys[i] (u64, ascending) are ``slots[offsets[i]:offsets[i + 1]]``, ascending."""
+
+    keys: np.ndarray
+    offsets: np.ndarray
+    slots: np.ndarray
+
+    @classmethod
+    def of(cls, keys: np.ndarray, slots: np.ndarray) -> "Grouped":
+        """Group distinct pairs in any order."""
+        if len(keys) > FEW:
+            return cls(*group_pairs(keys, slots))
+        order = np.lexsort((slots, keys))
+        keys, slots = keys[order], slots[order]
+        heads = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))[: len(keys)])
+        return cls(keys[heads], np.append(heads, len(keys)), slots)
+
+    def slots_of(self, key: int) -> np.ndarray:
+        """Return the slots of a key."""
+        at = int(np.searchsorted(self.keys, np.uint64(key)))
+        if at == len(self.keys) or self.keys[at] != key:
+            return self.slots[:0]
+        return self.slots[self.offsets[at] : self.offsets[at + 1]]
+
+    def write(self, op: int, into: Writes) -> None:
+        """Write them as ops on the bitmaps of their keys."""
+        if len(self.keys):
+            into.add_many(frame.MERGE, self.keys, *format_.encode_each_op(op, self.slots, self.offsets))
 
 
 @dataclass(frozen=True, slots=True)
 class Altered:
-    """One bitmap: the slots that go in, and those that leave it."""
+    """One bitmap: the slots that enter it, and those that leave."""
 
     added: BitMap
     removed: BitMap
 
-    def payload(self) -> bytes:
-        """Return the ops for the silo."""
-        ops = ((format_.CLEAR, self.removed), (format_.SET, self.added))
-        return format_.encode_ops((op, slots) for op, slots in ops if slots)
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Alterations:
     """What a batch alters.
 
     Attributes
     ----------
-    bitmaps : dict of int to dict of int to bool
-        By key and slot: whether the slot goes in. The last word counts.
-    words : dict of int to dict of int to int or None
-        By number of a sort field and slot: the new value, order-preserving and unsigned; None is none.
+    keys : ndarray of uint64
+        Of all bitmaps that are altered, ascending.
+    entering, leaving : Grouped
+        Slots by the key of the bitmap.
+    edits : mapping of int to Edits
+        The sort values that are others, by number of the field.
     """
 
-    bitmaps: dict[int, dict[int, bool]] = field(default_factory=lambda: defaultdict(dict))
-    words: dict[int, dict[int, int | None]] = field(default_factory=lambda: defaultdict(dict))
+    keys: np.ndarray
+    entering: Grouped
+    leaving: Grouped
+    edits: Mapping[int, Edits]
+
+    def get(self, key: int) -> Altered | None:
+        """Return what is altered of one bitmap, or None."""
+        added, removed = self.entering.slots_of(key), self.leaving.slots_of(key)
+        if not len(added) and not len(removed):
+            return None
+        return Altered(bitmap_of(added), bitmap_of(removed))
+
+    def write(self) -> Writes:
+        """Return the ops for the silo."""
+        writes = Writes()
+        self.leaving.write(format_.CLEAR, writes)
+        self.entering.write(format_.SET, writes)
+        return writes
+
+
+class Notes:
+    """Collects what a batch alters."""
+
+    def __init__(self) -> None:
+        self._pairs: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # leaving, entering
+        self._many: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        self._words: dict[int, dict[int, int | None]] = defaultdict(dict)
+        self._edits: dict[int, list[Edits]] = defaultdict(list)
 
     def put(self, key: int, slot: int, inside: bool) -> None:
         """Note that a slot is to be in a bitmap, or not."""
-        self.bitmaps[key][slot] = inside
+        self._pairs[inside].append((key, slot))
 
-    def by_key(self) -> dict[int, Altered]:
-        """Return the alterations of each bitmap."""
-        return {
-            key: Altered(
-                BitMap([slot for slot, inside in slots.items() if inside]),
-                BitMap([slot for slot, inside in slots.items() if not inside]),
-            )
-            for key, slots in self.bitmaps.items()
-        }
+    def put_many(self, keys: np.ndarray | int, slots: np.ndarray, inside: bool) -> None:
+        """Note pairs of key (u64, or one for all) and slot (u32)."""
+        if len(slots):
+            pairs = np.empty(len(slots), PAIR)
+            pairs["key"], pairs["slot"] = keys, slots
+            self._many[inside].append(pairs)
+
+    def word(self, number: int, slot: int, word: int | None) -> None:
+        """Note the sort value of a slot, order-preserving and unsigned; None is none."""
+        self._words[number][slot] = word
+
+    def words(self, number: int, edits: Edits) -> None:
+        """Note the sort values of many slots."""
+        self._edits[number].append(edits)
+
+    def alterations(self) -> Alterations:
+        """Return what was noted."""
+        for number, words in self._words.items():
+            self._edits[number].append(Edits.of(words))
+        leaving, entering = map(self._grouped, (False, True))
+        edits = {number: Edits.joined(parts) for number, parts in self._edits.items()}
+        return Alterations(np.union1d(entering.keys, leaving.keys), entering, leaving, edits)
+
+    def _grouped(self, inside: bool) -> Grouped:
+        pairs = np.array(self._pairs[inside], PAIR)
+        if self._many[inside]:
+            pairs = np.concatenate((*self._many[inside], pairs))
+        return Grouped.of(np.ascontiguousarray(pairs["key"]), np.ascontiguousarray(pairs["slot"]))
 
 
 class Roles:
@@ -70,11 +154,11 @@ class Roles:
     def __init__(self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries):
         registry.ensure(list(schema.fields))
         self._dictionaries = dictionaries
-        self._fields = {registry.number(f.name): f for f in schema.fields.values() if f.indexed}
+        self.fields = {registry.number(f.name): f for f in schema.fields.values() if f.indexed}
 
-    def compare(self, slot: int, before: Held, after: Held, into: Alterations) -> None:
+    def compare(self, slot: int, before: Held, after: Held, into: Notes) -> None:
         """Note what turns the bits of a document as it was into those of one as it is to be."""
-        for number, one in self._fields.items():
+        for number, one in self.fields.items():
             old, new = before.get(number), after.get(number)
             if old == new:
                 continue
@@ -91,23 +175,21 @@ class Roles:
             return format_.filter_key(number, value)
         return format_.filter_key(number, WIDE + self._dictionaries.ensure(number, [str(value)])[0])
 
-    def _compare_values(self, slot: int, number: int, old: Any, new: Any, into: Alterations) -> None:
+    def _compare_values(self, slot: int, number: int, old: Any, new: Any, into: Notes) -> None:
         before, after = _values(old), _values(new)
         for value in before - after:
             into.put(self.filter_key(number, value), slot, False)
         for value in after - before:
             into.put(self.filter_key(number, value), slot, True)
 
-    def _compare_words(
-        self, slot: int, number: int, one: Field, old: Any, new: Any, into: Alterations
-    ) -> None:
+    def _compare_words(self, slot: int, number: int, one: Field, old: Any, new: Any, into: Notes) -> None:
         before, after = (0 if value is None else sort_word(one, value) for value in (old, new))
         differing = before ^ after
         while differing:
             bit = differing.bit_length() - 1
             into.put(format_.layer_key(number, bit), slot, bool(after >> bit & 1))
             differing ^= 1 << bit
-        into.words[number][slot] = None if new is None else after
+        into.word(number, slot, None if new is None else after)
 
 
 def _values(value: Any) -> set[int]:

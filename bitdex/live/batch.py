@@ -16,19 +16,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from pyroaring import BitMap
 
+from bitdex.computed import too_wide
 from bitdex.errors import InvalidError, NotFoundError
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
 from bitdex.formats.document import decode_document, encode_document
-from bitdex.live.alterations import Alterations
+from bitdex.live.alterations import Notes
+from bitdex.live.columns import sheet_of
 from bitdex.live.draft import Draft
+from bitdex.live.sheet import Settling, Sheet
 from bitdex.live.writer import Writer
+from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
 from bitdex.store import Writes
 
 SHOWN = 5  # ids in a message
+MANY = 32  # documents that are sooner put in columns than one by one
 FEEDS = 1 << 32  # the key of the first record behind the documents: {1: cursors by feed, as JSON}
 
 
@@ -38,11 +44,9 @@ class Batch:
     def __init__(self, writer: Writer, snapshot: Snapshot):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
         self._drafts: dict[int, Draft] = {}
+        self._sheets: list[Sheet] = []  # no slot is in two of them, or in one and drafted
         self._cursors: dict[str, str] = {}
         self._reveals = False  # a document that was stored and not visible
-
-    def __len__(self) -> int:
-        return sum(draft.changed for draft in self._drafts.values())
 
     def held(self, document: Mapping[str, Any]) -> dict[int, Any]:
         """Return the fields of a document as they are held, by number.
@@ -58,9 +62,28 @@ class Batch:
 
     def put(self, documents: dict[int, dict[int, Any]]) -> None:
         """Create or replace documents, by slot."""
+        known = self._writer.fields.keys()
+        if len(documents) >= MANY and all(known >= fields.keys() for fields in documents.values()):
+            rows = {slot: self._complete(fields) for slot, fields in documents.items()}
+            self._put_sheet(Sheet.of_rows(rows, self._writer.fields))
+            return
         self._load(documents)
         for slot, fields in documents.items():
-            self._replace(slot, fields)
+            self._drafts[slot].replace(self._complete(fields))
+
+    def put_table(self, table: Any) -> int | None:
+        """Create or replace the documents of an Arrow table; return how many, or None to do it row by row."""
+        sheet = sheet_of(table, self._writer) if len(table) >= MANY else None
+        if sheet is None:
+            return None
+        self._put_sheet(sheet)
+        return len(sheet)
+
+    def _put_sheet(self, sheet: Sheet) -> None:
+        slots = bitmap_of(sheet.slots)
+        self._sheets = [*(one.without(slots) for one in self._sheets), sheet]
+        for slot in [one for one in self._drafts if one in slots]:
+            del self._drafts[slot]
 
     def update(self, changes: dict[int, dict[int, Any]]) -> None:
         """Change fields of documents that exist."""
@@ -75,15 +98,15 @@ class Batch:
             if draft.exists:
                 self._update(slot, draft, fields)
             else:
-                self._replace(slot, fields)
+                draft.replace(self._complete(fields))
 
     def _update(self, slot: int, draft: Draft, fields: dict[int, Any]) -> None:
         self._look_up([slot], self._writer.bits.fields.keys() & fields.keys())
         draft.update(fields)
 
-    def _replace(self, slot: int, fields: dict[int, Any]) -> None:
-        lacking = {number: False for number, sources in self._writer.exist.items() if sources}
-        self._drafts[slot].replace(lacking | fields)
+    def _complete(self, fields: dict[int, Any]) -> dict[int, Any]:
+        """Return the fields of a whole document: what does not tell whether its source exists says no."""
+        return {number: False for number, sources in self._writer.exist.items() if sources} | fields
 
     def combine(self, slot: int, name: str, values: Any, appends: bool) -> None:
         """Put values behind the list of a document, or take them out of it."""
@@ -123,30 +146,39 @@ class Batch:
 
     def commit(self, now: float) -> Snapshot:
         """Write what has changed; return the snapshot that follows."""
-        alterations, documents, bits = Alterations(), Writes(), self._writer.bits
+        notes, documents, bits = Notes(), Writes(), self._writer.bits
         self._look_up([slot for slot, draft in self._drafts.items() if draft.renewed], bits.fields)
         for slot, draft in self._drafts.items():
             if draft.changed:
-                self._settle(slot, draft, now, alterations, documents)
-        for slot in self._snapshot.activated:
-            if slot not in self._drafts or not self._drafts[slot].changed:
-                alterations.put(format_.alive_key(), slot, True)
-                alterations.put(format_.deferred_key(), slot, False)
+                self._settle(slot, draft, now, notes, documents)
+        for sheet in self._sheets:
+            settling = Settling(sheet, self._writer, self._snapshot, now)
+            settling.note(notes, documents)
+            self._reveals |= settling.reveals
+        self._activate(notes)
         if self._cursors:
             cursors = cursors_of(self._store.documents.source) | self._cursors
             documents.add(frame.PUT, FEEDS, encode_document({1: json.dumps(cursors)}))
-        altered = alterations.by_key()
-        if not altered and not documents:
+        altered = notes.alterations()
+        bitmaps = altered.write()
+        if not bitmaps and not documents:
             return self._snapshot
-        bitmaps = Writes()
-        for key, one in altered.items():
-            bitmaps.add(frame.MERGE, key, one.payload())
         self._store.write(documents, bitmaps)
         self._writer.note(altered)
         committed, snapshot = self._store.committed, self._snapshot
-        if self._reveals or snapshot.activated or format_.deferred_key() in altered:
+        if self._reveals or snapshot.activated or altered.get(format_.deferred_key()) is not None:
             return Snapshot(snapshot.schema, committed.documents, committed.bitmaps)
-        return snapshot.after(committed.documents, committed.bitmaps, altered, alterations.words)
+        return snapshot.after(committed.documents, committed.bitmaps, altered)
+
+    def _activate(self, notes: Notes) -> None:
+        """Note that the documents that were due are visible, but for those that are changed."""
+        due = self._snapshot.activated
+        if due:
+            due = due - BitMap([slot for slot, draft in self._drafts.items() if draft.changed])
+            due = due.difference(*(bitmap_of(sheet.slots) for sheet in self._sheets))
+            slots = np.frombuffer(due.to_array(), np.uint32)
+            notes.put_many(format_.alive_key(), slots, True)
+            notes.put_many(format_.deferred_key(), slots, False)
 
     # -- drafts ----------------------------------------------------------------------------
 
@@ -172,6 +204,12 @@ class Batch:
             before = decode_document(data[first:stop])
             exists = slot in snapshot.alive or slot in snapshot.deferred
             self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
+        taken = {slot: sheet for sheet in self._sheets for slot in fresh.tolist() if slot in sheet}
+        for slot, sheet in taken.items():
+            self._drafts[slot].replace(sheet.row(slot))
+        if taken:
+            gone = BitMap(taken)
+            self._sheets = [sheet.without(gone) for sheet in self._sheets]
 
     def _look_up(self, slots: Iterable[int], numbers: Iterable[int]) -> None:
         """Read what only bitmaps hold of these fields, for drafts that do not have it yet."""
@@ -189,9 +227,7 @@ class Batch:
 
     # -- the end -------------------------------------------------------------------------------
 
-    def _settle(
-        self, slot: int, draft: Draft, now: float, alterations: Alterations, documents: Writes
-    ) -> None:
+    def _settle(self, slot: int, draft: Draft, now: float, notes: Notes, documents: Writes) -> None:
         """Note what a draft alters, and its document."""
         writer, snapshot = self._writer, self._snapshot
         after = draft.after
@@ -201,18 +237,19 @@ class Batch:
                 after.pop(number, None)
                 if value is not None:
                     after[number] = value
-        writer.roles.compare(slot, draft.before, after or {}, alterations)
+        writer.roles.compare(slot, draft.before, after or {}, notes)
         waits = after is not None and self._waits(after, now)
         for key, slots, inside in (
             (format_.alive_key(), snapshot.stored_alive, after is not None and not waits),
             (format_.deferred_key(), snapshot.stored_deferred, waits),
         ):
             if (slot in slots) != inside:
-                alterations.put(key, slot, inside)
+                notes.put(key, slot, inside)
         self._reveals |= bool(draft.before) and after is not None and slot not in snapshot.alive
         if draft.renewed:
-            for key in writer.phases_of(slot):
-                alterations.put(key, slot, False)
+            for key, owned in writer.phases().items():
+                if slot in owned:
+                    notes.put(key, slot, False)
         if after is None:
             documents.add(frame.DELETE, slot, b"")
         elif (stored := writer.stored(after)) != writer.stored(draft.before):
@@ -234,10 +271,7 @@ class Batch:
             return None
         value = max(known) if field.sort.computed.op == "greatest" else min(known)
         if not field.sort.low <= value <= field.sort.high:
-            raise InvalidError(
-                f"field {field.name!r}: {value} is computed for id {slot}, outside {field.sort.low} to "
-                f"{field.sort.high}; declare it with the source_type and bits of its widest source"
-            )
+            raise too_wide(field, value, slot)
         return value
 
     def _waits(self, fields: dict[int, Any], now: float) -> bool:

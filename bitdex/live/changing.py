@@ -10,7 +10,7 @@ import numpy as np
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
-from bitdex.live.rows import rows_of
+from bitdex.live.rows import rows_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.live.writer import Writer
 from bitdex.query.cursor import LARGEST_SLOT
@@ -85,7 +85,11 @@ class Changing:
             yield self._batch
 
     def _commit(self, batch: Batch) -> None:
-        self._snapshot = batch.commit(time.time())
+        try:
+            self._snapshot = batch.commit(time.time())
+        except BaseException:  # it may be committed all the same, as when it was interrupted behind that
+            self._writer = None
+            raise
 
     def _shared_writer(self) -> Writer:
         if self._writer is None or self._writer.log is not self._store.log:  # reopened, or phases were loaded
@@ -109,7 +113,11 @@ class Changing:
             no values. Of rows with one id, the last counts.
         """
         with self._changing() as batch:
-            rows = self._rows(batch, rows_of(documents))
+            table = table_of(documents)
+            count = None if table is None else batch.put_table(table)
+            if count is not None:
+                return count
+            rows = self._rows(batch, rows_of(documents if table is None else table))
             batch.put(rows)
             return len(rows)
 

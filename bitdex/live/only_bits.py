@@ -8,7 +8,7 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
 from bitdex.formats import bitmap as format_
-from bitdex.live.alterations import Altered
+from bitdex.live.alterations import Alterations
 from bitdex.schema import Field
 
 FEW = 8  # documents that are looked for one by one
@@ -44,12 +44,36 @@ class OnlyBits:
             return decoded
         return {slot: bool(one[0]) if field.is_boolean else one[0] for slot, one in decoded.items()}
 
-    def note(self, altered: Mapping[int, Altered]) -> None:
+    def pairs_of(self, number: int, slots: BitMap) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs of stored value (u64) and slot (u32) that documents hold of a filter field."""
+        values, parts = [], [np.empty(0, np.uint32)]
+        for key, bitmap in self._values(number).items():
+            found = bitmap & slots
+            if found:
+                values.append(key & format_.VALUE_MAX)
+                parts.append(np.frombuffer(found.to_array(), np.uint32))
+        stored = np.array(values, np.uint64)
+        return np.repeat(stored, [len(part) for part in parts[1:]]), np.concatenate(parts)
+
+    def words_of(self, number: int, slots: np.ndarray) -> np.ndarray:
+        """Return sort values (u64) of ascending slots (u32), 0 for none."""
+        held, words = self._bitmaps.layers(number)
+        found = np.zeros(len(slots), np.uint64)
+        places = np.searchsorted(held, slots)
+        inside = places < len(held)
+        inside[inside] = held[places[inside]] == slots[inside]
+        found[inside] = words[places[inside]]
+        return found
+
+    def note(self, altered: Alterations) -> None:
         """Keep the bitmaps as they were committed."""
-        for key, change in altered.items():
-            held = self._held.get(key >> 48)
-            if held is not None:
-                held[key] = (held.get(key, BitMap()) - change.removed) | change.added
+        for number, held in self._held.items():
+            keys = altered.keys
+            first, stop = np.searchsorted(keys, np.array([number << 48, (number + 1) << 48], np.uint64))
+            for key in keys[first:stop].tolist():
+                change = altered.get(key)
+                if change is not None:
+                    held[key] = (held.get(key, BitMap()) - change.removed) | change.added
 
     def _values(self, number: int) -> dict[int, BitMap]:
         if number not in self._held:

@@ -6,39 +6,38 @@ from typing import Any
 from bitdex.errors import InvalidError
 
 
-def rows_of(documents: Any) -> Iterable[Mapping[str, Any]]:
-    """Return documents as mappings, without the columns that are null in a row of a table.
-
-    Parameters
-    ----------
-    documents : DataFrame, Arrow table, or iterable of mappings
-    """
-    if isinstance(documents, Mapping | str | bytes):
-        raise InvalidError("documents: expected several, found one; put takes one document")
-    table = _table(documents)
-    if table is None:
-        if not isinstance(documents, Iterable):
-            raise InvalidError(f"documents: expected a table or mappings, found {type(documents).__name__}")
-        return documents
-    if "id" not in table.column_names:
-        raise InvalidError(f'documents: no column "id" among {", ".join(table.column_names)}')
-    return ({name: value for name, value in row.items() if value is not None} for row in _rows(table))
-
-
-def _table(documents: Any) -> Any:
-    """Return an Arrow table of the same columns, or None where it is no table."""
+def table_of(documents: Any) -> Any:
+    """Return the documents of a DataFrame or of anything Arrow reads as an Arrow table; None for others."""
     kind = type(documents).__module__.partition(".")[0]
     if kind == "pandas":
         import pyarrow as pa
 
         if documents.index.name == "id" and "id" not in documents.columns:
             documents = documents.reset_index()
-        return pa.Table.from_pandas(documents, preserve_index=False)
-    if kind == "pyarrow" or hasattr(documents, "__arrow_c_stream__"):
+        try:
+            table = pa.Table.from_pandas(documents, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise InvalidError(f"documents: a column holds values of several types; {error}") from None
+    elif kind == "pyarrow" or hasattr(documents, "__arrow_c_stream__"):
         import pyarrow as pa
 
-        return documents if isinstance(documents, pa.Table) else pa.table(documents)
-    return None
+        table = documents if isinstance(documents, pa.Table) else pa.table(documents)
+    else:
+        return None
+    if "id" not in table.column_names:
+        raise InvalidError(f'documents: no column "id" among {", ".join(table.column_names)}')
+    return table
+
+
+def rows_of(documents: Any) -> Iterable[Mapping[str, Any]]:
+    """Return documents, of an Arrow table or an iterable, as mappings; nulls of a table are left out."""
+    if isinstance(documents, Mapping | str | bytes):
+        raise InvalidError("documents: expected several, found one; put takes one document")
+    if hasattr(documents, "to_batches"):
+        return ({name: value for name, value in row.items() if value is not None} for row in _rows(documents))
+    if not isinstance(documents, Iterable):
+        raise InvalidError(f"documents: expected a table or mappings, found {type(documents).__name__}")
+    return documents
 
 
 def _rows(table: Any) -> Iterable[dict[str, Any]]:

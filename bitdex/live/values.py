@@ -53,12 +53,13 @@ class Values:
         fields, converters = {}, self._converters
         for name, value in document.items():
             if name != "id":
-                number, convert = converters.get(name) or self._converter(name)
+                number, convert = converters.get(name) or self.known(name)
                 if convert is not None:
                     fields[number] = None if value is None else convert(value)
         return fields
 
-    def _converter(self, name: str) -> tuple[int, Convert | None]:
+    def known(self, name: str) -> tuple[int, Convert | None]:
+        """Return a field's number and what converts a value that is not None; None for a computed field."""
         if not self.schema.has(name):
             if name not in self.registry:
                 self.schema.field(name)  # says which names are near
@@ -67,10 +68,11 @@ class Values:
         field = self.schema.field(name)
         self.registry.ensure([name])
         computed = field.sort is not None and field.sort.computed is not None
-        self._converters[name] = self.registry.number(name), None if computed else self._of_kind(field)
+        self._converters[name] = self.registry.number(name), None if computed else self.converter(field)
         return self._converters[name]
 
-    def _of_kind(self, field: Field) -> Convert:
+    def converter(self, field: Field) -> Convert:
+        """Return what converts a value that is not None."""
         if field.is_list:
             return lambda value: _integers(field, value)
         if field.kind == "low_cardinality_string":
@@ -95,8 +97,15 @@ def _refusal(name: str, value: Any, accepted: str) -> InvalidError:
     return InvalidError(f"field {name!r}: {shown} is not accepted; give {accepted}, or None for no value")
 
 
+def bounds_of(field: Field) -> tuple[int | float, int | float]:
+    """Return the least and the greatest number that a field of integers accepts."""
+    if field.sort is None:
+        return LOW, HIGH
+    return max(field.sort.low, LOW), min(field.sort.high, HIGH)
+
+
 def _integers_of(field: Field) -> Convert:
-    low, high = (LOW, HIGH) if field.sort is None else (max(field.sort.low, LOW), min(field.sort.high, HIGH))
+    low, high = bounds_of(field)
 
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:

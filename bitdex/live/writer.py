@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyroaring import BitMap
+
 from bitdex.formats import bitmap as format_
-from bitdex.live.alterations import Altered, Roles
+from bitdex.live.alterations import Alterations, Roles
 from bitdex.live.only_bits import OnlyBits
 from bitdex.live.values import Values
 from bitdex.store import Store
@@ -18,25 +20,28 @@ class Writer:
         self.values = Values(store.schema, store.registry, store.dictionaries)
         self.roles = Roles(store.schema, store.registry, store.dictionaries)
         fields, number = store.schema.fields.values(), store.registry.number
+        self.fields = {number(f.name): f for f in fields}
         self.bits = OnlyBits(store.bitmaps, {number(f.name): f for f in fields if f.indexed and not f.stored})
         self.computed = [(number(f.name), f) for f in fields if f.sort and f.sort.computed]
         exist = [f for f in fields if f.kind == "exists_boolean"]
         self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
-        self._phases: dict[int, Any] = {}
+        self._phases: dict[int, BitMap] = {}
 
-    def phases_of(self, slot: int) -> list[int]:
-        """Return the keys of the phases that have written a slot."""
+    def phases(self) -> dict[int, BitMap]:
+        """Return the slots that each phase has written, by the key of its bitmap."""
         if not self._phases:
             keys = [format_.phase_key(run.number) for run in self.store.log]
             self._phases = {key: self.store.bitmaps.get(key) for key in keys}
-        return [key for key, slots in self._phases.items() if slot in slots]
+        return self._phases
 
     def stored(self, fields: Mapping[int, Any]) -> dict[int, Any]:
         """Return the fields that documents store."""
         return {number: value for number, value in fields.items() if number not in self.bits.fields}
 
-    def note(self, altered: dict[int, Altered]) -> None:
+    def note(self, altered: Alterations) -> None:
         """Keep what was read as it was committed."""
         self.bits.note(altered)
-        for key in altered.keys() & self._phases.keys():
-            self._phases[key] = self._phases[key] - altered[key].removed
+        for key, slots in self._phases.items():
+            change = altered.get(key)
+            if change is not None:
+                self._phases[key] = slots - change.removed

@@ -5,37 +5,88 @@ without those slots, and theirs merged into it. When there are many, a new colum
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex.query.order import SortColumn
+from bitdex.query.order import SortColumn, bitmap_of
 
 MOST = 4096  # edits, or a share of the column
 SHARE = 64
 
 
-def edited(column: "Column", edits: Mapping[int, int | None]) -> "Column":
-    """Return a column with other values (order-preserving, unsigned) of some slots; None is none."""
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Other values of some slots.
+
+    Attributes
+    ----------
+    slots : ndarray of uint32, shape (n,)
+        Ascending and distinct.
+    words : ndarray of uint64, shape (n,)
+        Order-preserving and unsigned; any where there is none.
+    present : ndarray of bool, shape (n,)
+        Whether the slot has a value.
+    """
+
+    slots: np.ndarray
+    words: np.ndarray
+    present: np.ndarray
+
+    @classmethod
+    def of(cls, words: Mapping[int, int | None]) -> "Edits":
+        """Return the values by slot, None for none, as edits."""
+        slots = sorted(words)
+        held = [words[slot] for slot in slots]
+        present = np.array([word is not None for word in held], bool)
+        return cls(np.array(slots, np.uint32), np.array([word or 0 for word in held], np.uint64), present)
+
+    @classmethod
+    def joined(cls, parts: list["Edits"]) -> "Edits":
+        """Return edits that follow each other as one: the last of a slot counts."""
+        if len(parts) == 1:
+            return parts[0]
+        slots, words, present = (
+            np.concatenate([getattr(one, name) for one in reversed(parts)]) for name in cls.__slots__
+        )
+        distinct, first = np.unique(slots, return_index=True)
+        return cls(distinct, words[first], present[first])
+
+    def within(self, alive: BitMap) -> "Edits":
+        """Return them with no values for slots that are not alive."""
+        return Edits(self.slots, self.words, self.present & held_in(alive, self.slots))
+
+
+def held_in(bitmap: BitMap, slots: np.ndarray) -> np.ndarray:
+    """Tell which of ascending, distinct slots (u32) a bitmap holds."""
+    if len(slots) == 1:
+        return np.array([int(slots[0]) in bitmap])
+    inside = np.frombuffer((bitmap_of(slots) & bitmap).to_array(), np.uint32)
+    found = np.zeros(len(slots), bool)
+    found[np.searchsorted(slots, inside)] = True
+    return found
+
+
+def edited(column: "Column", edits: Edits) -> "Column":
+    """Return a column with other values of some slots."""
     base = column
     if isinstance(column, EditedColumn):
-        base, edits = column.base, {**column.edits, **edits}
+        base, edits = column.base, Edits.joined([column.edits, edits])
     assert isinstance(base, SortColumn)
     changed = EditedColumn(base, edits)
-    return changed if len(edits) <= max(MOST, len(base) // SHARE) else changed.built()
+    return changed if len(edits.slots) <= max(MOST, len(base) // SHARE) else changed.built()
 
 
 class EditedColumn:
     """A sort column with edits; it does not change, and any number of threads may use it."""
 
-    def __init__(self, base: SortColumn, edits: Mapping[int, int | None]):
+    def __init__(self, base: SortColumn, edits: Edits):
         self.base, self.edits = base, edits
-        self._edited = np.sort(np.fromiter(edits, np.uint32, len(edits)))
-        kept = [slot for slot in self._edited.tolist() if edits[slot] is not None]
-        self._touched = BitMap(self._edited)
-        self._slots = np.array(kept, np.uint32)
-        self._values = np.array([edits[slot] for slot in kept], np.uint64)
-        self._own = BitMap(self._slots)
+        self._edited = edits.slots
+        self._touched = bitmap_of(self._edited)
+        self._slots, self._values = edits.slots[edits.present], edits.words[edits.present]
+        self._own = bitmap_of(self._slots)
         self._before, self._held = base.values_of(self._edited)
 
     def __len__(self) -> int:

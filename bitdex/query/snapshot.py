@@ -7,9 +7,9 @@ field is first sorted or compared. Nothing a snapshot returns may be changed.
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pyroaring import BitMap
@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from bitdex.bitmaps import BitmapSilo, sort_word
 from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
-from bitdex.query.edited import Column, edited
+from bitdex.query.edited import Column, Edits, edited
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
 
@@ -27,6 +27,28 @@ PUT_OFF = 1000  # changes of one bitmap or column at most
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
 EMPTY = BitMap()
 UNNUMBERED = 0  # a default label that no document holds; dictionaries number from 1
+
+
+class Changed(Protocol):
+    """One bitmap as a commit alters it."""
+
+    @property
+    def added(self) -> BitMap: ...
+
+    @property
+    def removed(self) -> BitMap: ...
+
+
+class Altering(Protocol):
+    """What a commit alters (`live.alterations.Alterations`)."""
+
+    @property
+    def keys(self) -> np.ndarray: ...
+
+    @property
+    def edits(self) -> Mapping[int, Edits]: ...
+
+    def get(self, key: int) -> Changed | None: ...
 
 
 class Snapshot:
@@ -56,56 +78,63 @@ class Snapshot:
             return cls(schema, documents, bitmaps)
         if before.documents is documents:
             return before
-        return before.after(documents, bitmaps, {}, {})  # a compaction: only the files are others
+        return before.after(documents, bitmaps, None)  # a compaction: only the files are others
 
-    def after(
-        self,
-        documents: DocSilo,
-        bitmaps: BitmapSilo,
-        altered: Mapping[int, Any],
-        words: Mapping[int, Mapping[int, int | None]],
-    ) -> "Snapshot":
+    def after(self, documents: DocSilo, bitmaps: BitmapSilo, altered: "Altering | None") -> "Snapshot":
         """Return the snapshot of the next commit, which keeps all of this one that is not altered.
 
         Parameters
         ----------
         documents, bitmaps
             Of that commit.
-        altered : mapping of key to Altered
-            The bitmaps that it alters. No document that was stored before becomes visible, or waits, by it.
-        words : mapping of field number to mapping of slot to value
-            The sort values that it alters, order-preserving and unsigned; None is none.
+        altered : Altering or None
+            What it alters. No document that was stored before becomes visible, or waits, by it.
         """
         following = copy(self)
         following.documents, following.bitmaps = documents, bitmaps
+        following._values, following._columns = dict(self._values), dict(self._columns)
+        if altered is not None:
+            following._follow(altered)
+        return following
+
+    def _follow(self, altered: "Altering") -> None:
+        """Take over what a commit altered."""
+        unlike: set[str] = set()  # fields whose documents without a value are others
         lives = altered.get(format_.alive_key())
         if lives is not None:
-            following.stored_alive = following.alive = (self.alive - lives.removed) | lives.added
-            following._measure()
-        following._values, following._columns = dict(self._values), dict(self._columns)
-        following._defaults = {f.name: following._default_keys(f) for f in self.schema.fields.values()}
-        unlike = (
-            set() if lives is None else set(self.schema.fields)
-        )  # whose documents without a value are others
-        for key, change in altered.items():
-            kind, number, stored = format_.describe(key)
-            name = None if number is None else self.registry.name(number)
-            if name is None or number is None:
-                continue
-            if kind == "present":
-                unlike.add(name)
-            elif kind == "filter":
-                value = int(bitmaps.decode_values(number, np.array([stored], np.uint64))[0])
-                _put_off(following._values, (name, value), change)
-        for number, edits in words.items():
-            visible = {slot: word if slot in following.alive else None for slot, word in edits.items()}
-            _put_off(following._columns, self.registry.name(number), visible)
-        following._missing = {name: one for name, one in self._missing.items() if name not in unlike}
+            self.stored_alive = self.alive = (self.alive - lives.removed) | lives.added
+            self._measure()
+            unlike.update(self.schema.fields)
+        self._defaults = {f.name: self._default_keys(f) for f in self.schema.fields.values()}
+        unlike.update(self.registry.name(number) or "" for number in format_.present_fields(altered.keys))
+        for key, kept in self._altered_values(altered):
+            change = altered.get(key)
+            if change is not None:
+                _put_off(self._values, kept, change)
+        for number, edits in altered.edits.items():
+            _put_off(self._columns, self.registry.name(number), edits.within(self.alive))
+        self._missing = {name: one for name, one in self._missing.items() if name not in unlike}
         for name in unlike:
-            for value in following._defaults.get(name, ()):
-                following._values.pop((name, value), None)
-                following._columns.pop(name, None)
-        return following
+            for value in self._defaults.get(name, ()):
+                self._values.pop((name, value), None)
+                self._columns.pop(name, None)
+
+    def _altered_values(self, altered: "Altering") -> Iterator[tuple[int, tuple[str, int]]]:
+        """Yield keys of filter values and how they are kept: those that are altered, or all kept ones."""
+        keys = altered.keys
+        if len(self._values) < len(keys):
+            for name, value in self._values:
+                known = name in self.registry
+                stored = self.bitmaps.stored_value(self.registry.number(name), value) if known else None
+                if stored is not None:
+                    yield format_.filter_key(self.registry.number(name), stored), (name, value)
+            return
+        for key in keys.tolist():
+            kind, number, stored = format_.describe(key)
+            field = self.registry.name(number) if kind == "filter" and number is not None else None
+            if field is not None and number is not None:
+                decoded = self.bitmaps.decode_values(number, np.array([stored], np.uint64))
+                yield key, (field, int(decoded[0]))
 
     @property
     def sequence(self) -> int:
@@ -203,9 +232,7 @@ class Snapshot:
             if column is None:
                 column = self._build_column(self.schema.field(name))
             else:
-                column = edited(
-                    column, {slot: word for one in _in_order(later) for slot, word in one.items()}
-                )
+                column = edited(column, Edits.joined(_in_order(later)))
             self._columns[name] = column, None
         return column
 

@@ -41,8 +41,8 @@ from bitdex.silo.logs import OpsLogs
 from bitdex.silo.rules import rule
 from bitdex.silo.state import State
 from bitdex.silo.steadily import steadily
-from bitdex.silo.threads import whole
 from bitdex.silo.turn import Turn
+from bitdex.silo.uninterrupted import uninterrupted
 
 
 class Commits:
@@ -178,7 +178,7 @@ class Commits:
             self.files.write_meta(record)
             self._publish(replace(self._base, meta=record))
 
-        whole(write)
+        uninterrupted(write)
 
     def _commit(self, new: NewData, fields: dict[str, int], finish: bool = True) -> None:
         """Write the index and the commit record of a new state, and publish it."""
@@ -201,7 +201,7 @@ class Commits:
             if finish:
                 self._finish()
 
-        whole(commit)
+        uninterrupted(commit)
 
     def _write_index(self, new: NewData, record: np.ndarray) -> None:
         """Write what has changed in the index, or all of it."""
@@ -218,7 +218,7 @@ class Commits:
     def finish(self) -> None:
         """Make a prepared compaction or merge final: give the files their names, empty the logs."""
         with self._maintaining():
-            whole(self._finish)
+            uninterrupted(self._finish)
 
     def _finish(self) -> None:
         if not self._prepared:

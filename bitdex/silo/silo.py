@@ -271,7 +271,7 @@ class Silo(Maintenance):
         Returns the batch's sequence.
         """
         kinds = np.asarray(kinds, np.uint64)
-        known = np.isin(kinds, (frame.PUT, frame.MERGE, frame.DELETE))
+        known = (kinds >= frame.PUT) & (kinds <= frame.DELETE)
         if kinds.shape != np.shape(keys) or not known.all():
             raise InvalidError(f"kinds: expected 1, 2 or 3 for each of {len(keys)} keys, found {kinds!r}")
         return self._write(keys, values, offsets, kinds, sequence)

@@ -28,12 +28,6 @@ def each(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: It
         raise
 
 
-def whole(function: Callable[[], None]) -> None:
-    """Run a function to its end, also when the caller is interrupted while it runs."""
-    with ThreadPoolExecutor(1, "bitdex-whole") as pool:
-        pool.submit(function).result()
-
-
 def ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int = 4
 ) -> Iterator[Result]:

@@ -115,6 +115,7 @@ def _group(rng):
         pairs.sort_pairs(values, slots)
         one, two = pairs.group_pairs(values, slots), pairs.group_pairs(values[::2], slots[::2])
         pairs.merge_groups(*map(list, zip(one, two)))
+        pairs.subtract_pairs(pairs.sort_pairs(values, slots), pairs.sort_pairs(values[::2], slots[::2]))
 
 
 def _encode_and_decode_columns(rng):

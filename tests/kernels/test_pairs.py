@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitdex.kernels import pairs
-from bitdex.kernels.pairs import group_pairs, merge_groups, sort_pairs
+from bitdex.kernels.pairs import group_pairs, merge_groups, sort_pairs, subtract_pairs
 from tests.kernels.slot_sets import MAX_SLOT, quick
 
 TOP = 2**64 - 1
@@ -44,6 +44,14 @@ def test_grouping_sorts_and_drops_repetitions(rows: list[tuple[int, int]], ascen
 def test_sorting_keeps_repetitions(rows: list[tuple[int, int]]) -> None:
     values, slots = sort_pairs(*columns(rows))
     assert list(zip(values.tolist(), slots.tolist())) == sorted(rows)
+
+
+@quick
+@given(BATCHES, BATCHES, st.integers(0, 80))
+def test_subtracting_leaves_each_pair_once(rows: list, others: list, shared: int) -> None:
+    others = others + rows[:shared]
+    values, slots = subtract_pairs(sort_pairs(*columns(rows)), sort_pairs(*columns(others)))
+    assert list(zip(values.tolist(), slots.tolist())) == sorted(set(rows) - set(others))
 
 
 @quick

@@ -13,6 +13,7 @@ import pytest
 
 import bitdex
 from bitdex.errors import InvalidError, LockedError, NotFoundError
+from bitdex.live import batch
 from tests.live.bits import differences
 
 SCHEMA = {
@@ -363,3 +364,112 @@ def test_maintenance_that_fails_is_seen(tmp_path, monkeypatch):
 
 def _fail():
     raise InvalidError("no more")
+
+
+# -- many at once -------------------------------------------------------------------------------
+
+MANY = [
+    {"id": 7, "level": 3, "kind": "image", "tags": [5, 1, 5], "price": 4},
+    {"id": 2, "level": 2, "kind": "Audio", "tags": [2]},
+    {"id": 9, "kind": None, "note": "nine", "due": 5},
+    {"id": 7, "level": 4, "tags": [8], "price": 70},
+]
+
+
+def columns_of(rows):
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+@pytest.fixture(params=[1, 1000], ids=["in columns", "one by one"])
+def many(request, monkeypatch):
+    monkeypatch.setattr(batch, "MANY", request.param)
+
+
+@pytest.mark.parametrize("shape", [list, columns_of, lambda rows: columns_of(rows).to_pandas()])
+def test_many_at_once_are_as_one_by_one(index, many, shape):
+    assert index.put_many(shape(MANY)) == 3
+    assert index.get(7) == {"id": 7, "level": 4, "tags": [8], "price": 70, "dated": False}
+    assert index.get(2) == {"id": 2, "level": 2, "kind": "Audio", "tags": [2], "dated": False}
+    assert index.get(9) == {"id": 9, "note": "nine", "due": 5, "dated": True}
+    assert index.ids("tags has 5").tolist() == [] and index.ids("tags has 2").tolist() == [1, 2]
+    assert index.ids("kind == 'audio'").tolist() == [2] and index.ids("dated == true").tolist() == [9]
+    assert index.query(sort="-price").ids.tolist() == [7, 1, 9, 2]
+
+
+def test_a_batch_goes_on_with_what_was_put_at_once(index, many):
+    with index.batch():
+        index.patch(2, {"level": 6})
+        index.put_many(columns_of(MANY))
+        index.patch(7, {"level": 5})
+        index.append(2, "tags", 4)
+        index.delete(9)
+        index.put_many([{"id": 1, "tags": [1]}, {"id": 10, "level": 1}, {"id": 11, "level": 1}])
+        index.put({"id": 10, "level": 2})
+        index.put_many(columns_of([{"id": 11, "level": 8, "price": 3}]))
+    assert index.get(7) == {"id": 7, "level": 5, "tags": [8], "price": 70, "dated": False}
+    assert index.get(2)["tags"] == [2, 4] and index.get(2)["level"] == 2
+    assert index.get(1) == {"id": 1, "tags": [1], "dated": False}
+    assert index.ids().tolist() == [1, 2, 7, 10, 11]
+    assert index.ids("level == 1").tolist() == [] and index.ids("level == 8").tolist() == [11]
+
+
+def test_the_same_documents_again_write_nothing_but_a_mark(index, many):
+    index.put_many(columns_of(MANY))
+    before = index.health()["pending"]
+    index.put_many(columns_of(MANY))
+    after = index.health()["pending"]
+    assert {name: after[name] - before[name] for name in after} in (
+        {"documents": 0, "bitmaps": 0},
+        {"documents": 1, "bitmaps": 1},
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        ([{"id": 3}, {"id": -1}], "id: -1 is no whole number"),
+        ([{"id": 1.5}, {"id": 3}], "id: 1.5 is no whole number"),
+        ([{"id": 3}, {"id": None, "level": 1}], '"id" is missing'),
+        ([{"id": 3, "level": 2}, {"id": 4, "level": 0.5}], "id 4: field 'level': 0.5 is not accepted"),
+        ([{"id": 3, "price": 2}, {"id": 4, "price": 2**32}], "id 4: field 'price': 4294967296 is not"),
+        ([{"id": 3, "kind": 5}], "id 3: field 'kind': 5 is not accepted; give a text"),
+        ([{"id": 3, "tags": [1]}, {"id": 4, "tags": [1, None]}], "id 4: field 'tags': None is not"),
+        ([{"id": 3, "tags": ["a"]}], "id 3: field 'tags': 'a' is not accepted"),
+        ([{"id": 3, "dated": 2}], "id 3: field 'dated': 2 is not accepted; give True or False"),
+        ([{"id": 3, "levle": 2}], "id 3: unknown field 'levle'"),
+        ([{"level": 2}], 'no column "id"'),
+    ],
+)
+def test_a_table_that_is_refused_changes_nothing(index, many, rows, error):
+    before = index.stats()["sequence"]
+    with pytest.raises(InvalidError, match=error):
+        index.put_many(columns_of(rows))
+    assert index.stats()["sequence"] == before and len(index) == 2
+
+
+def test_columns_of_every_type_arrow_has_for_them(index, many):
+    count = 40
+    index.put_many(
+        pa.table(
+            {
+                "id": pa.array(range(100, 100 + count), pa.uint16()),
+                "level": pa.array([float(i) for i in range(count)]),
+                "kind": pa.array(["a", "B", None, "b"] * 10).dictionary_encode(),
+                "tags": pa.array([[i % 3, 200] for i in range(count)], pa.list_(pa.uint8(), 2)),
+                "price": pa.array([86400 * i for i in range(count)], pa.timestamp("s")),
+                "due": pa.nulls(count),
+                "note": pa.array(["n"] * count, pa.large_string()),
+            }
+        )
+    )
+    assert index.get(103) == {
+        "id": 103,
+        "level": 3,
+        "kind": "B",
+        "tags": [0, 200],
+        "price": 3 * 86400,
+        "note": "n",
+        "dated": False,
+    }
+    assert index.count("kind == 'b'") == 20 and index.count("tags has 200") == count

@@ -10,6 +10,8 @@ import shutil
 import time
 from functools import partial
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import bitdex
 from bitdex.errors import NotFoundError
+from bitdex.live import batch
 from bitdex.query import clauses as c
 from bitdex.schema import Schema
 from tests.concurrency.interleaving import Moment, Socket, Unsynced, traced
@@ -62,6 +65,16 @@ QUERIES = [
     c.Gt("id", 8),
     *(c.IsNull(name) for name in ("owner", "type", "tags", "groups", "due", "score", "at")),
 ]
+
+
+def table(rows):
+    """Return documents as an Arrow table: what one lacks is null."""
+    names = dict.fromkeys(["id", *(name for row in rows for name in row)])
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return pa.table(columns if rows else {"id": pa.array([], pa.int64())})
+
+
+SHAPES = [list, table, lambda rows: table(rows).to_pandas(types_mapper=pd.ArrowDtype)]
 slots = st.sampled_from(SLOTS)
 draws = st.integers(0, 2**31).map(random.Random)
 documents = st.fixed_dictionaries(
@@ -148,10 +161,12 @@ class LiveMachine(RuleBasedStateMachine):
         self.index.put({"id": slot, **fields})
         self.model = self.model.with_({slot: fields})
 
-    @rule(rows=st.lists(st.tuples(slots, documents), max_size=8))
-    def put_many(self, rows):
+    @rule(rows=st.lists(st.tuples(slots, documents), max_size=8), shape=st.sampled_from(SHAPES))
+    def put_many(self, rows, shape):
         rows = [{"id": slot, **fields} for slot, fields in rows]
-        self.index.put_many(rows)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch, "MANY", self.draw.choice([1, 1000]))
+            self.index.put_many(shape(rows))
         self.model = self.model.with_(
             {row["id"]: {n: v for n, v in row.items() if n != "id"} for row in rows}
         )
@@ -206,14 +221,19 @@ class LiveMachine(RuleBasedStateMachine):
 
     @rule(rows=st.lists(st.tuples(slots, patches), max_size=5), fails=st.booleans())
     def batch(self, rows, fails):
-        """Upserts and deletes in one commit, which an error at its end takes back."""
+        """Puts, upserts and deletes in one commit, which an error at its end takes back."""
         model = self.model
         try:
-            with self.index.batch():
-                for i, (slot, changes) in enumerate(rows):
-                    if i % 3 == 2:
+            with self.index.batch(), pytest.MonkeyPatch.context() as patch:
+                patch.setattr(batch, "MANY", 1)
+                for slot, changes in rows:
+                    how = self.draw.choice(["delete", "put", "upsert", "upsert"])
+                    if how == "delete":
                         self.index.delete(slot, missing_ok=True)
                         model = model.with_({slot: None})
+                    elif how == "put":
+                        self.index.put_many([{"id": slot, **changes}])
+                        model = model.with_({slot: changes})
                     else:
                         self.index.upsert({"id": slot, **changes})
                         model = model.with_({slot: model.patched(slot, changes)})

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from bitdex.query import edited as module
-from bitdex.query.edited import EditedColumn, edited
+from bitdex.query.edited import EditedColumn, Edits, edited
 from bitdex.query.order import SortColumn
 
 slots = st.integers(0, 40) | st.sampled_from([70_000, 2**32 - 1])
@@ -32,7 +32,7 @@ def column_of(values):
 def test_edits_are_as_if_built(before, edits, candidates, limit, descending, after, bounds):
     column, values = column_of(before), dict(before)
     for one in edits:
-        column = edited(column, one)
+        column = edited(column, Edits.of(one))
         values = {slot: word for slot, word in {**values, **one}.items() if word is not None}
     expected = column_of(values)
     assert isinstance(column, EditedColumn)
@@ -55,14 +55,14 @@ def test_edits_are_as_if_built(before, edits, candidates, limit, descending, aft
 
 def test_many_edits_make_a_new_column(monkeypatch):
     monkeypatch.setattr(module, "MOST", 3)
-    column = edited(column_of({1: 5}), {2: 6, 3: 7})
+    column = edited(column_of({1: 5}), Edits.of({2: 6, 3: 7}))
     assert isinstance(column, EditedColumn)
-    column = edited(column, {4: 8, 1: None})
+    column = edited(column, Edits.of({4: 8, 1: None}))
     assert isinstance(column, SortColumn) and column.slots.tolist() == [2, 3, 4]
 
 
 @pytest.mark.parametrize("descending", [False, True])
 def test_a_column_of_nothing_but_edits(descending):
-    column = edited(column_of({}), {9: 1, 3: 1})
+    column = edited(column_of({}), Edits.of({9: 1, 3: 1}))
     found, _ = column.top(BitMap([3, 9]), 5, descending)
     assert found.tolist() == ([9, 3] if descending else [3, 9])
