@@ -180,7 +180,7 @@ class Settling:
         present = self._writer.store.bitmaps.present(number) & self._members
         had[np.searchsorted(self._slots, np.frombuffer(present.to_array(), np.uint32))] = True
         if field.filter is not None:
-            held = self._writer.bits.pairs_of(number, self._members)
+            held = self._writer.bits.pairs_of(number, self._slots)
             self._note_pairs(number, held, self._elements(number, after), notes)
         if field.sort is not None:
             words = self._writer.bits.words_of(number, self._slots)

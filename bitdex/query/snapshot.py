@@ -123,7 +123,7 @@ class Snapshot:
         """Yield keys of filter values and how they are kept: those that are altered, or all kept ones."""
         keys = altered.keys
         if len(self._values) < len(keys):
-            for name, value in self._values:
+            for name, value in list(self._values):
                 known = name in self.registry
                 stored = self.bitmaps.stored_value(self.registry.number(name), value) if known else None
                 if stored is not None:
