@@ -29,6 +29,7 @@ from bitdex.store import Writes
 
 Held = Mapping[int, Any]  # a document: field number -> value as it is held
 PAIR = np.dtype([("key", np.uint64), ("slot", np.uint32)])
+_FIRST = np.ones(1, bool)
 FEW = 1000  # pairs that are sorted sooner than they are prepared for the radix sort
 
 
@@ -39,6 +40,7 @@ class Grouped:
     keys: np.ndarray
     offsets: np.ndarray
     slots: np.ndarray
+    places: Mapping[int, int] | None = None  # of keys, where they are few
 
     @classmethod
     def of(cls, keys: np.ndarray, slots: np.ndarray) -> "Grouped":
@@ -47,15 +49,19 @@ class Grouped:
             return cls(*group_pairs(keys, slots))
         order = np.lexsort((slots, keys))
         keys, slots = keys[order], slots[order]
-        heads = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))[: len(keys)])
-        return cls(keys[heads], np.append(heads, len(keys)), slots)
+        heads = np.flatnonzero(np.concatenate((_FIRST, keys[1:] != keys[:-1]))[: len(keys)])
+        keys, offsets = keys[heads], np.append(heads, len(keys))
+        return cls(keys, offsets, slots, {key: place for place, key in enumerate(keys.tolist())})
 
-    def slots_of(self, key: int) -> np.ndarray:
-        """Return the slots of a key."""
-        at = int(np.searchsorted(self.keys, np.uint64(key)))
-        if at == len(self.keys) or self.keys[at] != key:
-            return self.slots[:0]
-        return self.slots[self.offsets[at] : self.offsets[at + 1]]
+    def slots_of(self, key: int) -> np.ndarray | None:
+        """Return the slots of a key, or None."""
+        if self.places is not None:
+            at = self.places.get(key)
+        else:
+            at = int(np.searchsorted(self.keys, np.uint64(key)))
+            if at == len(self.keys) or self.keys[at] != key:
+                at = None
+        return None if at is None else self.slots[self.offsets[at] : self.offsets[at + 1]]
 
     def write(self, op: int, into: Writes) -> None:
         """Write them as ops on the bitmaps of their keys."""
@@ -93,9 +99,9 @@ class Alterations:
     def get(self, key: int) -> Altered | None:
         """Return what is altered of one bitmap, or None."""
         added, removed = self.entering.slots_of(key), self.leaving.slots_of(key)
-        if not len(added) and not len(removed):
+        if added is None and removed is None:
             return None
-        return Altered(bitmap_of(added), bitmap_of(removed))
+        return Altered(*(BitMap() if slots is None else bitmap_of(slots) for slots in (added, removed)))
 
     def write(self) -> Writes:
         """Return the ops for the silo."""

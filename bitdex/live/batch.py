@@ -34,12 +34,13 @@ from bitdex.schema import Field
 from bitdex.store import Writes
 
 SHOWN = 5  # ids in a message
-MANY = 32  # documents that are sooner put in columns than one by one
 FEEDS = 1 << 32  # the key of the first record behind the documents: {1: cursors by feed, as JSON}
 
 
 class Batch:
     """The documents that one commit changes; made for one thread."""
+
+    MANY = 32  # documents that are sooner put in columns than one by one
 
     def __init__(self, writer: Writer, snapshot: Snapshot):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
@@ -51,19 +52,20 @@ class Batch:
     def held(self, document: Mapping[str, Any]) -> dict[int, Any]:
         """Return the fields of a document as they are held, by number.
 
-        Computed ones are left out; a field that tells whether its source exists follows from the source.
+        Computed ones are left out; a field that tells whether its source exists follows from the source,
+        if that has a value, or nothing else is said of the field.
         """
         fields = self._writer.values.held(document)
         for number, sources in self._writer.exist.items():
             given = [document[name] is not None for name in sources if name in document]
-            if given:
+            if any(given) or (given and number not in fields):
                 fields[number] = any(given)
         return fields
 
     def put(self, documents: dict[int, dict[int, Any]]) -> None:
         """Create or replace documents, by slot."""
         known = self._writer.fields.keys()
-        if len(documents) >= MANY and all(known >= fields.keys() for fields in documents.values()):
+        if len(documents) >= self.MANY and all(known >= fields.keys() for fields in documents.values()):
             rows = {slot: self._complete(fields) for slot, fields in documents.items()}
             self._put_sheet(Sheet.of_rows(rows, self._writer.fields))
             return
@@ -73,7 +75,7 @@ class Batch:
 
     def put_table(self, table: Any) -> int | None:
         """Create or replace the documents of an Arrow table; return how many, or None to do it row by row."""
-        sheet = sheet_of(table, self._writer) if len(table) >= MANY else None
+        sheet = sheet_of(table, self._writer) if len(table) >= self.MANY else None
         if sheet is None:
             return None
         self._put_sheet(sheet)

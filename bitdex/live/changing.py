@@ -10,7 +10,7 @@ import numpy as np
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
-from bitdex.live.rows import rows_of, table_of
+from bitdex.live.rows import columns_of, rows_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.live.writer import Writer
 from bitdex.query.cursor import LARGEST_SLOT
@@ -114,12 +114,15 @@ class Changing:
         """
         with self._changing() as batch:
             table = table_of(documents)
+            rows = rows_of(documents) if table is None else None
+            if rows is not None and len(rows) >= batch.MANY:
+                table = columns_of(rows)
             count = None if table is None else batch.put_table(table)
-            if count is not None:
-                return count
-            rows = self._rows(batch, rows_of(documents if table is None else table))
-            batch.put(rows)
-            return len(rows)
+            if count is None:
+                held = self._rows(batch, rows_of(table) if rows is None else rows)
+                batch.put(held)
+                count = len(held)
+            return count
 
     def patch(self, id: int, changes: Mapping[str, Any]) -> None:
         """Change fields of a document; None takes one away.

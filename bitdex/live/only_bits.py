@@ -57,8 +57,9 @@ class OnlyBits:
 
     def note(self, altered: Alterations) -> None:
         """Follow a commit."""
-        for number, inverse in self._held.items():
-            inverse.note(altered, (number + 1) << 48)
+        touched = np.unique(altered.keys >> np.uint64(48)).tolist() if self._held else []
+        for number in self._held.keys() & touched:
+            self._held[number].note(altered, (number + 1) << 48)
 
     def _inverse(self, number: int) -> Inverse:
         if number not in self._held:

@@ -29,17 +29,27 @@ def table_of(documents: Any) -> Any:
     return table
 
 
-def rows_of(documents: Any) -> Iterable[Mapping[str, Any]]:
-    """Return documents, of an Arrow table or an iterable, as mappings; nulls of a table are left out."""
+def rows_of(documents: Any) -> list[Any]:
+    """Return the documents of an Arrow table or an iterable one by one; nulls of a table are left out."""
     if isinstance(documents, Mapping | str | bytes):
         raise InvalidError("documents: expected several, found one; put takes one document")
-    if hasattr(documents, "to_batches"):
-        return ({name: value for name, value in row.items() if value is not None} for row in _rows(documents))
+    if hasattr(documents, "to_pylist"):
+        rows = documents.to_pylist()
+        return [{name: value for name, value in row.items() if value is not None} for row in rows]
     if not isinstance(documents, Iterable):
         raise InvalidError(f"documents: expected a table or mappings, found {type(documents).__name__}")
-    return documents
+    return list(documents)
 
 
-def _rows(table: Any) -> Iterable[dict[str, Any]]:
-    for batch in table.to_batches(max_chunksize=10_000):
-        yield from batch.to_pylist()
+def columns_of(rows: list[Any]) -> Any:
+    """Return mappings as an Arrow table; None if they do not make columns of one type each."""
+    import pyarrow as pa
+
+    if not all(isinstance(row, Mapping) for row in rows):
+        return None
+    names = dict.fromkeys(name for row in rows for name in row)
+    try:
+        columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        return None
+    return pa.table(columns) if "id" in columns else None

@@ -383,7 +383,7 @@ def columns_of(rows):
 
 @pytest.fixture(params=[1, 1000], ids=["in columns", "one by one"])
 def many(request, monkeypatch):
-    monkeypatch.setattr(batch, "MANY", request.param)
+    monkeypatch.setattr(batch.Batch, "MANY", request.param)
 
 
 @pytest.mark.parametrize("shape", [list, columns_of, lambda rows: columns_of(rows).to_pandas()])

@@ -165,7 +165,7 @@ class LiveMachine(RuleBasedStateMachine):
     def put_many(self, rows, shape):
         rows = [{"id": slot, **fields} for slot, fields in rows]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(batch, "MANY", self.draw.choice([1, 1000]))
+            patch.setattr(batch.Batch, "MANY", self.draw.choice([1, 1000]))
             self.index.put_many(shape(rows))
         self.model = self.model.with_(
             {row["id"]: {n: v for n, v in row.items() if n != "id"} for row in rows}
@@ -225,7 +225,7 @@ class LiveMachine(RuleBasedStateMachine):
         model = self.model
         try:
             with self.index.batch(), pytest.MonkeyPatch.context() as patch:
-                patch.setattr(batch, "MANY", 1)
+                patch.setattr(batch.Batch, "MANY", 1)
                 for slot, changes in rows:
                     how = self.draw.choice(["delete", "put", "upsert", "upsert"])
                     if how == "delete":
