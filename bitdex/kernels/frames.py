@@ -191,6 +191,8 @@ def find_later_frame(data: np.ndarray, start: int, end: int, sequence: np.uint64
 
     Any bytes may look like the beginning of a long frame; the time still grows with the range only.
     """
-    states = np.empty(max(0, end - start) // STRIDE + 1, np.uint32)
+    if end - start < HEAD:  # the last frame may end in padding that a cut has taken
+        return -1
+    states = np.empty((end - start) // STRIDE + 1, np.uint32)
     crc_states(data, start, end, states)
     return search_frames(data, start, end, sequence, seed, states)
