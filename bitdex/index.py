@@ -11,7 +11,8 @@ from pyroaring import BitMap
 from bitdex.bitmaps import BitmapSilo
 from bitdex.documents import DocSilo
 from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
-from bitdex.live.changing import Changing, is_slot, slot_of
+from bitdex.live.changing import Changing
+from bitdex.live.rows import is_slot, slot_of
 from bitdex.page import Documents, Page, Request
 from bitdex.phase_log import PhaseResult
 from bitdex.query import plan as planner

@@ -28,6 +28,7 @@ from bitdex.schema import Field, Schema
 from bitdex.store import Writes
 
 Held = Mapping[int, Any]  # a document: field number -> value as it is held
+Pairs = tuple[np.ndarray, np.ndarray]  # keys (u64) and slots (u32)
 PAIR = np.dtype([("key", np.uint64), ("slot", np.uint32)])
 _FIRST = np.ones(1, bool)
 FEW = 1000  # pairs that are sorted sooner than they are prepared for the radix sort
@@ -44,14 +45,16 @@ class Grouped:
 
     @classmethod
     def of(cls, keys: np.ndarray, slots: np.ndarray) -> "Grouped":
-        """Group distinct pairs in any order."""
-        if len(keys) > FEW:
+        """Group distinct pairs; those that come in order, by key and slot, are not sorted."""
+        if len(keys) > FEW and not _ascend(keys, slots):
             return cls(*group_pairs(keys, slots))
-        order = np.lexsort((slots, keys))
-        keys, slots = keys[order], slots[order]
+        if len(keys) <= FEW:
+            order = np.lexsort((slots, keys))
+            keys, slots = keys[order], slots[order]
         heads = np.flatnonzero(np.concatenate((_FIRST, keys[1:] != keys[:-1]))[: len(keys)])
         keys, offsets = keys[heads], np.append(heads, len(keys))
-        return cls(keys, offsets, slots, {key: place for place, key in enumerate(keys.tolist())})
+        places = {key: place for place, key in enumerate(keys.tolist())} if len(keys) <= FEW else None
+        return cls(keys, offsets, slots, places)
 
     def slots_of(self, key: int) -> np.ndarray | None:
         """Return the slots of a key, or None."""
@@ -116,7 +119,7 @@ class Notes:
 
     def __init__(self) -> None:
         self._pairs: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # leaving, entering
-        self._many: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        self._many: tuple[list[Pairs], list[Pairs]] = ([], [])
         self._words: dict[int, dict[int, int | None]] = defaultdict(dict)
         self._edits: dict[int, list[Edits]] = defaultdict(list)
 
@@ -125,11 +128,10 @@ class Notes:
         self._pairs[inside].append((key, slot))
 
     def put_many(self, keys: np.ndarray | int, slots: np.ndarray, inside: bool) -> None:
-        """Note pairs of key (u64, or one for all) and slot (u32)."""
+        """Note pairs of key (u64, or one for all) and slot (u32), best in order."""
         if len(slots):
-            pairs = np.empty(len(slots), PAIR)
-            pairs["key"], pairs["slot"] = keys, slots
-            self._many[inside].append(pairs)
+            each = np.full(len(slots), keys, np.uint64) if isinstance(keys, int) else keys
+            self._many[inside].append((each, slots))
 
     def word(self, number: int, slot: int, word: int | None) -> None:
         """Note the sort value of a slot, order-preserving and unsigned; None is none."""
@@ -148,10 +150,19 @@ class Notes:
         return Alterations(np.union1d(entering.keys, leaving.keys), entering, leaving, edits)
 
     def _grouped(self, inside: bool) -> Grouped:
-        pairs = np.array(self._pairs[inside], PAIR)
-        if self._many[inside]:
-            pairs = np.concatenate((*self._many[inside], pairs))
-        return Grouped.of(np.ascontiguousarray(pairs["key"]), np.ascontiguousarray(pairs["slot"]))
+        single = np.array(self._pairs[inside], PAIR)
+        parts = [(single["key"], single["slot"]), *sorted(self._many[inside], key=_first_key)]
+        return Grouped.of(*(np.concatenate(columns) for columns in zip(*parts)))
+
+
+def _first_key(part: Pairs) -> int:
+    return int(part[0][0])
+
+
+def _ascend(keys: np.ndarray, slots: np.ndarray) -> bool:
+    """Tell whether pairs come by key, then slot."""
+    later = (keys[1:] == keys[:-1]) & (slots[1:] > slots[:-1])
+    return bool((later | (keys[1:] > keys[:-1])).all())
 
 
 class Roles:

@@ -1,7 +1,7 @@
 """Changing an index: putting, patching and deleting documents, one by one or many in one commit."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
-from bitdex.live.rows import columns_of, rows_of, table_of
+from bitdex.live.records import LoadResult, Records, blocks_of, size_of
+from bitdex.live.rows import columns_of, rows_of, slot_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.live.writer import Writer
-from bitdex.query.cursor import LARGEST_SLOT
+from bitdex.progress import reporter
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Schema
 from bitdex.store import Store
@@ -169,6 +170,32 @@ class Changing:
             wanted = [ids] if np.ndim(ids) == 0 else list(ids)
             return batch.delete([slot_of(one) for one in wanted], missing_ok)
 
+    def load(self, records: Any, progress: bool | Callable[[str, int, int, int], None] = False) -> LoadResult:
+        """Put records as another system writes them (`live.records` has the rules), in blocks.
+
+        Parameters
+        ----------
+        records : path, open file, or iterable of lines or mappings
+            JSON objects, one a line, under the keys that the schema names as the sources of its fields.
+        progress : bool or callable
+            Show a bar; or ``f("records", rows, bytes, total_bytes)``.
+
+        Returns
+        -------
+        LoadResult
+            Rows read, applied and rejected, with examples. Each block is a commit: after a crash those
+            before it are there, and loading all again gives the same.
+        """
+        self._store.guard.check_writable()
+        reading, done = Records(self.schema), 0
+        with reporter(progress, "records", size_of(records)) as report:
+            for block in blocks_of(records):
+                with self._changing() as batch:
+                    reading.put(block, batch)
+                done += block.size
+                report(reading.result.rows, done)
+        return reading.result
+
     def apply(self, changes: Any, feed: str | None = None, cursor: str | None = None) -> dict[str, int]:
         """Apply the changes of a feed (`live.feed` has their form), as one commit.
 
@@ -249,19 +276,6 @@ class Changing:
             except InvalidError as error:
                 raise InvalidError(f"id {slot}: {error}") from None
         return rows
-
-
-def is_slot(id: Any) -> bool:
-    """Tell whether a document can have this id."""
-    whole = isinstance(id, int | np.integer) and not isinstance(id, bool)
-    return whole and bool(0 <= id <= LARGEST_SLOT)
-
-
-def slot_of(id: Any) -> int:
-    """Return an id as the slot of its document, or refuse it."""
-    if not is_slot(id):
-        raise InvalidError(f"id: {id!r} is no whole number from 0 to {LARGEST_SLOT}")
-    return int(id)
 
 
 def _several(values: Any) -> list[Any]:

@@ -1,9 +1,12 @@
-"""Rows: documents that come as a table or one after the other."""
+"""Rows: documents that come as a table or one after the other, and the ids that they can have."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from bitdex.errors import InvalidError
+from bitdex.query.cursor import LARGEST_SLOT
 
 
 def table_of(documents: Any) -> Any:
@@ -41,8 +44,8 @@ def rows_of(documents: Any) -> list[Any]:
     return list(documents)
 
 
-def columns_of(rows: list[Any]) -> Any:
-    """Return mappings as an Arrow table; None if they do not make columns of one type each."""
+def columns_of(rows: list[Any], needed: str = "id") -> Any:
+    """Return mappings as an Arrow table; None if they do not make columns of one type each, or lack one."""
     import pyarrow as pa
 
     if not all(isinstance(row, Mapping) for row in rows):
@@ -52,4 +55,17 @@ def columns_of(rows: list[Any]) -> Any:
         columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return None
-    return pa.table(columns) if "id" in columns else None
+    return pa.table(columns) if needed in columns else None
+
+
+def is_slot(id: Any) -> bool:
+    """Tell whether a document can have this id."""
+    whole = isinstance(id, int | np.integer) and not isinstance(id, bool)
+    return whole and bool(0 <= id <= LARGEST_SLOT)
+
+
+def slot_of(id: Any) -> int:
+    """Return an id as the slot of its document, or refuse it."""
+    if not is_slot(id):
+        raise InvalidError(f"id: {id!r} is no whole number from 0 to {LARGEST_SLOT}")
+    return int(id)
