@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from bitdex.index import Index
+    from bitdex.querying import Querying
 
 
 class Documents:
@@ -57,13 +57,14 @@ class Documents:
 
 @dataclass(frozen=True)
 class Request:
-    """What a page answers: the clause as given and as bound, sort, limit and offset."""
+    """What a page answers: the clause as given and as bound, sort, limit and offset; whether a cache may."""
 
     where: Clause
     bound: Clause
     sort: Sort
     limit: int
     offset: int
+    cache: bool = True
 
 
 class Page(Documents):
@@ -79,21 +80,24 @@ class Page(Documents):
         Where the next page begins; its text form can be kept. None on an empty page.
     elapsed : float
         Seconds that answering took.
+    cached : bool
+        Whether it was taken from what is kept of earlier queries.
     """
 
     def __init__(
         self,
-        index: "Index",
+        index: "Querying",
         snapshot: Snapshot,
         ids: np.ndarray,
         total: int,
         cursor: Cursor | None,
         elapsed: float,
         request: Request,
+        cached: bool = False,
     ):
         super().__init__(snapshot.documents, ids)
         self._index, self._snapshot = index, snapshot
-        self.total, self.cursor, self.elapsed = total, cursor, elapsed
+        self.total, self.cursor, self.elapsed, self.cached = total, cursor, elapsed, cached
         self.request = request
 
     def next(self) -> "Page":

@@ -15,8 +15,10 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo, sort_word
+from bitdex.cache import Epochs
 from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
+from bitdex.query.dependence import altered_tokens
 from bitdex.query.edited import Column, edited
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
@@ -45,6 +47,7 @@ class Snapshot:
         self._columns: dict[str, tuple[Column, _Later]] = {}
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
+        self.epochs = Epochs(self.sequence)  # of this snapshot and those that follow it by `after`
         self._measure()
 
     @classmethod
@@ -56,6 +59,8 @@ class Snapshot:
             return cls(schema, documents, bitmaps)
         if before.documents is documents:
             return before
+        if before.dictionaries is not documents.dictionaries:  # reopened: new labels may have other numbers
+            return cls(schema, documents, bitmaps)
         return before.after(documents, bitmaps, {}, {})  # a compaction: only the files are others
 
     def after(
@@ -78,6 +83,7 @@ class Snapshot:
         """
         following = copy(self)
         following.documents, following.bitmaps = documents, bitmaps
+        self.epochs.note(following.sequence, altered_tokens(altered, words))
         lives = altered.get(format_.alive_key())
         if lives is not None:
             following.stored_alive = following.alive = (self.alive - lives.removed) | lives.added
@@ -178,6 +184,10 @@ class Snapshot:
             for value, bitmap in zip(unseen, loaded):
                 self._keep((name, value), bitmap & self.alive)
         return [self.having(name, value) for value in values]
+
+    def defaults(self, name: str) -> tuple[Any, ...]:
+        """Return the values that count where a document has none, as bound keys."""
+        return self._defaults[name]
 
     def missing(self, name: str) -> BitMap:
         """Return the documents without a value of a field; none where the schema has a default."""
