@@ -1,6 +1,7 @@
 """Index: the object a user holds: load dumps into it, query it, read documents (files: `bitdex.store`)."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,9 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
+from bitdex.cache_silo import CacheSilo
 from bitdex.documents import DocSilo
-from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
+from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.live.changing import Changing, is_slot, slot_of
 from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
@@ -79,7 +81,8 @@ class Index(Querying, Changing):
         self, directory: Path, mode: str = "w", sync: str = "batch", maintenance: float | None = None
     ):
         self._store = Store(directory, mode, sync)
-        self._answers = Answers(self.schema.settings.get("cache", {}))
+        silo = CacheSilo(directory, self._store.registry.identity + 2)
+        self._answers = Answers(self.schema.settings.get("cache", {}), silo)
         if maintenance is not None:
             self._keep_up(maintenance)
 
@@ -115,6 +118,8 @@ class Index(Querying, Changing):
             if self._snapshot is before:
                 break
         shown = Snapshot.of(self.schema, committed.documents, committed.bitmaps, before)
+        if before is None:
+            self._answers.load(shown, discard=self._store.mode == "w")
         if self._snapshot is before:  # else a commit has replaced it meanwhile
             self._snapshot = shown
         return shown
@@ -282,6 +287,7 @@ class Index(Querying, Changing):
         """Move what waits in the logs into the data files and reclaim dead space; queries go on meanwhile."""
         with self._store.maintenance.taken(), self._store.guard.writing():
             self._store.compact(progress)
+            self._save_answers()
 
     def backup(self, path: str | Path, progress: bool = False) -> None:
         """Write the newest commit into a new or empty directory, as an index of its own; loading goes on.
@@ -302,8 +308,18 @@ class Index(Querying, Changing):
             self._store.close()
             return
         self._stop_upkeep()
-        with self._store.maintenance.awaited(), self._store.turn.awaited():
-            self._store.close()
+        with self._store.maintenance.awaited():
+            self._save_answers()
+            with self._store.turn.awaited():
+                self._store.close()
+
+    def _save_answers(self) -> None:
+        """Save what is kept of queries, unless nobody asked or nothing may be written."""
+        store = self._store
+        if store.mode == "r" or self._snapshot is None or store.failure is not None:
+            return
+        with store.turn.awaited(), suppress(BitdexError, OSError):  # which the next write would tell
+            self._answers.save(self.snapshot, store.settle_logs)
 
     def __enter__(self) -> "Index":
         return self

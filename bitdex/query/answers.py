@@ -7,20 +7,25 @@ comparison. Neither are the ids of all documents: copying them takes most of the
 """
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from bitdex.cache import Cache
+from bitdex.cache_silo import CacheSilo
+from bitdex.errors import InvalidError
 from bitdex.query import plan as planner
 from bitdex.query.clauses import EVERYTHING, Between, Clause, Eq, Gte, IsNotNull, IsNull, Lte, NotEq
 from bitdex.query.cursor import Cursor
 from bitdex.query.dependence import dependencies, key_of, weight
 from bitdex.query.rank import Rows, Sort, rank
+from bitdex.query.saved import from_answer, state_of, to_answer
 from bitdex.query.snapshot import Snapshot
 
 _Page = tuple[int, Rows]  # total, and the first rows
 WORTH = 20e-6  # seconds; a hit takes about half of that
+SAVED = 1000  # answers, which take some 30 ms to be loaded
 ALONE = {Eq, NotEq, Gte, Lte, Between, IsNull, IsNotNull}  # are counted in no more time than a hit takes
 MAX_ENTRIES, MAX_BYTES, ROWS = 10_000, 64 << 20, 4000  # where the schema does not say
 
@@ -42,18 +47,45 @@ class Answers:
     settings : mapping
         `cache` of the schema: max_entries, max_bytes (0: nothing is kept), initial_capacity (rows kept of a
         query), min_filter_size (documents that a query has to match).
+    silo : CacheSilo
+        Where answers are saved.
     """
 
-    def __init__(self, settings: Mapping[str, Any]):
+    def __init__(self, settings: Mapping[str, Any], silo: CacheSilo):
         entries = settings.get("max_entries", MAX_ENTRIES)
         limit = settings.get("max_bytes", MAX_BYTES)
         self.cache = Cache(entries, limit) if entries and limit else None
         self._rows = settings.get("initial_capacity", ROWS)
         self._least = settings.get("min_filter_size", 0)
+        self._silo, self._saved = silo, (0, "")
 
-    def stats(self) -> dict[str, int]:
-        """Return entries, bytes, hits and misses; all 0 where nothing is kept."""
-        return (self.cache or Cache(0, 0)).stats()
+    def load(self, snapshot: Snapshot, discard: bool) -> None:
+        """Take what was saved, if it is true of a snapshot; a writer discards it if not."""
+        if self.cache is None:
+            return
+        answers = self._silo.load(state_of(snapshot))
+        if answers is None and discard:
+            self._silo.discard()
+        for answer in answers or ():
+            with suppress(InvalidError):  # a field is no more what it was
+                clause, sort, value = from_answer(answer)
+                self._keep(snapshot, clause, sort, value)
+        self._saved = self.cache.changes, state_of(snapshot)
+
+    def save(self, snapshot: Snapshot, settle: Callable[[], None]) -> None:
+        """Save what is true of a snapshot, the most used; `settle` forces what it shows to the device."""
+        if self.cache is None:
+            return
+        now = self.cache.changes, state_of(snapshot)
+        kept = [*self.cache.true_at(snapshot.epochs, snapshot.sequence)][-SAVED:]
+        if kept and self._saved != now:
+            settle()
+            self._silo.save(now[1], [to_answer(key, value) for key, value in kept])
+            self._saved = now
+
+    def stats(self) -> dict[str, Any]:
+        """Return entries, bytes, hits and misses, and what went wrong at loading or saving."""
+        return (self.cache or Cache(0, 0)).stats() | {"failure": self._silo.failure}
 
     def page(
         self,
@@ -83,9 +115,9 @@ class Answers:
         total, rows = _compute(snapshot, clause, sort, limit + skip, after)
         if time.perf_counter() - clock >= WORTH and total >= self._least:
             if after is None:
-                self._keep(cache, key, snapshot, clause, sort, (total, rows))
+                self._keep(snapshot, clause, sort, (total, rows))
             elif kept is not None and place == len(known) < self._rows:
-                self._keep(cache, key, snapshot, clause, sort, (total, known.followed_by(rows)))
+                self._keep(snapshot, clause, sort, (total, known.followed_by(rows)))
         return Answer(rows[skip:] if skip else rows, total, False)
 
     def count(self, snapshot: Snapshot, clause: Clause, use_cache: bool = True) -> int:
@@ -100,20 +132,21 @@ class Answers:
             return kept
         clock = time.perf_counter()
         total = planner.count(planner.plan(snapshot, clause))
-        tokens = dependencies(snapshot, clause, None) if time.perf_counter() - clock >= WORTH else None
-        if tokens is not None and total >= self._least:
-            cache.keep(key, total, weight(clause), tokens, snapshot.epochs, snapshot.sequence)
+        if time.perf_counter() - clock >= WORTH and total >= self._least:
+            self._keep(snapshot, clause, None, total)
         return total
 
-    def _keep(
-        self, cache: Cache, key: Hashable, snapshot: Snapshot, clause: Clause, sort: Sort, page: _Page
-    ) -> None:
-        tokens = dependencies(snapshot, clause, sort.field)
-        if tokens is not None:
-            total, rows = page
-            rows = rows[: self._rows]  # a copy: the page belongs to the caller
-            size = rows.slots.nbytes + rows.words.nbytes + weight(clause)
-            cache.keep(key, (total, rows), size, tokens, snapshot.epochs, snapshot.sequence)
+    def _keep(self, snapshot: Snapshot, clause: Clause, sort: Sort | None, value: Any) -> None:
+        """Keep a count, or total and first rows of an order: a copy, for a page belongs to its user."""
+        tokens = dependencies(snapshot, clause, None if sort is None else sort.field)
+        if tokens is None or self.cache is None:
+            return
+        size = weight(clause)
+        if sort is not None:
+            total, rows = value
+            rows = rows[: self._rows]
+            value, size = (total, rows), size + rows.slots.nbytes + rows.words.nbytes
+        self.cache.keep((key_of(clause), sort), value, size, tokens, snapshot.epochs, snapshot.sequence)
 
 
 def _compute(snapshot: Snapshot, clause: Clause, sort: Sort, limit: int, after: Cursor | None) -> _Page:

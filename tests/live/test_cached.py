@@ -9,13 +9,18 @@ import shutil
 import threading
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import bitdex
 from bitdex.errors import BitdexError
+from bitdex.formats import sealed
+from bitdex.formats.answer import Answer, encode
 from bitdex.query import answers
 from bitdex.query import clauses as c
+from bitdex.schema import Schema
+from bitdex.silo.silo import Silo
 from tests.live.test_changes import SCHEMA
 from tests.live.test_model import BEGIN, QUERIES, VALUES, definition
 from tests.scale import scale, seeds
@@ -302,7 +307,13 @@ def test_0_disables(tmp_path):
         with bitdex.create(tmp_path / key, content) as index:
             index.put({"id": 1, "level": 1})
             assert not any(index.query(WHERE).cached for _ in range(3))
-            assert index.stats()["cache"] == {"entries": 0, "bytes": 0, "hits": 0, "misses": 0}
+            assert index.stats()["cache"] == {
+                "entries": 0,
+                "bytes": 0,
+                "hits": 0,
+                "misses": 0,
+                "failure": None,
+            }
 
 
 def test_bounds_hold(tmp_path):
@@ -343,3 +354,122 @@ def test_threads_beside_a_writer(index):
     for thread in threads:
         thread.join()
     assert not wrong and index.stats()["cache"]["hits"]
+
+
+def reopened(index):
+    index.close()
+    return bitdex.open(index.path)
+
+
+def test_answers_survive_reopening(index):
+    """Saved entries were always over when they were read again."""
+    asked = [(WHERE, "-price"), ("not level == 1", None), ("price >= 7 or tags has 1", "price")]
+    pages = [index.query(where, sort, 10) for where, sort in asked]
+    index.count(WHERE)
+    with reopened(index) as again, bitdex.open(index.path, "r") as reader:
+        for one in (again, reader):
+            found = [one.query(where, sort, 10) for where, sort in asked]
+            assert all(page.cached for page in found) and all(map(same, found, pages))
+            assert one.count(WHERE) == pages[0].total and one.stats()["cache"]["misses"] == 0
+        again.patch(1, {"tags": [50]})  # they are followed as before
+        again.put({"id": 9000, "level": 4, "kind": "c"})
+        assert [again.query(where, sort, 10).cached for where, sort in asked] == [True, False, False]
+    with bitdex.open(index.path) as again:
+        assert again.query(WHERE, "-price", 10).cached
+
+
+@pytest.mark.parametrize("kind", ["later", "schema", "damaged", "other index", "question", "no state"])
+def test_saved_answers_that_are_not_true_are_not_taken(index, tmp_path, kind):
+    index.query(WHERE, "-price", 10)
+    index.compact()
+    kept = tmp_path / "kept"
+    shutil.copytree(index.path / "cache", kept)
+    if kind == "later":
+        index.patch(4, {"price": 9999})
+    path = index.path
+    index.close()
+    if kind == "other index":
+        path = tmp_path / "other"
+        bitdex.create(path, SCHEMA).close()
+    shutil.rmtree(path / "cache", ignore_errors=True)
+    shutil.copytree(kept, path / "cache")
+    if kind == "schema":
+        content = Schema.load(SCHEMA).to_mapping()
+        content["data_schema"]["fields"][0]["default"] = 3
+        (path / "schema.json").write_bytes(sealed.encode(content))
+    if kind == "damaged":
+        for file in (path / "cache").iterdir():
+            file.write_bytes(file.read_bytes()[:-200] + b"x" * 200)
+    if kind in ("question", "no state"):
+        with Silo.open(path / "cache", "w") as silo:
+            if kind == "question":
+                silo.put(7, encode(Answer("[{}, [", 1, np.empty(0, "u4"), np.empty(0, "u8"))))
+            else:
+                silo.delete(0)
+    with bitdex.open(path, "r") as reader, bitdex.open(path) as index:
+        for one in (reader, index):
+            page = one.query(WHERE, "-price", 10)
+            assert page.cached == (kind == "question")
+            assert same(page, one.query(WHERE, "-price", 10, cache=False))
+    with bitdex.open(path) as index:
+        assert index.query(WHERE, "-price", 10).cached or kind == "other index"
+        assert index.check().empty
+
+
+def test_what_became_due_while_it_was_closed_is_shown(index, monkeypatch):
+    """Nothing is committed when a document becomes due, so the sequence stays what it was."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    index.put({"id": 9000, "level": 1, "kind": "b", "price": 10**6, "due": int(now) + 5})
+    top = index.query(WHERE, "-price", 1).ids.tolist()
+    with reopened(index) as index:
+        assert index.query(WHERE, "-price", 1).cached
+    now += 10
+    with bitdex.open(index.path) as index:
+        page = index.query(WHERE, "-price", 1)
+        assert page.ids.tolist() == [9000] != top and not page.cached
+    with bitdex.open(index.path) as index:
+        assert index.query(WHERE, "-price", 1).cached
+    now -= 10  # and back: a clock that was set
+    with bitdex.open(index.path) as index:
+        assert index.query(WHERE, "-price", 1).ids.tolist() == top
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure_of_the_index(index, monkeypatch):
+    index.query(WHERE, "-price", 10)
+
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bitdex.cache_silo.Silo.open", refuse)
+    index.compact()
+    assert "No space left" in index.stats()["cache"]["failure"]
+    index.put({"id": 1})
+
+
+def test_damage_of_what_is_kept_is_a_warning(index):
+    index.query(WHERE, "-price", 10)
+    path = index.path
+    index.close()
+    file = path / "cache" / "ops_a.log"
+    content = bytearray(file.read_bytes())
+    content[150] ^= 1
+    file.write_bytes(content)
+    for found in (bitdex.check(path), bitdex.repair(path), bitdex.repair(path, dry_run=False)):
+        assert {*found["severity"]} == {"warning"} and str(file) in {*found["file"]}
+    assert bitdex.check(path).empty and not file.exists()
+
+
+def test_a_repair_forgets_what_was_kept(index):
+    index.query(WHERE, "-price", 10)
+    index.close()
+    assert bitdex.repair(index.path, dry_run=False).empty
+    with bitdex.open(index.path) as again:
+        assert not again.query(WHERE, "-price", 10).cached
+
+
+def test_a_backup_is_the_index_alone(index, tmp_path):
+    index.query(WHERE, "-price", 10)
+    index.compact()
+    index.backup(tmp_path / "backup")
+    assert not (tmp_path / "backup" / "cache").exists() and (index.path / "cache").exists()
