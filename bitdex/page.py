@@ -57,14 +57,30 @@ class Documents:
 
 @dataclass(frozen=True)
 class Request:
-    """What a page answers: the clause as given and as bound, sort, limit and offset; whether a cache may."""
+    """What a page answers.
+
+    Attributes
+    ----------
+    where, bound : Clause
+        As given, and as bound.
+    sort : Sort
+    limit, offset : int
+    cache : bool
+        Whether what is kept of earlier queries may be taken.
+    now : float
+        Unix seconds at which windows end.
+    snap : bool
+        Whether ranges snap to windows.
+    """
 
     where: Clause
     bound: Clause
     sort: Sort
     limit: int
     offset: int
-    cache: bool = True
+    cache: bool
+    now: float
+    snap: bool
 
 
 class Page(Documents):
@@ -109,7 +125,7 @@ class Page(Documents):
 
     def explain(self) -> "pd.DataFrame":
         """Return the plan as a DataFrame: step, clause, cardinality, documents left, microseconds, bytes."""
-        return self._index.explain(self.request.where)
+        return self._index.explain(self.request.where, self.request.now, self.request.snap)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(str, self.ids[:8].tolist())) + (", ..." if len(self.ids) > 8 else "")

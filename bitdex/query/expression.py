@@ -25,6 +25,7 @@ from bitdex.query.clauses import (
     NotEq,
     NotIn,
     Value,
+    Within,
     all_of,
 )
 
@@ -120,6 +121,10 @@ class FieldRef:
     def between(self, low: Any, high: Any) -> Between:
         """Match documents with low <= value <= high."""
         return Between(self._name, as_value(low), as_value(high))
+
+    def within(self, window: str) -> Within:
+        """Match documents whose value lies in a window of `time_buckets`, which ends now."""
+        return Within(self._name, str(window))
 
     def isnull(self) -> IsNull:
         """Match documents without a value, or with an empty list."""

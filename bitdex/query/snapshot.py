@@ -219,6 +219,16 @@ class Snapshot:
             self._columns[name] = column, None
         return column
 
+    def forget(self, name: str) -> None:
+        """Forget the column of a sort field: it is built anew from the stored layers."""
+        self._columns.pop(name, None)
+
+    def settle(self, name: str, low: Any, high: Any) -> tuple[Any, Any] | None:
+        """Return bounds of a sort field that leave the same documents, and change only with them; or None."""
+        field = self.schema.field(name)
+        words = self.column(name).settle(sort_word(field, low), sort_word(field, high))
+        return None if words is None else tuple(self.sort_value(field, word) for word in words)  # type: ignore[return-value]
+
     def sort_value(self, field: Field, word: int) -> int | float:
         """Return the sort value of an unsigned form."""
         assert field.sort is not None
