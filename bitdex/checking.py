@@ -8,6 +8,7 @@
     dumps.json           holds its seal
     schema.json          holds its seal, and a schema
     documents/ bitmaps/  what `silo.check` reads, at the sequence that commit.bin names
+    cache/               the same, at its own newest; nothing is lost with it
     other names          are left-overs
     together             the silos open at that sequence; fields and labels that bitmaps use are
                          known; each phase in dumps.json has at least the documents of its bitmap
@@ -15,6 +16,7 @@
 
 import re
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -22,6 +24,7 @@ import numpy as np
 
 from bitdex import filesystem, phase_log
 from bitdex.bitmaps import WIDE
+from bitdex.cache_silo import NAME as CACHE
 from bitdex.errors import BitdexError, NotFoundError
 from bitdex.formats import bitmap, dictionary, meta, registry, sealed
 from bitdex.phase_log import PhaseResult
@@ -32,7 +35,8 @@ from bitdex.silo.silo import Silo
 
 FILES = {"schema.json", "commit.bin", "fields.bin", "dictionaries.bin", "dumps.json"}
 SILOS = {"documents": "documents", "bitmaps": "bitmap"}  # directory -> merge rule
-BESIDE = {"writer.lock", "quarantine", "temporary"}
+BESIDE = {"writer.lock", "quarantine", "temporary", CACHE}
+MADE_ANEW = "nothing is lost; who opens the index for writing removes what is kept of queries"
 HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{12}")  # by `filesystem.write_whole`
 ATTEMPTS = 8  # at reading one state while a writer commits
 
@@ -93,6 +97,7 @@ def _commits(directory: Path) -> list[bytes | None]:
 def _check_state(directory: Path) -> Iterator[Finding]:
     files = yield from _check_files(directory)
     yield from _check_names(directory)
+    yield from check_cache(directory / CACHE)
     for name, rule in SILOS.items():
         silo = yield from _check_silo(directory / name, rule, files.sequence)
         if silo is not None:
@@ -156,6 +161,14 @@ def _check_names(directory: Path) -> Iterator[Finding]:
         elif name not in {*FILES, *SILOS, *BESIDE}:
             what = "expected files of an index only, found one of another name"
             yield Finding(str(directory / name), 0, what, "note", "nothing; an index does not touch it")
+
+
+def check_cache(directory: Path) -> Iterator[Finding]:
+    """Check what is kept of queries: damage of it is a warning."""
+    if filesystem.exists(directory / "meta.bin"):
+        for finding in check_files(SiloFiles(directory)):
+            severity = "warning" if finding.severity == "error" else finding.severity
+            yield replace(finding, severity=severity, remedy=MADE_ANEW)
 
 
 def _check_silo(directory: Path, rule: str, at: int | None) -> Step[Silo | None]:

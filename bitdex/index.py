@@ -1,7 +1,7 @@
 """Index: the object a user holds: load dumps into it, query it, read documents (files: `bitdex.store`)."""
 
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +9,17 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
+from bitdex.cache_silo import CacheSilo
 from bitdex.documents import DocSilo
-from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
+from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.live.changing import Changing
 from bitdex.live.rows import is_slot, slot_of
-from bitdex.page import Documents, Page, Request
+from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
-from bitdex.query import plan as planner
-from bitdex.query.bind import bind
-from bitdex.query.cursor import Cursor
-from bitdex.query.expression import to_clause
+from bitdex.query.answers import Answers
 from bitdex.query.order import bitmap_of
-from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
+from bitdex.querying import Querying
 from bitdex.schema import Schema
 from bitdex.store import Store
 
@@ -72,7 +70,7 @@ def open_index(
     return Index(Path(path), mode, sync, maintenance)
 
 
-class Index(Changing):
+class Index(Querying, Changing):
     """An index opened for reading or writing.
 
     Any number of threads may query it, also while one of them loads: they see the last commit. Readers in
@@ -84,6 +82,8 @@ class Index(Changing):
         self, directory: Path, mode: str = "w", sync: str = "batch", maintenance: float | None = None
     ):
         self._store = Store(directory, mode, sync)
+        silo = CacheSilo(directory, self._store.registry.identity + 2)
+        self._answers = Answers(self.schema.settings.get("cache", {}), silo)
         if maintenance is not None:
             self._keep_up(maintenance)
 
@@ -111,9 +111,18 @@ class Index(Changing):
     def snapshot(self) -> Snapshot:
         """The committed state that queries see."""
         self._store.guard.check_open()
-        committed = self._store.committed
-        shown = Snapshot.of(self.schema, committed.documents, committed.bitmaps, self._snapshot)
-        self._snapshot = shown
+        while True:
+            before = self._snapshot
+            if before is not None and self._batch is not None and not before.is_over():
+                return before  # while a commit is under way: its own follows
+            committed = self._store.committed
+            if self._snapshot is before:
+                break
+        shown = Snapshot.of(self.schema, committed.documents, committed.bitmaps, before)
+        if before is None:
+            self._answers.load(shown, discard=self._store.mode == "w")
+        if self._snapshot is before:  # else a commit has replaced it meanwhile
+            self._snapshot = shown
         return shown
 
     def refresh(self) -> bool:
@@ -187,73 +196,6 @@ class Index(Changing):
             raise
         return result
 
-    # -- queries ---------------------------------------------------------------------------
-
-    def query(
-        self,
-        where: Any = None,
-        sort: str | None = None,
-        limit: int = 100,
-        after: Any = None,
-        offset: int = 0,
-    ) -> Page:
-        """Return a page of the documents that match.
-
-        Parameters
-        ----------
-        where : expression, str, mapping or None
-            ``(f.nsfwLevel == 1) & f.tagIds.has(304)``, ``"nsfwLevel == 1 and tagIds has 304"``,
-            a JSON filter, or None for all documents.
-        sort : str, optional
-            A sort field, with ``-`` for descending; newest first if None.
-        limit : int
-            Documents on the page.
-        after : Cursor or str, optional
-            The cursor of the page before; wins over `offset`.
-        offset : int
-            Documents to skip.
-
-        Raises
-        ------
-        InvalidError
-            Naming the field, the value, and what the field accepts.
-        """
-        clause, snapshot = to_clause(where), self.snapshot
-        _check_count("limit", limit, 1)
-        _check_count("offset", offset, 0)
-        bound = bind(clause, self.schema, snapshot.label)
-        request = Request(clause, bound, Sort.parse(sort), int(limit), int(offset))
-        return self._answer(snapshot, request, Cursor.of(after))
-
-    def count(self, where: Any = None) -> int:
-        """Return how many documents match."""
-        return planner.count(self._plan(where))
-
-    def ids(self, where: Any = None) -> np.ndarray:
-        """Return the ids of all documents that match, ascending, uint32."""
-        return np.frombuffer(planner.run(self._plan(where)).to_array(), np.uint32)
-
-    def explain(self, where: Any = None) -> "pd.DataFrame":
-        """Return the plan of a query as a DataFrame, one row a step, after running it."""
-        import pandas as pd
-
-        return pd.DataFrame(planner.explain(self._plan(where)))
-
-    def _plan(self, where: Any) -> list[planner.Step]:
-        snapshot = self.snapshot
-        return planner.plan(snapshot, bind(to_clause(where), self.schema, snapshot.label))
-
-    def _answer(self, snapshot: Snapshot, request: Request, after: Cursor | None) -> Page:
-        clock = time.perf_counter()
-        found = planner.run(planner.plan(snapshot, request.bound))
-        skip = 0 if after is not None else request.offset
-        ids, cursor = rank(snapshot, found, request.sort, request.limit + skip, after)
-        if skip:
-            ids = ids[skip:]
-            cursor = cursor if len(ids) else None
-        elapsed = time.perf_counter() - clock
-        return Page(self, snapshot, ids, len(found), cursor, elapsed, request)
-
     # -- documents -------------------------------------------------------------------------
 
     def get(self, id: int, fields: Sequence[str] | None = None) -> dict[str, Any]:
@@ -326,6 +268,7 @@ class Index(Changing):
             "documents": len(self.snapshot.alive),
             "sequence": self._store.sequence,
             "phases": [run.name for run in self._store.log],
+            "cache": self._answers.stats(),
             "silos": {"documents": self.documents.silo.stats(), "bitmaps": self.bitmaps.silo.stats()},
         }
 
@@ -345,6 +288,7 @@ class Index(Changing):
         """Move what waits in the logs into the data files and reclaim dead space; queries go on meanwhile."""
         with self._store.maintenance.taken(), self._store.guard.writing():
             self._store.compact(progress)
+            self._save_answers()
 
     def backup(self, path: str | Path, progress: bool = False) -> None:
         """Write the newest commit into a new or empty directory, as an index of its own; loading goes on.
@@ -365,8 +309,18 @@ class Index(Changing):
             self._store.close()
             return
         self._stop_upkeep()
-        with self._store.maintenance.awaited(), self._store.turn.awaited():
-            self._store.close()
+        with self._store.maintenance.awaited():
+            self._save_answers()
+            with self._store.turn.awaited():
+                self._store.close()
+
+    def _save_answers(self) -> None:
+        """Save what is kept of queries, unless nobody asked or nothing may be written."""
+        store = self._store
+        if store.mode == "r" or self._snapshot is None or store.failure is not None:
+            return
+        with store.turn.awaited(), suppress(BitdexError, OSError):  # which the next write would tell
+            self._answers.save(self.snapshot, store.settle_logs)
 
     def __enter__(self) -> "Index":
         return self
@@ -378,11 +332,6 @@ class Index(Changing):
         if self._store.guard.closed:
             return f"<Index {self.schema.name!r}, closed>"
         return f"<Index {self.schema.name!r}: {len(self):,} documents in {self.path}>"
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidError(f"{name}: {value!r} is no whole number of at least {least}")
 
 
 def _outside(slots: np.ndarray, alive: BitMap) -> BitMap:

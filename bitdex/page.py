@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from bitdex.index import Index
+    from bitdex.querying import Querying
 
 
 class Documents:
@@ -57,13 +57,30 @@ class Documents:
 
 @dataclass(frozen=True)
 class Request:
-    """What a page answers: the clause as given and as bound, sort, limit and offset."""
+    """What a page answers.
+
+    Attributes
+    ----------
+    where, bound : Clause
+        As given, and as bound.
+    sort : Sort
+    limit, offset : int
+    cache : bool
+        Whether what is kept of earlier queries may be taken.
+    now : float
+        Unix seconds at which windows end.
+    snap : bool
+        Whether ranges snap to windows.
+    """
 
     where: Clause
     bound: Clause
     sort: Sort
     limit: int
     offset: int
+    cache: bool
+    now: float
+    snap: bool
 
 
 class Page(Documents):
@@ -79,21 +96,24 @@ class Page(Documents):
         Where the next page begins; its text form can be kept. None on an empty page.
     elapsed : float
         Seconds that answering took.
+    cached : bool
+        Whether it was taken from what is kept of earlier queries.
     """
 
     def __init__(
         self,
-        index: "Index",
+        index: "Querying",
         snapshot: Snapshot,
         ids: np.ndarray,
         total: int,
         cursor: Cursor | None,
         elapsed: float,
         request: Request,
+        cached: bool = False,
     ):
         super().__init__(snapshot.documents, ids)
         self._index, self._snapshot = index, snapshot
-        self.total, self.cursor, self.elapsed = total, cursor, elapsed
+        self.total, self.cursor, self.elapsed, self.cached = total, cursor, elapsed, cached
         self.request = request
 
     def next(self) -> "Page":
@@ -105,7 +125,7 @@ class Page(Documents):
 
     def explain(self) -> "pd.DataFrame":
         """Return the plan as a DataFrame: step, clause, cardinality, documents left, microseconds, bytes."""
-        return self._index.explain(self.request.where)
+        return self._index.explain(self.request.where, self.request.now, self.request.snap)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(str, self.ids[:8].tolist())) + (", ..." if len(self.ids) > 8 else "")

@@ -2,7 +2,7 @@
 
 An index is repaired silo by silo (`silo.repair`), at the sequence that ``commit.bin`` names. A document
 that is lost is taken out of the alive bitmap first, so that no query finds it. Names, labels, the
-definition and the record of phases are told nowhere else: a backup has them.
+definition and the record of phases are told nowhere else: a backup has them. What is kept of queries goes.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,9 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex import filesystem
-from bitdex.checking import FILES, HALF_WRITTEN, SILOS
+from bitdex.cache_silo import NAME as CACHE
+from bitdex.cache_silo import discard
+from bitdex.checking import FILES, HALF_WRITTEN, SILOS, check_cache
 from bitdex.dictionaries import Dictionaries
 from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import bitmap
@@ -112,6 +114,7 @@ class _IndexRepair:
             return [refused_.repair]
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
         self._repairs += _find_beyond_repair(self._directory, identity, at)
+        cache = self._directory / CACHE
         leftovers = [
             name for name in filesystem.list_directory(self._directory) if HALF_WRITTEN.fullmatch(name)
         ]
@@ -119,7 +122,10 @@ class _IndexRepair:
             what, action = "expected no half-written file, found one", "the file is moved to quarantine"
             path = str(self._directory / name)
             self._repairs.append(Repair(path, 0, what, "note", NOTHING_LOST, action))
+        kept = [of_finding(one, "what is kept of queries is removed") for one in check_cache(cache)]
+        self._repairs += [one for one in kept if one.severity != "note"]
         if not dry_run:
+            discard(cache)  # what it holds may be true no longer
             for name in leftovers:
                 self._quarantine.move(self._directory / name)
             if self._renew:

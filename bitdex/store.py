@@ -9,6 +9,7 @@
     dumps.json           the phases that were loaded
     writer.lock          who has it open for writing
     documents/  bitmaps/ two silos
+    cache/               answers of queries (`cache_silo`): derived, and not part of a commit
 
 A phase: both silos prepare (their meta records name the new sequence), dictionaries and
 the record of phases are written, then ``commit.bin``. A batch of changes: its frames go into the logs of
@@ -323,9 +324,14 @@ class Store:
             ending.callback(self._release)
             self._close_silos()
 
+    @property
+    def failure(self) -> WriteFailedError | None:
+        """The write that failed, of the index or a silo, or None."""
+        return self.guard.failure or self.documents.silo.failure or self.bitmaps.silo.failure
+
     def _close_silos(self) -> None:
         """Close both silos; the first error counts, and nothing is written after it."""
-        failed = self.guard.failure or self.documents.silo.failure or self.bitmaps.silo.failure
+        failed = self.failure
         try:
             self.documents.silo.close(failed)
         except BaseException as error:

@@ -26,7 +26,7 @@ LAYERS = [
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
     ["live"],
-    ["index", "sample", "warming"],
+    ["querying", "index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -100,16 +100,17 @@ STORAGE = {
         STORED + "18_a_bitmap_is_never_taken_for_an_operation",
     ),
     19: (
-        "The query cache was loaded from one log only. There is no cache; both logs are always read.",
+        "The query cache was loaded from one log only. It lies in a silo; both logs are always read.",
         DEFECT + "8_both_logs_hold_operations_after_a_crash",
         "silo/test_silo.py::test_logs_take_turns_and_nothing_is_lost",
     ),
     20: (
-        "Cached entries kept places in a log that was replaced. There is no cache; states keep their logs.",
+        "Cached entries kept places in a log that was replaced. They hold ids; states keep their logs.",
         STORED + "20_a_state_keeps_its_place_in_a_log_that_was_replaced",
     ),
     21: (
-        "Cached results took in slots that matched one of several clauses. There is no cache.",
+        "Cached results took in slots that matched one of several clauses. What a commit alters is dropped.",
+        "live/test_cached.py::test_histories",
         "index/test_query_model.py::test_answers",
     ),
     22: (
@@ -141,8 +142,8 @@ STORAGE = {
         STORED + "27_values_that_a_merge_writes_first_can_be_enumerated",
     ),
     28: (
-        "Two queries with one hash shared a cached result, and hashes changed. There is no cache; the hash "
-        "index compares keys, and its published bytes are read for ever.",
+        "Two queries with one hash shared a cached result, and hashes changed. They are compared whole; the "
+        "hash index compares keys, and its published bytes are read for ever.",
         INDEX + "what_was_inserted_is_found",
         INDEX + "a_table_says_that_it_is_too_full_for_keys_made_to_collide",
         "formats/test_hash_index.py::test_stored_tables_are_read",

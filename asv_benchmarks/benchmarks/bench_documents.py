@@ -41,7 +41,7 @@ class DecodingOfTexts(Shuffled):
 
 class ReadingOfPages(Shuffled):
     def time_frame_of_a_page(self, path: str) -> int:
-        return len(self.index.query(f"tagIds has {TAG}", "-sortAt", limit=100).to_pandas())
+        return len(self.index.query(f"tagIds has {TAG}", "-sortAt", limit=100, cache=False).to_pandas())
 
 
 class Memory(Shuffled):

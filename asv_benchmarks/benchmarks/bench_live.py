@@ -27,7 +27,9 @@ class Changing(Loaded):
         self.directory.cleanup()
 
     def query(self) -> int:
-        return len(self.index.query(f"tagIds has {TAG} and nsfwLevel == 1", "-reactionCount", limit=20))
+        return len(
+            self.index.query(f"tagIds has {TAG} and nsfwLevel == 1", "-reactionCount", limit=20, cache=False)
+        )
 
     def patch(self) -> None:
         changes = {"nsfwLevel": self.draw.choice([1, 2, 4]), "reactionCount": self.draw.randrange(5000)}

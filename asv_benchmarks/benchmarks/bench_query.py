@@ -16,7 +16,7 @@ class Prepared(Loaded):
 
     def setup(self, path: str) -> None:
         super().setup(path)
-        self.page = self.index.query(self.where, self.sort, limit=50)
+        self.page = self.index.query(self.where, self.sort, limit=50, cache=False)
         self.next = self.page.next()
 
 
@@ -24,42 +24,42 @@ class LookupOfOneBitmap(Prepared):
     where = f.tagIds.has(TAG)
 
     def time_count(self, path: str) -> int:
-        return self.index.count(self.where)
+        return self.index.count(self.where, cache=False)
 
 
 class IntersectionOfDenseBitmaps(Prepared):
     where = f.tagIds.has(TAG) & (f.nsfwLevel == 1) & f.hasMeta
 
     def time_count(self, path: str) -> int:
-        return self.index.count(self.where)
+        return self.index.count(self.where, cache=False)
 
 
 class UnionOfManyBitmaps(Prepared):
     where = f.userId.isin(range(1, 500))
 
     def time_count(self, path: str) -> int:
-        return self.index.count(self.where)
+        return self.index.count(self.where, cache=False)
 
 
 class RangeOverEveryValue(Prepared):
     where = f.sortAt.between("2023-01-01", "2024-01-01")
 
     def time_count(self, path: str) -> int:
-        return self.index.count(self.where)
+        return self.index.count(self.where, cache=False)
 
 
 class RangeOverFewDocuments(Prepared):
     where = f.tagIds.has(RARE_TAG) & (f.sortAt >= "2023-01-01")
 
     def time_count(self, path: str) -> int:
-        return self.index.count(self.where)
+        return self.index.count(self.where, cache=False)
 
 
 class TopOfEverything(Prepared):
     sort = "-reactionCount"
 
     def time_page(self, path: str) -> int:
-        return self.index.query(None, self.sort, limit=50).ids[-1]
+        return self.index.query(None, self.sort, limit=50, cache=False).ids[-1]
 
 
 class TopOfDenseFilter(Prepared):
@@ -67,7 +67,7 @@ class TopOfDenseFilter(Prepared):
     sort = "-sortAt"
 
     def time_page(self, path: str) -> int:
-        return self.index.query(self.where, self.sort, limit=50).ids[-1]
+        return self.index.query(self.where, self.sort, limit=50, cache=False).ids[-1]
 
     def time_next_page(self, path: str) -> int:
         return self.page.next().ids[-1]
@@ -78,7 +78,7 @@ class TopOfSparseFilter(Prepared):
     sort = "-sortAt"
 
     def time_page(self, path: str) -> int:
-        return self.index.query(self.where, self.sort, limit=50).ids[-1]
+        return self.index.query(self.where, self.sort, limit=50, cache=False).ids[-1]
 
 
 class TopOfManyTies(Prepared):
@@ -86,14 +86,14 @@ class TopOfManyTies(Prepared):
     sort = "commentCount"  # zero for nine images of ten
 
     def time_page(self, path: str) -> int:
-        return self.index.query(self.where, self.sort, limit=50).ids[-1]
+        return self.index.query(self.where, self.sort, limit=50, cache=False).ids[-1]
 
 
 class OffsetOfManyRows(Prepared):
     sort = "-sortAt"
 
     def time_page(self, path: str) -> int:
-        return self.index.query(None, self.sort, limit=50, offset=20_000).ids[-1]
+        return self.index.query(None, self.sort, limit=50, offset=20_000, cache=False).ids[-1]
 
 
 class ParsingOfText:

@@ -31,20 +31,20 @@ class BitdexPeer:
 
     def count(self, where: Clause) -> Callable[[], int]:
         query = expression(where)
-        return lambda: self.index.count(query)
+        return lambda: self.index.count(query, cache=False)
 
     def page(self, where: Clause, sort: str, limit: int, after: Any = None) -> Callable[[], Page]:
         query, order = expression(where), f"-{sort}"
 
         def run() -> Page:
-            page = self.index.query(query, sort=order, limit=limit, after=after)
+            page = self.index.query(query, sort=order, limit=limit, after=after, cache=False)
             return Page(page.ids.tolist(), page.cursor)
 
         return run
 
     def page_documents(self, where: Clause, sort: str, limit: int) -> Callable[[], list[dict[str, Any]]]:
         query, order = expression(where), f"-{sort}"
-        return lambda: self.index.query(query, sort=order, limit=limit).documents(FIELDS)
+        return lambda: self.index.query(query, sort=order, limit=limit, cache=False).documents(FIELDS)
 
     def frame(self, ids: tuple[int, ...] | None) -> Callable[[], pd.DataFrame]:
         if ids is None:

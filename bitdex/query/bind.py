@@ -14,6 +14,7 @@ In a bound tree
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bitdex.errors import InvalidError
@@ -38,13 +39,15 @@ from bitdex.query.clauses import (
     NotEq,
     NotIn,
     Or,
+    Within,
     without_none,
 )
 from bitdex.query.domain import Domain, Labels, domain_of
-from bitdex.schema import Schema
+from bitdex.query.windows import Moment, snapped, window_of
+from bitdex.schema import Field, Schema
 
 
-def bind(clause: Clause, schema: Schema, labels: Labels) -> Clause:
+def bind(clause: Clause, schema: Schema, labels: Labels, moment: Moment | None = None) -> Clause:
     """Return the clause tree with checked names and typed values.
 
     Parameters
@@ -54,6 +57,8 @@ def bind(clause: Clause, schema: Schema, labels: Labels) -> Clause:
     schema : Schema
     labels : callable
         The number of a text of a low-cardinality string field, or None if it has none yet.
+    moment : Moment, optional
+        The present, where windows end; that of the clock if it is not given.
 
     Raises
     ------
@@ -67,21 +72,54 @@ def bind(clause: Clause, schema: Schema, labels: Labels) -> Clause:
     >>> print(bind(Gt("width", 511.5), schema, lambda field, text: None))
     width >= 512
     """
-    return _bind(clause, schema, labels, 0)
+    return _bind(clause, schema, labels, 0, moment or Moment())
 
 
-def _bind(clause: Any, schema: Schema, labels: Labels, depth: int) -> Clause:
+def _bind(clause: Any, schema: Schema, labels: Labels, depth: int, moment: Moment) -> Clause:
     if depth >= MAX_DEPTH:
         raise InvalidError(f"The query nests more than {MAX_DEPTH} clauses deep; write it flatter")
     kind = type(clause)
     if kind is And or kind is Or:
-        return kind(tuple([_bind(member, schema, labels, depth + 1) for member in clause.clauses]))
+        return kind(tuple([_bind(member, schema, labels, depth + 1, moment) for member in clause.clauses]))
     if kind is Not:
-        return Not(_bind(clause.clause, schema, labels, depth + 1))
+        inner = replace(moment, snap=False) if moment.snap else moment
+        return Not(_bind(clause.clause, schema, labels, depth + 1, inner))
+    if kind is Within:
+        return _within(clause, schema, labels, moment)
     explicit = without_none(clause)
     if type(explicit) is not kind:
-        return _bind(explicit, schema, labels, depth)
-    return _LEAVES[kind](clause, domain_of(clause.field, schema, labels))
+        return _bind(explicit, schema, labels, depth, moment)
+    domain = domain_of(clause.field, schema, labels)
+    bound = _LEAVES[kind](clause, domain)
+    wider = _snapped(clause, domain, schema, moment) if moment.snap else None
+    return bound if wider is None else wider
+
+
+def _within(clause: Within, schema: Schema, labels: Labels, moment: Moment) -> Clause:
+    buckets, window = window_of(schema, clause.field, clause.window)
+    domain = domain_of(buckets.sort_field, schema, labels)
+    low = max(domain.at_least(moment.now - window.duration_secs, False), domain.low)
+    high = min(domain.at_most(moment.now, False), domain.high)
+    inside = moment.settle(domain.name, low, high) if low <= high else None
+    bound = NOTHING if inside is None else _range(domain, *inside)
+    moment.notes[bound] = f"window {window.name!r} at {moment.now:.0f}"
+    return bound
+
+
+def _snapped(clause: Any, domain: Any, schema: Schema, moment: Moment) -> Clause | None:
+    if not isinstance(clause, Gt | Gte) or not schema.time_buckets:
+        return None
+    found = snapped(clause, domain.number(clause.value), schema, moment)
+    if found is None:
+        return None
+    wider, note = found
+    bound = _bind(wider, schema, _no_labels, 0, replace(moment, snap=False))
+    moment.notes[bound] = note
+    return bound
+
+
+def _no_labels(field: Field, text: str) -> None:
+    return None  # a sort field has none
 
 
 def _eq(clause: Any, domain: Domain) -> Clause:

@@ -16,6 +16,7 @@ clause                      documents
                             value are in it, and so are multi-value documents with no values
 ``Gt, Gte, Lt, Lte``        the value compares so; multi-value: any element does
 ``Between(f, low, high)``   low <= value <= high; multi-value: any one element lies there
+``Within(field, window)``   the value lies in a window of time_buckets that ends now
 ``IsNull(field)``           no value, or an empty list; for filter, sort and boolean fields alike
 ``IsNotNull(field)``        alive minus IsNull
 ==========================  ===============================================================
@@ -167,6 +168,14 @@ class Between(Clause):
     field: str
     low: Value
     high: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Within(Clause):
+    """The value lies in a window of time, by its name, that ends at the present of the query."""
+
+    field: str
+    window: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +353,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     In: _write_membership,
     NotIn: _write_membership,
     Between: _write_between,
+    Within: lambda clause: f"{write_name(clause.field)} within {write_value(clause.window)}",
     IsNull: lambda clause: f"{write_name(clause.field)} is null",
     IsNotNull: lambda clause: f"{write_name(clause.field)} is not null",
     And: _write_combination,

@@ -94,7 +94,7 @@ class _Numbers(Domain):
         kind = type(value)
         if kind is int or (kind is float and value == value):
             return value
-        if kind is str and self.dated and (seconds := _unix_seconds(value)) is not None:
+        if kind is str and self.dated and (seconds := unix_seconds(value)) is not None:
             return seconds
         self.refuse(value)
 
@@ -213,7 +213,7 @@ def _mapped(field: Field, text: str) -> int | None:
     return next((key for label, key in field.string_map.items() if label.lower() == wanted), None)
 
 
-def _unix_seconds(text: str) -> int | float | None:
+def unix_seconds(text: str) -> int | float | None:
     """Return the seconds since 1970 of an ISO date or time, in UTC unless it says otherwise."""
     if not _DATE.fullmatch(text):
         return None

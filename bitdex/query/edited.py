@@ -140,6 +140,12 @@ class EditedColumn:
         mine = self._slots[_between(self._values, low, high)]
         return (self.base.range(low, high) - self._touched) | BitMap(mine)
 
+    def settle(self, low: int, high: int) -> tuple[int, int] | None:
+        """Return bounds between two others, outside which no value lies between those; None if none does."""
+        found = list(self.base.settle(low, high) or ())
+        found += self._values[_between(self._values, low, high)].tolist()
+        return (min(found), max(found)) if found else None
+
     def count_range(self, low: int | None = None, high: int | None = None) -> int:
         """Return how many slots `range` would return."""
         gone = np.count_nonzero(_between(self._before, low, high) & self._held)

@@ -5,6 +5,7 @@ reference in ``&``, ``|`` stands for "is true", ``~`` before it for "is false".
 """
 
 import datetime
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -24,9 +25,11 @@ from bitdex.query.clauses import (
     NotEq,
     NotIn,
     Value,
+    Within,
     all_of,
 )
 
+LONG = 1000  # characters of a text that is read anew each time
 _VALUES = frozenset({int, str, float, bool, type(None)})
 
 
@@ -119,6 +122,10 @@ class FieldRef:
         """Match documents with low <= value <= high."""
         return Between(self._name, as_value(low), as_value(high))
 
+    def within(self, window: str) -> Within:
+        """Match documents whose value lies in a window of `time_buckets`, which ends now."""
+        return Within(self._name, str(window))
+
     def isnull(self) -> IsNull:
         """Match documents without a value, or with an empty list."""
         return IsNull(self._name)
@@ -180,6 +187,15 @@ class FieldMaker:
 field = FieldMaker()
 
 
+def _parse(text: str) -> Clause:
+    from bitdex.query.text import parse
+
+    return parse(text)
+
+
+_parsed = functools.lru_cache(maxsize=256)(_parse)  # clauses do not change
+
+
 def to_clause(query: Any) -> Clause:
     """Return the clause tree of a query in any of its forms.
 
@@ -205,9 +221,7 @@ def to_clause(query: Any) -> Clause:
     if isinstance(query, FieldRef):
         return query.__clause__()
     if isinstance(query, str):
-        from bitdex.query.text import parse
-
-        return parse(query)
+        return _parse(query) if len(query) > LONG else _parsed(query)
     if isinstance(query, Mapping | list):
         from bitdex.query.json import parse_filter
 

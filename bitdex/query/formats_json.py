@@ -28,6 +28,7 @@ from bitdex.query.clauses import (
     Or,
     Presence,
     Value,
+    Within,
     all_of,
     any_of,
 )
@@ -36,7 +37,7 @@ from bitdex.query.text import Parser
 
 CLAUSES: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Eq, NotEq, Gt, Gte, Lt, Lte, In, NotIn, Between, And, Or, Not, IsNull, IsNotNull)
+    for kind in (Eq, NotEq, Gt, Gte, Lt, Lte, In, NotIn, Between, Within, And, Or, Not, IsNull, IsNotNull)
 }
 _TAGS: dict[str, tuple[type, ...]] = {
     "Integer": (int,),
@@ -98,6 +99,8 @@ def _native_leaf(kind: Any, name: str, content: Any) -> Clause:
     field = read_name(content[0], name)
     if issubclass(kind, Membership):
         return kind(field, _values(content[1], name, _tagged))
+    if kind is Within:
+        return Within(field, read_window(_tagged(content[1], name), field))
     return kind(field, *(_tagged(value, name) for value in content[1:]))
 
 
@@ -150,14 +153,15 @@ def _compact_operator(field: str, key: Any, operand: Any, depth: int) -> Clause:
         return _LISTS[key](field, _values(operand, f"{field} {key}", as_value))
     if key == "$exists" and isinstance(operand, bool):
         return (IsNotNull if operand else IsNull)(field)
+    if key == "$within":
+        return Within(field, read_window(operand, f"{field} $within"))
     if key == "$not":
         _check_depth(depth + 1)
         return Not(_compact_field(field, operand, depth + 1))
     if key == "$exists":
         raise InvalidError(f"{field} $exists takes true or false, not {shown(operand)}")
-    raise InvalidError(
-        f"Unknown operator {key!r} of {field}: use {', '.join([*_OPERATORS, *_LISTS, '$exists', '$not'])}"
-    )
+    known = ", ".join([*_OPERATORS, *_LISTS, "$within", "$exists", "$not"])
+    raise InvalidError(f"Unknown operator {key!r} of {field}: use {known}")
 
 
 class _MeilisearchParser(Parser):
@@ -195,6 +199,13 @@ def read_name(value: Any, where: str) -> str:
     """Return the name of a field."""
     if not isinstance(value, str) or not value:
         raise InvalidError(f"{where} takes the name of a field, not {shown(value)}")
+    return value
+
+
+def read_window(value: Any, where: str) -> str:
+    """Return the name of a window."""
+    if not isinstance(value, str):
+        raise InvalidError(f"{where} takes the name of a window, as '7d', not {shown(value)}")
     return value
 
 

@@ -6,7 +6,7 @@
      "sort": {"field": "sortAt", "direction": "Desc"}, "limit": 20,
      "cursor": {"sort_value": 1700000500, "slot_id": 8}}
 
-Clauses are `Eq NotEq Gt Gte Lt Lte In NotIn Between And Or Not IsNull IsNotNull`; values may be
+Clauses are `Eq NotEq Gt Gte Lt Lte In NotIn Between Within And Or Not IsNull IsNotNull`; values may be
 tagged with `Integer Float Bool String` or plain.
 
 ``compact``::
@@ -14,7 +14,7 @@ tagged with `Integer Float Bool String` or plain.
     {"filter": {"nsfwLevel": 1, "tagIds": [304, 5], "width": {"$gte": 512}, "$not": {"poi": true}},
      "sort": "-sortAt", "limit": 20, "cursor": "1700000500:8"}
 
-A list means In; operators are `$eq $ne $gt $gte $lt $lte $in $nin $exists $not`; keys are ANDed.
+A list means In; operators are `$eq $ne $gt $gte $lt $lte $in $nin $within $exists $not`; keys are ANDed.
 
 ``meilisearch``::
 

@@ -10,7 +10,8 @@ Three views of the same pairs:
 `top` walks the order from the cursor and takes what the candidates hold. Where it meets too
 few of them, because they are few or lie at the other end, it gathers: all candidates' values,
 keeping the best; before that, many candidates are cut with the bounds to the stretch of the
-order that holds the answer. Every way gives the same, exact rows.
+order that holds the answer. Every way gives the same, exact rows. A range is made of bounds and strips, or
+of one before that lay nearly there.
 
 A column does not change. Any number of threads may use one.
 """
@@ -26,8 +27,9 @@ from bitdex.errors import InvalidError
 from bitdex.kernels import order as kernels
 from bitdex.kernels.pairs import sort_pairs
 from bitdex.kernels.roaring import FAULTS, encode_runs
+from bitdex.query.ranges import Ranges, distance
 
-BANDS, STRIPS = 64, 512
+BANDS, STRIPS, NARROW = 64, 512, 8
 WALK_COST, GATHER_COST = 6, 3  # nanoseconds per position and per candidate
 SLOT_LIMIT = 1 << 32
 
@@ -71,6 +73,7 @@ class SortColumn:
         self._look_up = kernels.look_up32 if narrow else kernels.look_up64
         self._rank = kernels.rank32 if narrow else kernels.rank64
         self._gather = kernels.gather32 if narrow else kernels.gather64
+        self._ranges = Ranges()
         self._table = (*_chunk_table(self.slots), self.values)
 
     def __len__(self) -> int:
@@ -133,8 +136,34 @@ class SortColumn:
         return self._best(payload, min(limit, total), descending, after)
 
     def range(self, low: int | None = None, high: int | None = None) -> BitMap:
-        """Return the slots whose value lies between two bounds, both inclusive; None is open."""
+        """Return the slots whose value lies between two bounds, both inclusive; None is open.
+
+        The set is kept, and not to be changed.
+        """
         first, stop = self._positions(low, high)
+        near = self._ranges.nearest(first, stop)
+        if near is not None:
+            begin, end, known = near
+            if (begin, end) == (first, stop):
+                return known
+            width = (stop - first) // NARROW
+            if width <= len(self) // NARROW**2 and distance(near, first, stop) < width:
+                moved = known.copy()
+                self._move_edge(moved, begin, first)
+                self._move_edge(moved, stop, end)
+                return self._ranges.keep(first, stop, moved)
+        return self._ranges.keep(first, stop, self._between(first, stop))
+
+    def settle(self, low: int, high: int) -> tuple[int, int] | None:
+        """Return the least and the greatest value that occur between two bounds, or None."""
+        first, stop = self._positions(low, high)
+        if first == stop:
+            return None
+        least, greatest = self.values_of(self.order[[first, stop - 1]])[0].tolist()
+        return least, greatest
+
+    def _between(self, first: int, stop: int) -> BitMap:
+        """Return the slots between two positions of the order."""
         width, band = stop - first, len(self) // BANDS
         if width <= band:
             return self._stretch(first, stop)

@@ -2,7 +2,7 @@
 
 The order is (value, slot), both in the sort's direction; documents without a value come
 last in both directions, by slot in the direction. Without a sort, the newest slot comes
-first. The cursor is the last row, so a chain of pages is one long page in pieces.
+first. A cursor is a row, so a chain of pages is one long page in pieces.
 """
 
 from dataclasses import dataclass
@@ -42,13 +42,61 @@ class Sort:
         return f"{'-' if self.descending else ''}{self.field or 'id'}"
 
 
-def rank(
-    snapshot: Snapshot, found: BitMap, sort: Sort, limit: int, after: Cursor | None
-) -> tuple[np.ndarray, Cursor | None]:
-    """Return the slots (uint32) of the next `limit` rows after a cursor, and the cursor behind them."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Consecutive rows of an order.
+
+    Attributes
+    ----------
+    slots : ndarray of uint32, shape (n,)
+    words : ndarray of uint64, shape (m,)
+        The sort values of the first m rows, order-preserving; the others have none, or there is no sort.
+    """
+
+    slots: np.ndarray
+    words: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def __getitem__(self, part: slice) -> "Rows":
+        return Rows(self.slots[part].copy(), self.words[part].copy())
+
+    def followed_by(self, others: "Rows") -> "Rows":
+        """Return these rows and those that come behind them."""
+        return Rows(*map(np.concatenate, ((self.slots, others.slots), (self.words, others.words))))
+
+    def cursor(self, snapshot: Snapshot, sort: Sort) -> Cursor | None:
+        """Return the cursor behind the last row; None if there is none."""
+        if not len(self.slots):
+            return None
+        value = None
+        if sort.field is not None and len(self.words) == len(self.slots):
+            value = snapshot.sort_value(snapshot.schema.field(sort.field), int(self.words[-1]))
+        return Cursor(value, int(self.slots[-1]))
+
+    def behind(self, snapshot: Snapshot, sort: Sort, cursor: Cursor) -> int | None:
+        """Return the place of the row behind the one that a cursor names, or None if that is not here."""
+        places = np.flatnonzero(self.slots == cursor.slot)
+        if not len(places):
+            return None
+        place = int(places[0])
+        if sort.field is None:
+            return place + 1
+        valued = place < len(self.words)
+        if not valued or cursor.value is None:
+            return None if valued or cursor.value is not None else place + 1
+        known = _place(snapshot, snapshot.schema.field(sort.field), cursor, sort.descending)
+        return place + 1 if known is not None and known[0] == int(self.words[place]) else None
+
+
+_NO_WORDS = np.empty(0, np.uint64)
+
+
+def rank(snapshot: Snapshot, found: BitMap, sort: Sort, limit: int, after: Cursor | None) -> Rows:
+    """Return the next `limit` rows after a cursor."""
     if sort.field is None:
-        slots = by_slot(found, sort.descending, limit, None if after is None else after.slot)
-        return slots, Cursor(None, int(slots[-1])) if len(slots) else None
+        return Rows(by_slot(found, sort.descending, limit, None if after is None else after.slot), _NO_WORDS)
     field = snapshot.schema.field(sort.field)
     if field.sort is None:
         known = ", ".join(one.name for one in snapshot.schema.sort_fields)
@@ -58,21 +106,18 @@ def rank(
 
 def _by_value(
     snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
-) -> tuple[np.ndarray, Cursor | None]:
+) -> Rows:
     column = snapshot.column(field.name)
-    slots, words = np.empty(0, np.uint32), np.empty(0, np.uint64)
+    slots, words = np.empty(0, np.uint32), _NO_WORDS
     if after is None or after.value is not None:
         place = _place(snapshot, field, after, descending)
         if place != _BEHIND:
             slots, words = column.top(found, limit, descending, place)
-    cursor = Cursor(snapshot.sort_value(field, int(words[-1])), int(slots[-1])) if len(slots) else None
     if len(slots) == limit or len(column) == len(snapshot.alive):
-        return slots, cursor
+        return Rows(slots, words)
     below = after.slot if after is not None and after.value is None else None
     absent = by_slot(found & snapshot.missing(field.name), descending, limit - len(slots), below)
-    if len(absent):
-        cursor = Cursor(None, int(absent[-1]))
-    return np.concatenate((slots, absent)), cursor
+    return Rows(np.concatenate((slots, absent)), words)
 
 
 def _place(

@@ -15,8 +15,10 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo, sort_word
+from bitdex.cache import Epochs
 from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
+from bitdex.query.dependence import altered_tokens
 from bitdex.query.edited import Column, Edits, edited
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
@@ -67,6 +69,7 @@ class Snapshot:
         self._columns: dict[str, tuple[Column, _Later]] = {}
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
+        self.epochs = Epochs(self.sequence)  # of this snapshot and those that follow it by `after`
         self._measure()
 
     @classmethod
@@ -78,6 +81,8 @@ class Snapshot:
             return cls(schema, documents, bitmaps)
         if before.documents is documents:
             return before
+        if before.dictionaries is not documents.dictionaries:  # reopened: new labels may have other numbers
+            return cls(schema, documents, bitmaps)
         return before.after(documents, bitmaps, None)  # a compaction: only the files are others
 
     def after(self, documents: DocSilo, bitmaps: BitmapSilo, altered: "Altering | None") -> "Snapshot":
@@ -94,6 +99,7 @@ class Snapshot:
         following.documents, following.bitmaps = documents, bitmaps
         following._values, following._columns = dict(self._values), dict(self._columns)
         if altered is not None:
+            self.epochs.note(following.sequence, altered_tokens(altered.keys, altered.edits))
             following._follow(altered)
         return following
 
@@ -208,6 +214,10 @@ class Snapshot:
                 self._keep((name, value), bitmap & self.alive)
         return [self.having(name, value) for value in values]
 
+    def defaults(self, name: str) -> tuple[Any, ...]:
+        """Return the values that count where a document has none, as bound keys."""
+        return self._defaults[name]
+
     def missing(self, name: str) -> BitMap:
         """Return the documents without a value of a field; none where the schema has a default."""
         if name not in self._missing:
@@ -235,6 +245,16 @@ class Snapshot:
                 column = edited(column, Edits.joined(_in_order(later)))
             self._columns[name] = column, None
         return column
+
+    def forget(self, name: str) -> None:
+        """Forget the column of a sort field: it is built anew from the stored layers."""
+        self._columns.pop(name, None)
+
+    def settle(self, name: str, low: Any, high: Any) -> tuple[Any, Any] | None:
+        """Return bounds of a sort field that leave the same documents, and change only with them; or None."""
+        field = self.schema.field(name)
+        words = self.column(name).settle(sort_word(field, low), sort_word(field, high))
+        return None if words is None else tuple(self.sort_value(field, word) for word in words)  # type: ignore[return-value]
 
     def sort_value(self, field: Field, word: int) -> int | float:
         """Return the sort value of an unsigned form."""

@@ -8,7 +8,7 @@ r"""Queries written as text, in the manner of ``DataFrame.query``: text in, clau
     negation   = ( not | "!" | "~" ) negation | term
     term       = "(" disjunct ")" | everything | nothing | value compare field [ compare value ]
                | field [ compare value | [ not ] in list | has ( value | any list | all list )
-                       | between value and value | is [ not ] null ]
+                       | between value and value | within 'window' | is [ not ] null ]
     compare    = "==" | "=" | "!=" | "<>" | "<" | "<=" | ">" | ">="
     list       = "[" [ value { "," value } ] "]"           or in round parentheses
     value      = number | 'text' | "text" | true | false | null
@@ -44,6 +44,7 @@ from bitdex.query.clauses import (
     NotIn,
     Or,
     Value,
+    Within,
     all_of,
 )
 from bitdex.query.tokens import read_number, read_string, refuse, tokenize
@@ -150,7 +151,13 @@ class Parser:
             low = self.value()
             self.expect("and")
             return Between(name, low, self.value())
+        if self.take("within"):
+            return Within(name, self.window())
         return self.presence(name) if self.take("is") else _Bare(name, True)
+
+    def window(self) -> str:
+        value = self.value()
+        return value if isinstance(value, str) else self.fail("the name of a window, as '7d'")
 
     def contents(self, name: str) -> Clause:
         if self.take("any"):

@@ -47,6 +47,13 @@ def test_edits_are_as_if_built(before, edits, candidates, limit, descending, aft
     assert list(zip(found[1].tolist(), found[0].tolist())) == rows
     assert column.range(*bounds) == expected.range(*bounds)
     assert column.count_range(*bounds) == expected.count_range(*bounds)
+    low, high = bounds[0] or 0, 2**64 - 1 if bounds[1] is None else bounds[1]
+    settled = column.settle(low, high)
+    if settled is None:
+        assert not expected.range(low, high)
+    else:
+        assert low <= settled[0] and settled[1] <= high
+        assert expected.range(*settled) == expected.range(low, high)
     built = column.built()
     assert (
         built.slots.tolist() == expected.slots.tolist() and built.values.tolist() == expected.values.tolist()

@@ -223,3 +223,31 @@ def test_an_empty_range_between_values() -> None:
 def test_slots_must_ascend_and_match(slots: list[int]) -> None:
     with pytest.raises(InvalidError, match="ascending, distinct slots"):
         SortColumn(np.array(slots, np.uint32), np.zeros(2, np.uint64))
+
+
+@pytest.mark.parametrize("spread", [50, 10**6])
+def test_ranges_that_follow_one_another(spread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A range made from the one before is the one that is made anew, and what was handed out stays."""
+    monkeypatch.setattr("bitdex.query.ranges.LEAST", 10)
+    rng = np.random.default_rng(spread)
+    values = rng.integers(0, spread, 50_000).astype(np.uint64)
+    column = SortColumn(np.arange(0, 100_000, 2, dtype=np.uint32), values)
+    low, width, held = 0, spread // 100, []
+    for _ in range(300):
+        low = max(low + int(rng.integers(-(spread // 4000) - 1, spread // 2000 + 2)), 0)
+        width = max(width + int(rng.integers(-2, 3)), 0)
+        found = column.range(low, low + width)
+        expected = column.slots[(values >= low) & (values <= low + width)]
+        assert np.array_equal(np.array(found.to_array()), expected)
+        held.append((found, found.copy()))
+    assert all(found == copy for found, copy in held)
+    assert len(column._ranges._kept) <= 4
+
+
+@quick
+@given(columns(), st.integers(0, TOP), st.integers(0, TOP))
+def test_settled_bounds_leave_the_same(column: tuple[np.ndarray, np.ndarray], low: int, high: int) -> None:
+    slots, values = column
+    inside = [value for value in values.tolist() if low <= value <= high]
+    expected = (min(inside), max(inside)) if inside else None
+    assert SortColumn(slots, values).settle(low, high) == expected

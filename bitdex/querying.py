@@ -1,0 +1,140 @@
+"""Querying: pages, counts and ids of the documents that match, and the plan of it."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitdex.errors import InvalidError
+from bitdex.page import Page, Request
+from bitdex.query import plan as planner
+from bitdex.query.answers import Answers
+from bitdex.query.bind import bind
+from bitdex.query.clauses import Within
+from bitdex.query.cursor import Cursor
+from bitdex.query.expression import to_clause
+from bitdex.query.rank import Sort
+from bitdex.query.snapshot import Snapshot
+from bitdex.query.windows import Moment, moment_of
+from bitdex.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Querying:
+    """The part of an index that answers queries; any number of threads may ask."""
+
+    _answers: Answers
+
+    @property
+    def schema(self) -> Schema:
+        raise NotImplementedError
+
+    @property
+    def snapshot(self) -> Snapshot:
+        raise NotImplementedError
+
+    def query(
+        self,
+        where: Any = None,
+        sort: str | None = None,
+        limit: int = 100,
+        after: Any = None,
+        offset: int = 0,
+        cache: bool = True,
+        now: Any = None,
+        snap: bool = False,
+    ) -> Page:
+        """Return a page of the documents that match.
+
+        Parameters
+        ----------
+        where : expression, str, mapping or None
+            ``(f.nsfwLevel == 1) & f.tagIds.has(304)``, ``"nsfwLevel == 1 and tagIds has 304"``,
+            a JSON filter, or None for all documents.
+        sort : str, optional
+            A sort field, with ``-`` for descending; newest first if None.
+        limit : int
+            Documents on the page.
+        after : Cursor or str, optional
+            The cursor of the page before; wins over `offset`.
+        offset : int
+            Documents to skip.
+        cache : bool
+            Take the answer from what is kept of earlier queries, if it is there and still true.
+        now : float, datetime or str, optional
+            Where windows of time end, in Unix seconds, or as a date; now by default.
+        snap : bool
+            Let ``>`` and ``>=`` on the name of the time buckets snap to one of them: approximate.
+
+        Raises
+        ------
+        InvalidError
+            Naming the field, the value, and what the field accepts.
+        """
+        clause, snapshot = to_clause(where), self.snapshot
+        _check_count("limit", limit, 1)
+        _check_count("offset", offset, 0)
+        moment = moment_of(now, snap, snapshot.settle)
+        bound = bind(clause, self.schema, snapshot.label, moment)
+        request = Request(
+            clause, bound, Sort.parse(sort), int(limit), int(offset), cache, moment.now, moment.snap
+        )
+        return self._answer(snapshot, request, Cursor.of(after))
+
+    def count(self, where: Any = None, cache: bool = True, now: Any = None, snap: bool = False) -> int:
+        """Return how many documents match."""
+        snapshot = self.snapshot
+        moment = moment_of(now, snap, snapshot.settle)
+        bound = bind(to_clause(where), self.schema, snapshot.label, moment)
+        return self._answers.count(snapshot, bound, cache)
+
+    def ids(self, where: Any = None, now: Any = None, snap: bool = False) -> np.ndarray:
+        """Return the ids of all documents that match, ascending, uint32."""
+        steps, _ = self._plan(where, now, snap)
+        return np.frombuffer(planner.run(steps).to_array(), np.uint32)
+
+    def explain(self, where: Any = None, now: Any = None, snap: bool = False) -> "pd.DataFrame":
+        """Return the plan of a query as a DataFrame, one row a step, after running it."""
+        import pandas as pd
+
+        steps, moment = self._plan(where, now, snap)
+        rows = planner.explain(steps)
+        return pd.DataFrame([row | {"clause": moment.noted(one.clause)} for row, one in zip(rows, steps)])
+
+    def rebuild_time_buckets(self, now: Any = None) -> dict[str, int]:
+        """Build what windows rest on anew, from what is stored; return how many documents each holds.
+
+        It is never needed: windows follow from the documents.
+
+        Raises
+        ------
+        InvalidError
+            If the schema declares no time_buckets.
+        """
+        buckets = self.schema.time_buckets
+        if buckets is None:
+            raise InvalidError(f"index {self.schema.name!r} has no windows; declare them in time_buckets")
+        self.snapshot.forget(buckets.sort_field)
+        moment = moment_of(now, False, self.snapshot.settle).now
+        names = [bucket.name for bucket in buckets.buckets]
+        return {name: self.count(Within(buckets.filter_field, name), False, moment) for name in names}
+
+    def _plan(self, where: Any, now: Any, snap: bool) -> tuple[list[planner.Step], Moment]:
+        snapshot = self.snapshot
+        moment = moment_of(now, snap, snapshot.settle)
+        bound = bind(to_clause(where), self.schema, snapshot.label, moment)
+        return planner.plan(snapshot, bound), moment
+
+    def _answer(self, snapshot: Snapshot, request: Request, after: Cursor | None) -> Page:
+        clock = time.perf_counter()
+        skip, sort = 0 if after is not None else request.offset, request.sort
+        found = self._answers.page(snapshot, request.bound, sort, request.limit, skip, after, request.cache)
+        cursor, elapsed = found.rows.cursor(snapshot, sort), time.perf_counter() - clock
+        return Page(self, snapshot, found.rows.slots, found.total, cursor, elapsed, request, found.cached)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InvalidError(f"{name}: {value!r} is no whole number of at least {least}")
