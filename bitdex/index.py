@@ -93,8 +93,8 @@ class Index(Changing):
 
     @property
     def schema(self) -> Schema:
-        """The index definition."""
-        return self._store.schema
+        """The index definition, as it is committed."""
+        return self._store.committed.documents.schema
 
     @property
     def documents(self) -> DocSilo:
@@ -111,7 +111,9 @@ class Index(Changing):
         """The committed state that queries see."""
         self._store.guard.check_open()
         committed = self._store.committed
-        shown = Snapshot.of(self.schema, committed.documents, committed.bitmaps, self._snapshot)
+        shown = Snapshot.of(
+            committed.documents.schema, committed.documents, committed.bitmaps, self._snapshot
+        )
         self._snapshot = shown
         return shown
 
@@ -220,7 +222,7 @@ class Index(Changing):
         clause, snapshot = to_clause(where), self.snapshot
         _check_count("limit", limit, 1)
         _check_count("offset", offset, 0)
-        bound = bind(clause, self.schema, snapshot.label)
+        bound = bind(clause, snapshot.schema, snapshot.label)
         request = Request(clause, bound, Sort.parse(sort), int(limit), int(offset))
         return self._answer(snapshot, request, Cursor.of(after))
 
@@ -240,7 +242,7 @@ class Index(Changing):
 
     def _plan(self, where: Any) -> list[planner.Step]:
         snapshot = self.snapshot
-        return planner.plan(snapshot, bind(to_clause(where), self.schema, snapshot.label))
+        return planner.plan(snapshot, bind(to_clause(where), snapshot.schema, snapshot.label))
 
     def _answer(self, snapshot: Snapshot, request: Request, after: Cursor | None) -> Page:
         clock = time.perf_counter()

@@ -88,7 +88,7 @@ class Changing:
         self._snapshot = batch.commit(time.time())
 
     def _shared_writer(self) -> Writer:
-        if self._writer is None or self._writer.log is not self._store.log:  # reopened, or phases were loaded
+        if self._writer is None or not self._writer.follows:
             self._writer = Writer(self._store)
         return self._writer
 

@@ -14,7 +14,7 @@ class Writer:
     """How values are held, what they mean in bitmaps, and which slots the phases have written."""
 
     def __init__(self, store: Store):
-        self.store, self.log = store, store.log
+        self.store, self.log, self.sequence = store, store.log, store.sequence
         self.values = Values(store.schema, store.registry, store.dictionaries)
         self.roles = Roles(store.schema, store.registry, store.dictionaries)
         fields, number = store.schema.fields.values(), store.registry.number
@@ -23,6 +23,11 @@ class Writer:
         exist = [f for f in fields if f.kind == "exists_boolean"]
         self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
         self._phases: dict[int, Any] = {}
+
+    @property
+    def follows(self) -> bool:
+        """Whether it shows the committed state: all commits since it was made were batches of its own."""
+        return self.log is self.store.log and self.sequence == self.store.sequence
 
     def phases_of(self, slot: int) -> list[int]:
         """Return the keys of the phases that have written a slot."""
@@ -37,6 +42,7 @@ class Writer:
 
     def note(self, altered: dict[int, Altered]) -> None:
         """Keep what was read as it was committed."""
+        self.sequence = self.store.sequence
         self.bits.note(altered)
         for key in altered.keys() & self._phases.keys():
             self._phases[key] = self._phases[key] - altered[key].removed
