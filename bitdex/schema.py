@@ -182,7 +182,7 @@ class Schema:
     id_field : str
         Key of a raw record that holds the document's id.
     version : int
-        1 to 255.
+        1 or more; every change of the definition raises it.
     max_page_size : int
         The most rows one page of an answer may have.
     deferred : Deferred or None

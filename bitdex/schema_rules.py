@@ -111,8 +111,8 @@ def check_names(schema: "Schema") -> None:
         raise InvalidError(f"name is {schema.name!r}; use 1 to 64 letters, digits, '_' or '-'")
     if not _is_integer(schema.max_page_size) or schema.max_page_size < 1:
         raise InvalidError(f"max_page_size is {schema.max_page_size!r}; use 1 or more")
-    if not _is_integer(schema.version) or not 1 <= schema.version <= 255:
-        raise InvalidError(f"schema_version is {schema.version!r}; use 1 to 255")
+    if not _is_integer(schema.version) or schema.version < 1:
+        raise InvalidError(f"schema_version is {schema.version!r}; use 1 or more")
     for name, field in schema.fields.items():
         if name != field.name:
             raise InvalidError(f"field {field.name!r} is kept under {name!r}; use its own name")

@@ -8,7 +8,7 @@
 
 A version carries the sequence of the commit from which it counts. The file is written before that commit;
 versions above the committed sequence belong to a change that was given up: they are not taken, and the
-next writer takes them out. `dropped` are the numbers of the fields that are no more; ``fields.bin`` only grows.
+next writer takes them out. `dropped` are the numbers of fields that are no more; ``fields.bin`` only grows.
 """
 
 from collections.abc import Iterator, Mapping

@@ -10,6 +10,7 @@ import numpy as np
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
+from bitdex.live.fields import Fields
 from bitdex.live.rows import rows_of
 from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.live.writer import Writer
@@ -19,7 +20,7 @@ from bitdex.schema import Schema
 from bitdex.store import Store
 
 
-class Changing:
+class Changing(Fields):
     """The part of an index that changes documents; each call is one commit, or part of a `batch`.
 
     What is wrong with an argument is an error that names it, and nothing of the call is applied.
