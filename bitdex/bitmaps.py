@@ -165,7 +165,8 @@ class BitmapChanges:
         self._deleted: list[int] = []
 
     def __bool__(self) -> bool:
-        return bool(self._keys or self._deleted)
+        silo = self.bitmaps.silo
+        return any(map(len, self._keys)) or bool(self._deleted and (len(silo) or silo.pending))
 
     def delete(self, keys: np.ndarray) -> None:
         """Delete bitmaps, but for those that are put as well."""
