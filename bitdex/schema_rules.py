@@ -31,6 +31,7 @@ SOURCE_BITS = {
     "boolean": 1,
     "timestamp": 64,
 }
+ABSENT = ("last", "first", "lowest")
 SIGNED_SOURCES = ("int32", "int64", "timestamp")
 WHY_NOT_SORTED = {
     "string": "text has no bit layers",
@@ -81,6 +82,8 @@ def check_sort(field: "Field") -> None:
         raise _refusal(field, problem, f"sort by a field of type {', '.join(SORTABLE_KINDS)}")
     if source not in SOURCE_BITS:
         raise _refusal(field, f"unknown source_type {source!r}", nearest(source, SOURCE_BITS))
+    if field.sort.absent not in ABSENT:
+        raise _refusal(field, f"absent is {field.sort.absent!r}", nearest(field.sort.absent, ABSENT))
     if not _is_integer(bits) or not 1 <= bits <= SOURCE_BITS[source]:
         raise _refusal(field, f"bits is {bits!r}", f"{source} takes 1 to {SOURCE_BITS[source]}")
     if (source == "float64") != (field.kind == "float"):

@@ -23,7 +23,7 @@ from typing import Any
 from bitdex.configuration import Section, read_configuration
 from bitdex.errors import InvalidError
 from bitdex.schema import Bucket, Computed, Deferred, Field, Schema, Sort, TimeBuckets
-from bitdex.schema_rules import FILTERED_KINDS, KINDS, SIGNED_SOURCES, SOURCE_BITS
+from bitdex.schema_rules import ABSENT, FILTERED_KINDS, KINDS, SIGNED_SOURCES, SOURCE_BITS
 
 COUNT, FLAG, FRACTION = "count", "flag", "fraction"
 CACHE_COUNTS = """max_entries max_bytes initial_capacity max_capacity min_filter_size bound_target_size
@@ -48,7 +48,7 @@ ROOT_KEYS = ("name", "config", "data_schema")
 DATA_KEYS = ("id_field", "schema_version", "fields")
 CONFIG_KEYS = ["filter_fields", "sort_fields", "max_page_size", "deferred_alive", "time_buckets", *SETTINGS]
 FILTER_KEYS = ("name", "field_type", "behaviors", "eviction", "eager_load", "per_value_lazy")
-SORT_KEYS = ("name", "source_type", "encoding", "bits", "eager_load", "computed", "signed")
+SORT_KEYS = ("name", "source_type", "encoding", "bits", "eager_load", "computed", "signed", "absent")
 BUCKETS_KEYS = ("filter_field", "sort_field", "range_buckets")
 BUCKET_KEYS = ("name", "duration_secs", "refresh_interval_secs")
 MAPPING_TEXTS = ("source", "target", "value_type", "fallback")
@@ -191,7 +191,8 @@ def _read_sort(part: Section, kind: str) -> Sort:
     source = part.choice("source_type", SOURCE_BITS, _default_source(part, kind))
     if part.flag("signed") and source not in (*SIGNED_SOURCES, "float64"):
         raise part.error("signed", f"source_type is {source!r}; use int64 or int32")
-    return Sort(part.whole("bits", SOURCE_BITS[source], 1, 64), source, _read_computed(part))
+    bits, absent = part.whole("bits", SOURCE_BITS[source], 1, 64), part.choice("absent", ABSENT, "last")
+    return Sort(bits, source, _read_computed(part), absent)
 
 
 def _default_source(part: Section, kind: str) -> str:
@@ -324,6 +325,8 @@ def _write_sort(field: Field, sort: Sort) -> dict[str, Any]:
     written: dict[str, Any] = {"name": field.name, "source_type": sort.source_type, "bits": sort.bits}
     if field.filter is None:
         written.update(field.settings)
+    if sort.absent != "last":
+        written["absent"] = sort.absent
     if sort.computed is not None:
         written["computed"] = {"op": sort.computed.op, "source_fields": list(sort.computed.sources)}
     return written

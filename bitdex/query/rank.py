@@ -1,8 +1,8 @@
 """Ranking: which of the matching documents a page shows, in order, and where the next begins.
 
 The order is (value, slot), both in the sort's direction; documents without a value come
-last in both directions, by slot in the direction. Without a sort, the newest slot comes
-first. The cursor is the last row, so a chain of pages is one long page in pieces.
+last in both directions, or where the field says (`Sort.absent`), by slot in the direction. Without a sort,
+the newest slot comes first. The cursor is the last row, so a chain of pages is one long page in pieces.
 """
 
 from dataclasses import dataclass
@@ -59,20 +59,41 @@ def rank(
 def _by_value(
     snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
 ) -> tuple[np.ndarray, Cursor | None]:
-    column = snapshot.column(field.name)
-    slots, words = np.empty(0, np.uint32), np.empty(0, np.uint64)
-    if after is None or after.value is not None:
-        place = _place(snapshot, field, after, descending)
-        if place != _BEHIND:
-            slots, words = column.top(found, limit, descending, place)
-    cursor = Cursor(snapshot.sort_value(field, int(words[-1])), int(slots[-1])) if len(slots) else None
-    if len(slots) == limit or len(column) == len(snapshot.alive):
-        return slots, cursor
-    below = after.slot if after is not None and after.value is None else None
-    absent = by_slot(found & snapshot.missing(field.name), descending, limit - len(slots), below)
-    if len(absent):
-        cursor = Cursor(None, int(absent[-1]))
-    return np.concatenate((slots, absent)), cursor
+    """Take rows from those with a value and those without, in the order in which the field has them."""
+    assert field.sort is not None
+    slots, cursor = np.empty(0, np.uint32), None
+    without_value = [True, False] if field.sort.absent_first(descending) else [False, True]
+    if after is not None and (after.value is None) != without_value[0]:
+        del without_value[0]
+    for absent in without_value:
+        if len(slots) == limit:
+            break
+        take = _absent if absent else _valued
+        more, last = take(snapshot, field, found, descending, limit - len(slots), after)
+        slots, cursor, after = np.concatenate((slots, more)), last or cursor, None
+    return slots, cursor
+
+
+def _valued(
+    snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
+) -> tuple[np.ndarray, Cursor | None]:
+    """Return the next rows of those with a value, and the cursor behind them."""
+    place = _place(snapshot, field, after, descending)
+    if place == _BEHIND:
+        return np.empty(0, np.uint32), None
+    slots, words = snapshot.column(field.name).top(found, limit, descending, place)
+    return slots, Cursor(snapshot.sort_value(field, int(words[-1])), int(slots[-1])) if len(slots) else None
+
+
+def _absent(
+    snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
+) -> tuple[np.ndarray, Cursor | None]:
+    """Return the next rows of those without a value, and the cursor behind them."""
+    if len(snapshot.column(field.name)) == len(snapshot.alive):
+        return np.empty(0, np.uint32), None
+    below = None if after is None else after.slot
+    slots = by_slot(found & snapshot.missing(field.name), descending, limit, below)
+    return slots, Cursor(None, int(slots[-1])) if len(slots) else None
 
 
 def _place(

@@ -102,7 +102,7 @@ QUERIES = [
     c.Gte("best", 1),
     c.Eq("url", "x"),
 ]
-SORTS = ["likes", "-score", "-sortAt", "due", "-extra", "rate", "best"]
+SORTS = ["likes", "-score", "score", "at", "-at", "-sortAt", "due", "-extra", "rate", "best"]
 slots = st.sampled_from(SLOTS)
 draws = st.integers(0, 2**31).map(random.Random)
 documents = st.fixed_dictionaries(
