@@ -45,6 +45,10 @@ class FieldRegistry:
         """Return the name of a number, or None where the field was dropped or never known."""
         return self._names.get(number)
 
+    def names_of(self, numbers: Collection[int]) -> set[str]:
+        """Return the names under which numbers were given, those of dropped fields too."""
+        return {entry.name for entry in self._entries if entry.field in numbers}
+
     def without(self, number: int) -> "FieldRegistry":
         """Return the registry in which a field is dropped."""
         return FieldRegistry(self._path, self.identity, self.dropped | {number})

@@ -92,6 +92,11 @@ class SchemaVersions:
         """The version that counts."""
         return self._versions[-1]
 
+    def dropped_since(self, sequence: int) -> set[int]:
+        """Return the numbers of the fields that were dropped after a commit."""
+        before = [one for one in self._versions if one.sequence <= sequence]
+        return {*self.last.dropped} - {*before[-1].dropped}
+
     def record(self, version: SchemaVersion) -> None:
         """Add a version; it counts once its sequence is committed."""
         versions = [*self._versions, version]

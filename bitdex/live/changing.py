@@ -89,7 +89,7 @@ class Changing(Fields):
         self._snapshot = batch.commit(time.time())
 
     def _shared_writer(self) -> Writer:
-        if self._writer is None or not self._writer.follows:
+        if self._writer is None or not self._writer.follows(self._store):
             self._writer = Writer(self._store)
         return self._writer
 

@@ -24,10 +24,9 @@ class Writer:
         self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
         self._phases: dict[int, Any] = {}
 
-    @property
-    def follows(self) -> bool:
-        """Whether it shows the committed state: all commits since it was made were batches of its own."""
-        return self.log is self.store.log and self.sequence == self.store.sequence
+    def follows(self, store: Store) -> bool:
+        """Tell whether it shows what a store has committed: its own batches, since it was made, and no more."""
+        return self.log is store.log and self.sequence == store.sequence
 
     def phases_of(self, slot: int) -> list[int]:
         """Return the keys of the phases that have written a slot."""

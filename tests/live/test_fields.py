@@ -5,11 +5,16 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from pyroaring import BitMap
 
 import bitdex
 from bitdex.errors import CorruptError, InvalidError, LockedError
 from bitdex.formats import bitmap as format_
+from bitdex.formats.frame import DELETE, MERGE
+from bitdex.live.renewal import Renewal
 from bitdex.schema import Field, Sort
+from bitdex.schema_versions import SchemaVersions
+from bitdex.store import Writes
 from tests.live.bits import differences
 
 SCHEMA = {
@@ -362,12 +367,10 @@ def test_damaged_bitmaps_are_rebuilt_from_documents(index):
 def test_bits_that_follow_from_no_document_are_taken_away(index):
     silo, number = index.bitmaps.silo, index._store.registry.number("level")
     sequence = index.stats()["sequence"]
-    from bitdex.store import Writes
-
     writes = Writes()
-    stray = format_.encode_ops([(format_.SET, bitdex.index.BitMap([1, 2, 3]))])
+    stray = format_.encode_ops([(format_.SET, BitMap([1, 2, 3]))])
     for key in (format_.filter_key(number, 77), format_.filter_key(number, 4), format_.present_key(number)):
-        writes.add(2, key, stray)
+        writes.add(MERGE, key, stray)
     index._store.write(Writes(), writes)
     assert len(differences(index)) == 3 and index.stats()["sequence"] == sequence + 1
     index.rebuild()
@@ -438,10 +441,8 @@ def test_pages_that_were_taken_stay_as_they_are(index):
 
 def test_queries_go_on_and_changes_wait(index, monkeypatch):
     """The field is added while one thread asks and another one puts: neither is refused, nothing is lost."""
-    from bitdex.live import renewal
-
     begun, asked, put = threading.Event(), threading.Event(), []
-    take = renewal.Renewal._take
+    take = Renewal._take
 
     def taken(self, *arguments):
         begun.set()
@@ -460,7 +461,7 @@ def test_queries_go_on_and_changes_wait(index, monkeypatch):
         put.append(True)
 
     found, threads = [], [threading.Thread(target=ask), threading.Thread(target=change)]
-    monkeypatch.setattr(renewal.Renewal, "_take", taken)
+    monkeypatch.setattr(Renewal, "_take", taken)
     for thread in threads:
         thread.start()
     index.add_field("width", filter="single_value")
@@ -488,9 +489,41 @@ def test_phases_go_on_after_the_schema_has_changed(index):
     assert index.get(8) == {"id": 8, "level": 5}
 
 
-def test_a_change_of_the_schema_that_is_interrupted_leaves_nothing(index, monkeypatch):
-    from bitdex.schema_versions import SchemaVersions
+def test_a_phase_that_is_loaded_again_leaves_a_field_of_a_new_meaning_alone(index):
+    """It wrote a field of that name, which was dropped; what there is now is not its own."""
+    phase = {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["level", "tags"]}
+    table = pd.DataFrame({"id": [7, 8], "level": [1, 2], "tags": [5, 6]})
+    index.dump(phase, source={"rows": table})
+    index.dump({**phase, "name": "more", "fields": ["tags"]}, source={"more": table})
+    for name in ("level", "tags"):
+        index.drop_field(name)
+    index.add_field("level", filter="single_value")
+    index.add_field("tags", filter="multi_value")
+    index.patch(7, {"level": 99, "tags": [9]})
+    index.dump({**phase, "fields": ["width"]}, source={"rows": table.rename(columns={"level": "width"})})
+    assert index.get(7) == {"id": 7, "level": 99, "tags": [9], "width": 1}
+    assert index.ids("level == 99").tolist() == index.ids("tags has 9").tolist() == [7]
 
+
+def test_progress_is_shown(index, capsys):
+    index.add_field("width", filter="single_value", progress=True)
+    assert "add_field 'width'" in capsys.readouterr().err
+
+
+def test_bitmaps_of_a_dropped_field_are_a_finding(index):
+    index.drop_field("tags")
+    number = min(index._store.registry.dropped)
+    stray = Writes()
+    stray.add(MERGE, format_.filter_key(number, 1), format_.encode_ops([(format_.SET, BitMap([1]))]))
+    index._store.write(Writes(), stray)
+    (found,) = [one for one in index.check().itertuples() if one.severity == "error"]
+    assert f"expected field number {number}, which bitmaps use, found none" in found.what
+    stray = Writes()
+    stray.add(DELETE, format_.filter_key(number, 1), b"")
+    index._store.write(Writes(), stray)
+
+
+def test_a_change_of_the_schema_that_is_interrupted_leaves_nothing(index, monkeypatch):
     before, page = committed(index), index.query()
 
     def interrupted(self, version):
