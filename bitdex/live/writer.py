@@ -25,7 +25,7 @@ class Writer:
         self._phases: dict[int, Any] = {}
 
     def follows(self, store: Store) -> bool:
-        """Tell whether it shows what a store has committed: its own batches, since it was made, and no more."""
+        """Tell whether it shows what a store has committed: since it was made, its own batches only."""
         return self.log is store.log and self.sequence == store.sequence
 
     def phases_of(self, slot: int) -> list[int]:
