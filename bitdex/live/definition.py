@@ -40,9 +40,13 @@ def adding(
         made = _read(schema.fields.get(field), field, filter, sort, described)
     if made.name == "id":
         raise InvalidError("field 'id': that is the number of the document; choose another name")
-    before = schema.fields.get(made.name)
+    before, buckets = schema.fields.get(made.name), schema.time_buckets
     if before is not None:
         _check_kept(before, made)
+    elif buckets is not None and made.name == buckets.filter_field:
+        raise InvalidError(
+            f"field {made.name!r}: that is the second name of {buckets.sort_field!r}; choose another"
+        )
     made = with_default(made, {**schema.fields, made.name: made})
     return _next(schema, {**schema.fields, made.name: made}), made
 
@@ -110,7 +114,10 @@ def _check_kept(before: Field, made: Field) -> None:
         raise InvalidError(
             f"field {name!r} is {before.kind} and cannot become {made.kind}; a string can become {texts}"
         )
-    if before.default != made.default and before.default is not None:
+    numbers = (before.string_map, before.case_sensitive)
+    if before.kind == made.kind and numbers != (made.string_map, made.case_sensitive):
+        raise InvalidError(f"field {name!r}: documents hold the numbers of its texts, which stay as they are")
+    if before.default != made.default:
         raise InvalidError(f"field {name!r}: set_default changes its default")
     if not made.stored or (before.sort is None and made.sort is not None and made.sort.computed):
         raise InvalidError(f"field {name!r}: documents hold values of it; choose another name")

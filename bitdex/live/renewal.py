@@ -264,8 +264,7 @@ class Renewal:
             words = np.concatenate((words, np.full(len(more), sort_word(field, held), np.uint64)))
             order = np.argsort(slots, kind="stable")
             changes.put_layers(number, slots[order], words[order])
-        if held != []:
-            changes.put(format_.present_key(number), present | lacking)
+        changes.put(format_.present_key(number), present | lacking)
 
 
 def holding(data: np.ndarray, offsets: np.ndarray, field: int) -> np.ndarray:

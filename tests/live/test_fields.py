@@ -116,13 +116,14 @@ def test_texts_become_labels(index):
 
 
 def test_texts_become_numbers_of_a_map(index):
-    sequence = index.stats()["sequence"]
+    sequence, numbers = index.stats()["sequence"], {"red": 1, "blue": 7}
     with pytest.raises(InvalidError, match="id 2: field 'note': 'Blue' is no text of its string_map"):
-        index.add_field("note", value_type="mapped_string", string_map={"red": 1}, filter="single_value")
+        index.add_field("note", value_type="mapped_string", string_map={"red": 1})
     assert index.stats()["sequence"] == sequence and index.get(2)["note"] == "Blue"
-    index.add_field(
-        "note", value_type="mapped_string", string_map={"red": 1, "blue": 7}, filter="single_value"
-    )
+    index.add_field("note", value_type="mapped_string", string_map=numbers)
+    with pytest.raises(InvalidError, match="field 'note': documents hold the numbers of its texts"):
+        index.add_field("note", filter="single_value", string_map={"red": 7, "blue": 1})
+    index.add_field("note", filter="single_value")
     assert index.ids("note == 'blue'").tolist() == [2] and index.get(2)["note"] == "blue"
 
 
@@ -169,6 +170,7 @@ def test_a_field_of_phases_outside_the_schema_is_declared(index):
         ({"field": "note", "filter": "single_value"}, "cannot filter value_type 'string'"),
         ({"field": "note", "sort": True}, "'string' cannot be sorted: text has no bit layers"),
         ({"field": "hot", "sort": True}, "field 'hot' is filter_only: documents do not hold"),
+        ({"field": "width", "filter": "single_value", "default": 1}, "set_default changes its default"),
         ({"field": "new", "colour": 1}, "field 'new': unknown key 'colour'"),
         ({"field": "new", "target": "x"}, "field 'new': unknown key 'target'"),
         ({"field": "new", "sort": 3}, "field 'new': a sort is 3; give a text or a mapping"),
@@ -272,6 +274,8 @@ def test_what_rests_on_a_field_is_named(tmp_path):
         for name, reason in reasons.items():
             with pytest.raises(InvalidError, match=f"field '{name}' cannot be dropped: {reason}"):
                 index.drop_field(name)
+        with pytest.raises(InvalidError, match="field 'atUnix': that is the second name of 'at'"):
+            index.add_field("atUnix", sort=True)
         index.drop_field("b")
         index.drop_field("a")
         with pytest.raises(InvalidError, match="its default cannot change"):
