@@ -172,6 +172,14 @@ class BitmapChanges:
         self._sizes: list[np.ndarray] = []
         self._deleted: list[int] = []
 
+    def __bool__(self) -> bool:
+        silo = self.bitmaps.silo
+        return any(map(len, self._keys)) or bool(self._deleted and (len(silo) or silo.pending))
+
+    def delete(self, keys: np.ndarray) -> None:
+        """Delete bitmaps, but for those that are put as well."""
+        self._deleted += keys.tolist()
+
     def put(self, key: int, bitmap: BitMap) -> None:
         """Write a bitmap; an empty one is deleted."""
         if not bitmap:
@@ -205,5 +213,5 @@ class BitmapChanges:
             silo.compact(commit=False)
             return
         with silo.merge_writer(sequence, commit=False) as writer:
-            writer.delete_many(np.array(sorted(set(self._deleted)), np.uint64))
+            writer.delete_many(np.setdiff1d(np.array(self._deleted, np.uint64), keys))
             writer.put_many(keys, payloads, offsets.astype(np.int64))

@@ -6,7 +6,7 @@
     fields.bin           hold their checksums, and belong to this index
     dictionaries.bin
     dumps.json           holds its seal
-    schema.json          holds its seal, and a schema
+    schema.json          holds its seal, and a schema of that commit or of one before
     documents/ bitmaps/  what `silo.check` reads, at the sequence that commit.bin names
     cache/               the same, at its own newest; nothing is lost with it
     other names          are left-overs
@@ -17,6 +17,7 @@
 import re
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -26,9 +27,10 @@ from bitdex import filesystem, phase_log
 from bitdex.bitmaps import WIDE
 from bitdex.cache_silo import NAME as CACHE
 from bitdex.errors import BitdexError, NotFoundError
-from bitdex.formats import bitmap, dictionary, meta, registry, sealed
+from bitdex.formats import bitmap, dictionary, meta, registry
 from bitdex.phase_log import PhaseResult
 from bitdex.schema import Schema
+from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.check import RESTORE, Finding, check_files, refused
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
@@ -48,6 +50,7 @@ class IndexFiles(NamedTuple):
     """What the files beside the silos hold; None where one could not be read."""
 
     schema: Schema | None
+    dropped: tuple[int, ...]
     commit: np.ndarray | None
     fields: list[registry.Entry] | None
     labels: list[dictionary.Label] | None
@@ -128,12 +131,15 @@ def _check_files(directory: Path) -> Step[IndexFiles]:
     runs: list[PhaseResult] | None = []
     if filesystem.exists(directory / "dumps.json") or (commit is not None and commit["sequence"][0]):
         runs = yield from _read(directory / "dumps.json", phase_log.read)
-    schema = yield from _read(directory / "schema.json", _read_schema)
-    return IndexFiles(schema, commit, fields, labels, runs)
+    at = 0 if commit is None else int(commit["sequence"][0])
+    last = yield from _read(directory / "schema.json", partial(_read_schema, at=at))
+    schema, dropped = last or (None, ())
+    return IndexFiles(schema, dropped, commit, fields, labels, runs)
 
 
-def _read_schema(path: Path) -> Schema:
-    return Schema.load(sealed.decode(filesystem.read(path), str(path)))
+def _read_schema(path: Path, at: int) -> tuple[Schema, tuple[int, ...]]:
+    last = SchemaVersions(path, at).last
+    return last.schema, last.dropped
 
 
 def _check_commit(path: Path) -> Step[np.ndarray | None]:
@@ -190,15 +196,16 @@ def _check_agreement(directory: Path, files: IndexFiles, bitmaps: Silo) -> Itera
     keys = bitmaps.keys()
     filters = keys[(keys >= 1 << 48) & (keys < bitmap.LAYERS)]
     if files.fields is not None:
-        yield from _check_fields(directory / "fields.bin", files.fields, keys, filters)
+        known = [entry for entry in files.fields if entry.field not in files.dropped]
+        yield from _check_fields(directory / "fields.bin", known, keys, filters)
     if files.fields is not None and files.labels is not None and files.schema is not None:
         for entry in files.fields:
             field = files.schema.fields.get(entry.name)
-            known = [label.label for label in files.labels if label.field == entry.field]
+            labels = [label.label for label in files.labels if label.field == entry.field]
             used = filters[filters >> np.uint64(48) == entry.field] & np.uint64(bitmap.VALUE_MAX)
             if field is None or not field.is_labelled:
                 used = used[used >= WIDE] - np.uint64(WIDE)
-            for number in np.setdiff1d(used, known).tolist():
+            for number in np.setdiff1d(used, labels).tolist():
                 yield _unknown(directory / "dictionaries.bin", f"label {number} of field {entry.name!r}")
     for run in {run.name: run for run in files.runs or () if run.sequence <= (files.sequence or 0)}.values():
         yield from _check_phase(directory / "dumps.json", run, bitmaps)

@@ -94,8 +94,8 @@ class Index(Querying, Changing):
 
     @property
     def schema(self) -> Schema:
-        """The index definition."""
-        return self._store.schema
+        """The index definition, as it is committed."""
+        return self._store.committed.documents.schema
 
     @property
     def documents(self) -> DocSilo:
@@ -118,7 +118,8 @@ class Index(Querying, Changing):
             committed = self._store.committed
             if self._snapshot is before:
                 break
-        shown = Snapshot.of(self.schema, committed.documents, committed.bitmaps, before)
+        documents = committed.documents
+        shown = Snapshot.of(documents.schema, documents, committed.bitmaps, before)
         if before is None:
             self._answers.load(shown, discard=self._store.mode == "w")
         if self._snapshot is before:  # else a commit has replaced it meanwhile

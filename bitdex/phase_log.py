@@ -1,8 +1,8 @@
 """``dumps.json``: which phases an index has loaded, with counts, times and rejects (`formats.sealed`).
 
 An entry carries the sequence of the commit it belongs to. The file is written before
-that commit; entries above the committed sequence belong to a phase that was given up,
-and are not taken.
+that commit; entries above the committed sequence belong to a phase that was given up:
+they are not taken, and the next writer takes them out.
 """
 
 from collections.abc import Iterator
@@ -55,7 +55,9 @@ class PhaseLog:
 
     def __init__(self, path: Path, committed: int):
         self._path = path
-        self._runs = {r.name: r for r in sorted(read(path), key=_number) if r.sequence <= committed}
+        every = sorted(read(path), key=_number)
+        self._runs = {run.name: run for run in every if run.sequence <= committed}
+        self._given_up = any(run.sequence > committed for run in every)
 
     @classmethod
     def create(cls, path: Path) -> "PhaseLog":
@@ -76,13 +78,22 @@ class PhaseLog:
 
     def record(self, result: PhaseResult) -> None:
         """Add a run; it counts once its sequence is committed."""
-        runs = [*(asdict(run) for run in self._runs.values() if run.name != result.name)]
+        runs = [run for run in self._runs.values() if run.name != result.name]
         older = self._runs.get(result.name)
         if older is not None:
-            runs.append(asdict(older))  # the run that counts if this one is not committed
-        content = {"format": FORMAT, "phases": [*runs, asdict(result)]}
-        filesystem.write_whole(self._path, sealed.encode(content))
+            runs.append(older)  # the run that counts if this one is not committed
+        self._write([*runs, result])
         self._runs[result.name] = result
+
+    def forget(self) -> None:
+        """Take what was given up out of the file: later commits must not make it count."""
+        if self._given_up:
+            self._write(list(self._runs.values()))
+            self._given_up = False
+
+    def _write(self, runs: list[PhaseResult]) -> None:
+        content = {"format": FORMAT, "phases": [asdict(run) for run in runs]}
+        filesystem.write_whole(self._path, sealed.encode(content))
 
 
 def _number(run: PhaseResult) -> int:

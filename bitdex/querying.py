@@ -77,7 +77,7 @@ class Querying:
         _check_count("limit", limit, 1)
         _check_count("offset", offset, 0)
         moment = moment_of(now, snap, snapshot.settle)
-        bound = bind(clause, self.schema, snapshot.label, moment)
+        bound = bind(clause, snapshot.schema, snapshot.label, moment)
         request = Request(
             clause, bound, Sort.parse(sort), int(limit), int(offset), cache, moment.now, moment.snap
         )
@@ -87,7 +87,7 @@ class Querying:
         """Return how many documents match."""
         snapshot = self.snapshot
         moment = moment_of(now, snap, snapshot.settle)
-        bound = bind(to_clause(where), self.schema, snapshot.label, moment)
+        bound = bind(to_clause(where), snapshot.schema, snapshot.label, moment)
         return self._answers.count(snapshot, bound, cache)
 
     def ids(self, where: Any = None, now: Any = None, snap: bool = False) -> np.ndarray:
@@ -124,7 +124,7 @@ class Querying:
     def _plan(self, where: Any, now: Any, snap: bool) -> tuple[list[planner.Step], Moment]:
         snapshot = self.snapshot
         moment = moment_of(now, snap, snapshot.settle)
-        bound = bind(to_clause(where), self.schema, snapshot.label, moment)
+        bound = bind(to_clause(where), snapshot.schema, snapshot.label, moment)
         return planner.plan(snapshot, bound), moment
 
     def _answer(self, snapshot: Snapshot, request: Request, after: Cursor | None) -> Page:

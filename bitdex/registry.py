@@ -1,5 +1,6 @@
 """The field registry of an index: name -> number, durable before its first use."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from bitdex import filesystem
@@ -8,16 +9,22 @@ from bitdex.formats import registry as format_
 
 
 class FieldRegistry:
-    """Numbers of field names; written by the index's writer, read by anyone."""
+    """Numbers of field names; written by the index's writer, read by anyone.
 
-    def __init__(self, path: Path, identity: int):
-        self._path = path
+    Fields that were dropped are not known: whoever uses their name again gets another number. The file
+    only grows, and may hold the number that comes after a drop which does not count yet: of several
+    entries of one name the first that was not dropped is taken.
+    """
+
+    def __init__(self, path: Path, identity: int, dropped: Collection[int] = ()):
+        self._path, self.dropped = path, frozenset(dropped)
         self.identity = identity
         if not filesystem.exists(path):
             raise CorruptError(f"{path}: offset 0: expected the names of fields, found no file")
         self._entries = format_.decode(filesystem.read(path), identity, str(path))
-        self._numbers = {e.name: e.field for e in self._entries if not e.dropped}
-        self._names = {e.field: e.name for e in self._entries if not e.dropped}
+        known = [e for e in self._entries if not e.dropped and e.field not in self.dropped]
+        self._numbers = {e.name: e.field for e in reversed(known)}
+        self._names = {e.field: e.name for e in known}
 
     @staticmethod
     def create(path: Path, identity: int) -> None:
@@ -37,6 +44,14 @@ class FieldRegistry:
     def name(self, number: int) -> str | None:
         """Return the name of a number, or None where the field was dropped or never known."""
         return self._names.get(number)
+
+    def names_of(self, numbers: Collection[int]) -> set[str]:
+        """Return the names under which numbers were given, those of dropped fields too."""
+        return {entry.name for entry in self._entries if entry.field in numbers}
+
+    def without(self, number: int) -> "FieldRegistry":
+        """Return the registry in which a field is dropped."""
+        return FieldRegistry(self._path, self.identity, self.dropped | {number})
 
     def ensure(self, names: list[str]) -> None:
         """Give every name a number; the file is on disk when this returns."""

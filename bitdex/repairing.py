@@ -23,6 +23,7 @@ from bitdex.formats import bitmap
 from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog
 from bitdex.registry import FieldRegistry
+from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.check import Finding, refused
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.lock import WriterLock
@@ -30,7 +31,7 @@ from bitdex.silo.quarantine import Quarantine
 from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
 from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
-from bitdex.store import Writes, read_schema
+from bitdex.store import Writes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,7 +220,7 @@ class _IndexRepair:
 def _find_beyond_repair(directory: Path, identity: int, at: int) -> Iterator[Repair]:
     """Yield what is wrong with the files that nothing else tells the content of."""
     readers = {
-        "schema.json": lambda path: read_schema(path.parent),
+        "schema.json": lambda path: SchemaVersions(path, at).last.schema,
         "fields.bin": lambda path: FieldRegistry(path, identity),
         "dictionaries.bin": lambda path: Dictionaries(path, identity),
         "dumps.json": lambda path: PhaseLog(path, at),

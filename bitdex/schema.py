@@ -38,16 +38,24 @@ class Sort:
         since 1970, signed, so that earlier dates sort too).
     computed : Computed or None
         How the value follows from other fields.
+    absent : str
+        Where documents without a value stand: "last" or "first" in both directions, or "lowest": below all
+        values, so first ascending and last descending.
     """
 
     bits: int = 32
     source_type: str = "uint32"
     computed: Computed | None = None
+    absent: str = "last"
 
     @property
     def signed(self) -> bool:
         """Whether negative integers are accepted."""
         return self.source_type in rules.SIGNED_SOURCES
+
+    def absent_first(self, descending: bool) -> bool:
+        """Tell whether documents without a value come before those with one."""
+        return self.absent == "first" or (self.absent == "lowest" and not descending)
 
     @property
     def low(self) -> int | float:
@@ -182,7 +190,7 @@ class Schema:
     id_field : str
         Key of a raw record that holds the document's id.
     version : int
-        1 to 255.
+        1 or more; every change of the definition raises it.
     max_page_size : int
         The most rows one page of an answer may have.
     deferred : Deferred or None

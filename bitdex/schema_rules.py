@@ -31,6 +31,7 @@ SOURCE_BITS = {
     "boolean": 1,
     "timestamp": 64,
 }
+ABSENT = ("last", "first", "lowest")
 SIGNED_SOURCES = ("int32", "int64", "timestamp")
 WHY_NOT_SORTED = {
     "string": "text has no bit layers",
@@ -81,6 +82,8 @@ def check_sort(field: "Field") -> None:
         raise _refusal(field, problem, f"sort by a field of type {', '.join(SORTABLE_KINDS)}")
     if source not in SOURCE_BITS:
         raise _refusal(field, f"unknown source_type {source!r}", nearest(source, SOURCE_BITS))
+    if field.sort.absent not in ABSENT:
+        raise _refusal(field, f"absent is {field.sort.absent!r}", nearest(field.sort.absent, ABSENT))
     if not _is_integer(bits) or not 1 <= bits <= SOURCE_BITS[source]:
         raise _refusal(field, f"bits is {bits!r}", f"{source} takes 1 to {SOURCE_BITS[source]}")
     if (source == "float64") != (field.kind == "float"):
@@ -111,8 +114,8 @@ def check_names(schema: "Schema") -> None:
         raise InvalidError(f"name is {schema.name!r}; use 1 to 64 letters, digits, '_' or '-'")
     if not _is_integer(schema.max_page_size) or schema.max_page_size < 1:
         raise InvalidError(f"max_page_size is {schema.max_page_size!r}; use 1 or more")
-    if not _is_integer(schema.version) or not 1 <= schema.version <= 255:
-        raise InvalidError(f"schema_version is {schema.version!r}; use 1 to 255")
+    if not _is_integer(schema.version) or schema.version < 1:
+        raise InvalidError(f"schema_version is {schema.version!r}; use 1 or more")
     for name, field in schema.fields.items():
         if name != field.name:
             raise InvalidError(f"field {field.name!r} is kept under {name!r}; use its own name")

@@ -23,7 +23,7 @@ from typing import Any
 from bitdex.configuration import Section, read_configuration
 from bitdex.errors import InvalidError
 from bitdex.schema import Bucket, Computed, Deferred, Field, Schema, Sort, TimeBuckets
-from bitdex.schema_rules import FILTERED_KINDS, KINDS, SIGNED_SOURCES, SOURCE_BITS
+from bitdex.schema_rules import ABSENT, FILTERED_KINDS, KINDS, SIGNED_SOURCES, SOURCE_BITS
 
 COUNT, FLAG, FRACTION = "count", "flag", "fraction"
 CACHE_COUNTS = """max_entries max_bytes initial_capacity max_capacity min_filter_size bound_target_size
@@ -48,12 +48,14 @@ ROOT_KEYS = ("name", "config", "data_schema")
 DATA_KEYS = ("id_field", "schema_version", "fields")
 CONFIG_KEYS = ["filter_fields", "sort_fields", "max_page_size", "deferred_alive", "time_buckets", *SETTINGS]
 FILTER_KEYS = ("name", "field_type", "behaviors", "eviction", "eager_load", "per_value_lazy")
-SORT_KEYS = ("name", "source_type", "encoding", "bits", "eager_load", "computed", "signed")
+SORT_KEYS = ("name", "source_type", "encoding", "bits", "eager_load", "computed", "signed", "absent")
 BUCKETS_KEYS = ("filter_field", "sort_field", "range_buckets")
 BUCKET_KEYS = ("name", "duration_secs", "refresh_interval_secs")
 MAPPING_TEXTS = ("source", "target", "value_type", "fallback")
 MAPPING_FLAGS = ("doc_only", "filter_only", "ms_to_seconds", "truncate_u32", "case_sensitive", "nullable")
 MAPPING_KEYS = (*MAPPING_TEXTS, *MAPPING_FLAGS, "string_map", "default")
+ADDED_FILTER_KEYS = [key for key in FILTER_KEYS if key not in ("name", "behaviors")]
+ADDED_KEYS = [key for key in MAPPING_KEYS if key != "target"]
 
 
 def read_schema(source: str | Path | Mapping[str, Any]) -> Schema:
@@ -67,7 +69,7 @@ def read_schema(source: str | Path | Mapping[str, Any]) -> Schema:
         name=root.text("name"),
         fields=_read_fields(filters, config, data),
         id_field=data.text("id_field", "id"),
-        version=data.whole("schema_version", 1, 1, 255),
+        version=data.whole("schema_version", 1, 1),
         max_page_size=config.whole("max_page_size", 100, 1),
         deferred=_read_deferred(config),
         time_buckets=_read_time_buckets(config, filters),
@@ -90,10 +92,10 @@ def _read_fields(filters: dict[str, Section], config: Section, data: Section) ->
     mappings = _by_name(data.sections("fields", MAPPING_KEYS), "target")
     names = [*filters, *sorts, *mappings]
     fields = {n: _read_field(n, filters.get(n), sorts.get(n), mappings.get(n)) for n in names}
-    return {name: _with_default(field, fields) for name, field in fields.items()}
+    return {name: with_default(field, fields) for name, field in fields.items()}
 
 
-def _with_default(field: Field, fields: dict[str, Field]) -> Field:
+def with_default(field: Field, fields: dict[str, Field]) -> Field:
     """Give a computed sort field the value that follows from the defaults of its sources."""
     computed = field.sort.computed if field.sort else None
     if computed is None or field.default is not None:
@@ -104,6 +106,41 @@ def _with_default(field: Field, fields: dict[str, Field]) -> Field:
     if not defaults:
         return field
     return dataclasses.replace(field, default=(max if computed.op == "greatest" else min)(defaults))
+
+
+def read_entries(
+    name: str,
+    filtered: Mapping[str, Any] | None,
+    sorted_: Mapping[str, Any] | None,
+    described: Mapping[str, Any],
+) -> Field:
+    """Make a field from its entries in ``filter_fields``, ``sort_fields``, ``data_schema``, without its name.
+
+    Parameters
+    ----------
+    filtered, sorted_ : mapping, optional
+        None where there is no such entry.
+    described : mapping
+        Its `value_type` follows from the other two by default.
+    """
+    place = f"field {name!r}"
+    filters = None if filtered is None else Section(filtered, f"{place}: filter", ADDED_FILTER_KEYS)
+    sorts = None if sorted_ is None else Section(sorted_, f"{place}: sort", SORT_KEYS[1:])
+    mapping = None
+    if described:
+        kind = _default_kind(None if filters is None else filters.values.get("field_type"), sorts)
+        mapping = Section({"source": name, "value_type": kind} | dict(described), place, ADDED_KEYS)
+    return _read_field(name, filters, sorts, mapping)
+
+
+def entries_of(field: Field) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return what `read_entries` makes an equal field of; empty where a field has no such entry."""
+    filtered = {} if field.filter is None else _write_filter(field)
+    sorted_ = {} if field.sort is None else _write_sort(field, field.sort)
+    described = _write_mapping(field)
+    for part, key in ((filtered, "name"), (sorted_, "name"), (described, "target")):
+        part.pop(key, None)
+    return filtered, sorted_, described
 
 
 def _read_field(name: str, filters: Section | None, sorts: Section | None, mapping: Section | None) -> Field:
@@ -154,7 +191,8 @@ def _read_sort(part: Section, kind: str) -> Sort:
     source = part.choice("source_type", SOURCE_BITS, _default_source(part, kind))
     if part.flag("signed") and source not in (*SIGNED_SOURCES, "float64"):
         raise part.error("signed", f"source_type is {source!r}; use int64 or int32")
-    return Sort(part.whole("bits", SOURCE_BITS[source], 1, 64), source, _read_computed(part))
+    bits, absent = part.whole("bits", SOURCE_BITS[source], 1, 64), part.choice("absent", ABSENT, "last")
+    return Sort(bits, source, _read_computed(part), absent)
 
 
 def _default_source(part: Section, kind: str) -> str:
@@ -287,6 +325,8 @@ def _write_sort(field: Field, sort: Sort) -> dict[str, Any]:
     written: dict[str, Any] = {"name": field.name, "source_type": sort.source_type, "bits": sort.bits}
     if field.filter is None:
         written.update(field.settings)
+    if sort.absent != "last":
+        written["absent"] = sort.absent
     if sort.computed is not None:
         written["computed"] = {"op": sort.computed.op, "source_fields": list(sort.computed.sources)}
     return written

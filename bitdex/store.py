@@ -2,7 +2,7 @@
 
 ::
 
-    schema.json          the index definition
+    schema.json          the index definition, in all its versions
     commit.bin           the sequence that counts, in two alternating records
     fields.bin           field name -> number
     dictionaries.bin     label -> number
@@ -16,6 +16,9 @@ the record of phases are written, then ``commit.bin``. A batch of changes: its f
 both silos under one sequence, then ``commit.bin`` names it. Each silo is opened at the sequence that
 ``commit.bin`` names, so they agree after a crash at any step. Only then do readers in this process see it:
 `committed` is replaced by one assignment.
+
+A change of the schema writes what follows from it into both silos, as a phase does, then ``schema.json`` with
+the new version beside the ones before, then ``commit.bin``.
 
 Every batch is in both logs, so each tells how far it reaches. Where the power was lost under
 ``sync="none"``, they may reach less far than ``commit.bin`` says: then the lesser reach counts. A compaction
@@ -34,12 +37,13 @@ from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
 from bitdex.dictionaries import Dictionaries
 from bitdex.documents import SETTLED_HEADROOM, DocSilo
-from bitdex.errors import CorruptError, InvalidError, NotFoundError, WriteFailedError
-from bitdex.formats import frame, sealed
+from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
+from bitdex.formats import frame
 from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
+from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
@@ -135,8 +139,6 @@ class Store:
         self.maintenance = Turn(f"{directory}: this thread is compacting the index; let that end first")
         self._lock = WriterLock(directory) if mode == "w" else None
         try:
-            self._read_commit()  # first: of another version's files it says so
-            self.schema = read_schema(directory)
             self._open()
         except BaseException:
             self._release()
@@ -147,14 +149,15 @@ class Store:
         """Make an empty store in a new or empty directory."""
         _check_vacant(directory)
         filesystem.make_directory(directory)
-        filesystem.write_whole(directory / "schema.json", sealed.encode(schema.to_mapping()))
+        SchemaVersions.create(directory / "schema.json", schema)
         record = meta_format.blank(_new_identity(directory), "index", 0, 0, 8)
         padded = meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0")
         identity = int(record["identity"][0])
         FieldRegistry.create(directory / "fields.bin", identity)
         Dictionaries.create(directory / "dictionaries.bin", identity)
         PhaseLog.create(directory / "dumps.json")
-        registry, dictionaries = _names(directory, identity)
+        registry = FieldRegistry(directory / "fields.bin", identity)
+        dictionaries = Dictionaries(directory / "dictionaries.bin", identity)
         BitmapSilo.open(directory / BITMAPS, "w", None, "batch", dictionaries).silo.close()
         DocSilo.open(directory / DOCUMENTS, "w", None, "batch", schema, registry, dictionaries).silo.close()
         filesystem.write_whole(directory / "commit.bin", padded)  # last: now there is an index
@@ -178,11 +181,12 @@ class Store:
         record = self._read_commit()
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
         self._record, self.sequence = record, at
-        self.registry, self.dictionaries = _names(self.directory, identity)
+        self._take_names(identity, at)
         self._open_silos(at)
         reached = min(self.documents.silo.sequence, self.bitmaps.silo.sequence)
         if reached < at:  # the power was lost, and what was not synced with it
             self._close_silos()
+            self._take_names(identity, reached)
             self._open_silos(reached)
             self.sequence = reached
         try:
@@ -191,10 +195,20 @@ class Store:
             if self.mode == "w":
                 self.settle_logs()
             self.log = PhaseLog(self.directory / "dumps.json", self.sequence)
+            if self.mode == "w":
+                self.versions.forget()
+                self.log.forget()
             self._publish()
         except BaseException:
             self._close_silos()
             raise
+
+    def _take_names(self, identity: int, at: int) -> None:
+        """Read the definition, the names and the labels that count at a sequence."""
+        self.versions = SchemaVersions(self.directory / "schema.json", at)
+        self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
+        self.registry = FieldRegistry(self.directory / "fields.bin", identity, dropped)
+        self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity)
 
     def _open_silos(self, at: int) -> None:
         directory, mode, sync = self.directory, self.mode, self.sync
@@ -214,12 +228,21 @@ class Store:
         bitmaps = BitmapSilo(self.bitmaps.silo.pin(), self.dictionaries)
         self.committed = Committed(self.sequence, tuple(self.log), documents, bitmaps)
 
-    def commit(self, sequence: int) -> None:
-        """Make `sequence` the committed one; the silos are prepared, everything else is on disk."""
+    def commit(
+        self, sequence: int, schema: Schema | None = None, registry: FieldRegistry | None = None
+    ) -> None:
+        """Make `sequence` the committed one; the silos are prepared, everything else is on disk.
+
+        From it on another schema may count, and a registry without the fields that it has not any more.
+        """
         self.guard.check_writable()
 
         def commit() -> None:
             self._name(sequence)
+            if schema is not None:
+                self.schema, self.registry = schema, registry or self.registry
+                silo = self.documents.silo
+                self.documents = DocSilo(silo, self.schema, self.registry, self.dictionaries)
             self._publish()
             self.documents.silo.finish()
             self.bitmaps.silo.finish()
@@ -353,11 +376,6 @@ def _new_identity(directory: Path) -> int:
     return secrets.randbits(62) + 1
 
 
-def _names(directory: Path, identity: int) -> tuple[FieldRegistry, Dictionaries]:
-    registry = FieldRegistry(directory / "fields.bin", identity)
-    return registry, Dictionaries(directory / "dictionaries.bin", identity)
-
-
 def _check_vacant(directory: Path) -> None:
     """Refuse a directory in which there is something else than what a creation that died has left."""
     names = filesystem.list_directory(directory) if filesystem.exists(directory) else []
@@ -365,11 +383,3 @@ def _check_vacant(directory: Path) -> None:
         raise InvalidError(
             f"{directory}: the directory is not empty; open the index in it, or choose another"
         )
-
-
-def read_schema(directory: Path) -> Schema:
-    """Return the index definition in a directory."""
-    path = directory / "schema.json"
-    if not filesystem.exists(path):
-        raise CorruptError(f"{path}: offset 0: expected the index definition, found no file")
-    return Schema.load(sealed.decode(filesystem.read(path), str(path)))

@@ -145,17 +145,24 @@ class Oracle:
     ) -> tuple[list[int], int, Cursor | None]:
         """Return one page's slots, the number of all matches, and the cursor of the last row.
 
-        Order is value, then slot, both in the direction of `sort` ("field" or "-field");
-        documents without a value come last in both. No sort is newest slot first. A cursor
+        Order is value, then slot, both in the direction of `sort` ("field" or "-field"); documents without
+        a value come last in both, or where the field's sort says. No sort is newest slot first. A cursor
         wins over an offset. The cursor is None only if the page is empty.
         """
         descending = sort is None or sort.startswith("-")
         name = None if sort is None else sort.removeprefix("-")
         found = [slot for slot in self.documents if self.matches(clause, slot)]
         rows = [Cursor(self._sort_value(slot, name), slot) for slot in found]
-        rows.sort(key=lambda row: _rank(row, descending))
+        absent = (
+            "last"
+            if name is None or self.schema.fields[name].sort is None
+            else self.schema.fields[name].sort.absent
+        )
+        ahead = absent == "first" or (absent == "lowest" and not descending)
+        rows.sort(key=lambda row: _rank(row, descending, ahead))
         if after is not None:
-            rows = [row for row in rows if _rank(row, descending) > _rank(after, descending)]
+            begin = _rank(after, descending, ahead)
+            rows = [row for row in rows if _rank(row, descending, ahead) > begin]
         else:
             rows = rows[offset:]
         page = rows if limit is None else rows[:limit]
@@ -166,9 +173,9 @@ class Oracle:
         return int(value) if isinstance(value, bool) else value
 
 
-def _rank(row: Cursor, descending: bool) -> tuple[bool, int | float, int]:
+def _rank(row: Cursor, descending: bool, ahead: bool) -> tuple[bool, int | float, int]:
     sign = -1 if descending else 1
-    return row.value is None, 0 if row.value is None else sign * row.value, sign * row.slot
+    return (row.value is None) != ahead, 0 if row.value is None else sign * row.value, sign * row.slot
 
 
 def _wanted(clause: Any) -> tuple[Any, ...]:

@@ -59,7 +59,11 @@ REFUSED = [
     ("", {"name": "x" * 65}, "use 1 to 64 letters"),
     ("config", {"max_page_size": 0}, "config: max_page_size is 0; give an integer from 1"),
     ("config", {"max_page_size": True}, "config: max_page_size is True; give an integer"),
-    ("data_schema", {"schema_version": 0}, "data_schema: schema_version is 0; give an integer from 1 to 255"),
+    (
+        "data_schema",
+        {"schema_version": 0},
+        "schema_version is 0; give an integer from 1 to 2^63-1",
+    ),
     ("config.cache", {"decay_rate": 0}, "config.cache: decay_rate is 0; give a number above 0 and at most 1"),
     ("config.cache", {"decay_rate": 1.5}, "config.cache: decay_rate is 1.5; give a number above 0"),
     ("config.cache", {"max_bytes": -1}, "config.cache: max_bytes is -1; give an integer from 0"),

@@ -66,3 +66,25 @@ class QueriesBesidePendingChanges(Changing):
 
     def time_query(self, path: str) -> int:
         return self.query()
+
+
+class FieldsThatComeLater(Changing):
+    """Each is timed once on a fresh copy: it changes the index."""
+
+    number, repeat, warmup_time = 1, (3, 10, 20.0), 0.0
+
+    def time_add_field_filtered(self, path: str) -> None:
+        self.index.add_field("width", filter="single_value")
+
+    def time_add_field_sorted(self, path: str) -> None:
+        self.index.add_field("height", sort=True)
+
+    def time_add_field_computed(self, path: str) -> None:
+        computed = {"op": "greatest", "source_fields": ["reactionCount", "commentCount"]}
+        self.index.add_field("attention", sort={"computed": computed})
+
+    def time_drop_field(self, path: str) -> None:
+        self.index.drop_field("hasMeta")
+
+    def time_rebuild(self, path: str) -> None:
+        self.index.rebuild()

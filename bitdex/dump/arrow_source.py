@@ -71,12 +71,18 @@ def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
         return array, everything
     if pa.types.is_floating(array.type) and kind == "integer":
         return _whole_numbers(array)
-    if pa.types.is_timestamp(array.type) and kind == "integer":
-        return array.cast(pa.timestamp("s"), safe=False).cast(pa.int64()), everything
+    if (pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)) and kind == "integer":
+        return _seconds(array), everything
     try:
         return array.cast(TYPES[kind]), everything
     except pa.ArrowInvalid:
         return convert_text(array.cast(pa.string()), kind)
+
+
+def _seconds(moments: pa.Array) -> pa.Array:
+    """Return moments as seconds since 1970, rounded down; those without a zone are UTC."""
+    moments = moments.cast(pa.timestamp("ms")) if pa.types.is_date(moments.type) else moments
+    return pc.floor_temporal(moments, unit="second").cast(pa.timestamp("s", moments.type.tz)).cast(pa.int64())
 
 
 def _without_empty(texts: pa.Array) -> pa.Array:

@@ -55,8 +55,8 @@ class PhaseLoad:
         self._registry, self._dictionaries = store.registry, store.dictionaries
         self._directory = store.directory / "temporary"
         self._earlier = self.log.get(phase.name)
-        before = self._earlier.targets if self._earlier else []
-        self._targets = tuple(dict.fromkeys([*phase.targets, *(n for n in before if n in self._registry)]))
+        before = self._wrote(self._earlier) if self._earlier else []
+        self._targets = tuple(dict.fromkeys([*phase.targets, *before]))
         self._sets_alive = phase.sets_alive or (self._earlier is not None and self._earlier.sets_alive)
         self._check_shared_lists()
 
@@ -271,12 +271,17 @@ class PhaseLoad:
         if self._earlier is None:
             return
         for other in self.log:
-            shared = [n for n in self._targets if self._is_list(n) and n in other.targets]
+            shared = [n for n in self._targets if self._is_list(n) and n in self._wrote(other)]
             if other.name != self.phase.name and shared:
                 raise InvalidError(
                     f"phase {self.phase.name!r} was loaded before, and so was {other.name!r}, which also "
                     f"writes {shared[0]!r}; their values cannot be told apart. Load both into a new index"
                 )
+
+    def _wrote(self, run: PhaseResult) -> list[str]:
+        """Return the fields that a phase has written, without those that were dropped since."""
+        dropped = self._registry.names_of(self._store.versions.dropped_since(run.sequence))
+        return [name for name in run.targets if name in self._registry and name not in dropped]
 
     def _earlier_slots(self) -> BitMap:
         if self._earlier is None:

@@ -5,7 +5,8 @@
     | header 64 | entry 8 + name | entry 8 + name | ...
 
 Numbers run from 1 to 16383 in the order in which names were first used. A dropped field
-keeps its number and its entry; using its name again makes a new entry. The header's
+keeps its number and its entry; using its name again makes a new entry. An index does not set
+`dropped`, which would count before the commit: its definition tells (`schema_versions`). The header's
 `count` is the number of entries, `body_crc` covers all of them.
 """
 

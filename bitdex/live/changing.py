@@ -10,6 +10,7 @@ import numpy as np
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
+from bitdex.live.fields import Fields
 from bitdex.live.records import LoadResult, Records, blocks_of, size_of
 from bitdex.live.rows import columns_of, rows_of, slot_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
@@ -20,7 +21,7 @@ from bitdex.schema import Schema
 from bitdex.store import Store
 
 
-class Changing:
+class Changing(Fields):
     """The part of an index that changes documents; each call is one commit, or part of a `batch`.
 
     What is wrong with an argument is an error that names it, and nothing of the call is applied.
@@ -93,7 +94,7 @@ class Changing:
             raise
 
     def _shared_writer(self) -> Writer:
-        if self._writer is None or self._writer.log is not self._store.log:  # reopened, or phases were loaded
+        if self._writer is None or not self._writer.follows(self._store):
             self._writer = Writer(self._store)
         return self._writer
 

@@ -3,7 +3,7 @@
 ==================  ==============================================  =============================
 value_type          accepted                                        held
 ==================  ==============================================  =============================
-integer             whole numbers; dates where the field sorts      integer; seconds since 1970
+integer             whole numbers; dates                            integer; seconds since 1970
 float               numbers, not NaN where the field sorts          float
 boolean             True, False, 1, 0                               boolean
 string              text                                            text
@@ -110,7 +110,7 @@ def _integers_of(field: Field) -> Convert:
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:
             return value
-        if isinstance(value, datetime.date) and field.sort is not None:
+        if isinstance(value, datetime.date):
             value = _seconds(value)
         if isinstance(value, float | np.floating) and float(value).is_integer():
             value = int(value)

@@ -16,7 +16,7 @@ class Writer:
     """How values are held, what they mean in bitmaps, and which slots the phases have written."""
 
     def __init__(self, store: Store):
-        self.store, self.log = store, store.log
+        self.store, self.log, self.sequence = store, store.log, store.sequence
         self.values = Values(store.schema, store.registry, store.dictionaries)
         self.roles = Roles(store.schema, store.registry, store.dictionaries)
         fields, number = store.schema.fields.values(), store.registry.number
@@ -26,6 +26,10 @@ class Writer:
         exist = [f for f in fields if f.kind == "exists_boolean"]
         self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
         self._phases: dict[int, BitMap] = {}
+
+    def follows(self, store: Store) -> bool:
+        """Tell whether it shows what a store has committed: since it was made, its own batches only."""
+        return self.log is store.log and self.sequence == store.sequence
 
     def phases(self) -> dict[int, BitMap]:
         """Return the slots that each phase has written, by the key of its bitmap."""
@@ -40,6 +44,7 @@ class Writer:
 
     def note(self, altered: Alterations) -> None:
         """Keep what was read as it was committed."""
+        self.sequence = self.store.sequence
         self.bits.note(altered)
         for key, slots in self._phases.items():
             change = altered.get(key)

@@ -1,8 +1,8 @@
 """Ranking: which of the matching documents a page shows, in order, and where the next begins.
 
 The order is (value, slot), both in the sort's direction; documents without a value come
-last in both directions, by slot in the direction. Without a sort, the newest slot comes
-first. A cursor is a row, so a chain of pages is one long page in pieces.
+last in both directions, or where the field says (`Sort.absent`), by slot in the direction. Without a sort,
+the newest slot comes first. A cursor is a row, so a chain of pages is one long page in pieces.
 """
 
 from dataclasses import dataclass
@@ -50,29 +50,35 @@ class Rows:
     ----------
     slots : ndarray of uint32, shape (n,)
     words : ndarray of uint64, shape (m,)
-        The sort values of the first m rows, order-preserving; the others have none, or there is no sort.
+        The sort values of m consecutive rows, order-preserving; the others have none, or there is no sort.
+    lead : int
+        Rows without a value that come before those.
     """
 
     slots: np.ndarray
     words: np.ndarray
+    lead: int = 0
 
     def __len__(self) -> int:
         return len(self.slots)
 
     def __getitem__(self, part: slice) -> "Rows":
-        return Rows(self.slots[part].copy(), self.words[part].copy())
+        first, stop, _ = part.indices(len(self.slots))
+        words = self.words[max(0, first - self.lead) : max(0, stop - self.lead)]
+        return Rows(self.slots[first:stop].copy(), words.copy(), max(0, min(self.lead, stop) - first))
 
     def followed_by(self, others: "Rows") -> "Rows":
         """Return these rows and those that come behind them."""
-        return Rows(*map(np.concatenate, ((self.slots, others.slots), (self.words, others.words))))
+        slots, words = map(np.concatenate, ((self.slots, others.slots), (self.words, others.words)))
+        return Rows(slots, words, self.lead if len(self.words) else self.lead + others.lead)
 
     def cursor(self, snapshot: Snapshot, sort: Sort) -> Cursor | None:
         """Return the cursor behind the last row; None if there is none."""
         if not len(self.slots):
             return None
-        value = None
-        if sort.field is not None and len(self.words) == len(self.slots):
-            value = snapshot.sort_value(snapshot.schema.field(sort.field), int(self.words[-1]))
+        word, value = self._word(len(self.slots) - 1), None
+        if sort.field is not None and word is not None:
+            value = snapshot.sort_value(snapshot.schema.field(sort.field), word)
         return Cursor(value, int(self.slots[-1]))
 
     def behind(self, snapshot: Snapshot, sort: Sort, cursor: Cursor) -> int | None:
@@ -83,11 +89,15 @@ class Rows:
         place = int(places[0])
         if sort.field is None:
             return place + 1
-        valued = place < len(self.words)
-        if not valued or cursor.value is None:
-            return None if valued or cursor.value is not None else place + 1
+        word = self._word(place)
+        if word is None or cursor.value is None:
+            return None if word is not None or cursor.value is not None else place + 1
         known = _place(snapshot, snapshot.schema.field(sort.field), cursor, sort.descending)
-        return place + 1 if known is not None and known[0] == int(self.words[place]) else None
+        return place + 1 if known is not None and known[0] == word else None
+
+    def _word(self, place: int) -> int | None:
+        """Return the sort value of a row, or None where it has none."""
+        return int(self.words[place - self.lead]) if 0 <= place - self.lead < len(self.words) else None
 
 
 _NO_WORDS = np.empty(0, np.uint64)
@@ -107,17 +117,43 @@ def rank(snapshot: Snapshot, found: BitMap, sort: Sort, limit: int, after: Curso
 def _by_value(
     snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
 ) -> Rows:
-    column = snapshot.column(field.name)
-    slots, words = np.empty(0, np.uint32), _NO_WORDS
-    if after is None or after.value is not None:
-        place = _place(snapshot, field, after, descending)
-        if place != _BEHIND:
-            slots, words = column.top(found, limit, descending, place)
-    if len(slots) == limit or len(column) == len(snapshot.alive):
-        return Rows(slots, words)
-    below = after.slot if after is not None and after.value is None else None
-    absent = by_slot(found & snapshot.missing(field.name), descending, limit - len(slots), below)
-    return Rows(np.concatenate((slots, absent)), words)
+    """Take rows from those with a value and those without, in the order in which the field has them."""
+    assert field.sort is not None
+    absent_first, rows = field.sort.absent_first(descending), Rows(np.empty(0, np.uint32), _NO_WORDS)
+    parts = [True, False] if absent_first else [False, True]
+    if after is not None and (after.value is None) != parts[0]:
+        del parts[0]
+    for absent in parts:
+        left = limit - len(rows)
+        if not left:
+            break
+        if absent:
+            slots = _absent(snapshot, field, found, descending, left, after)
+            more = Rows(slots, _NO_WORDS, len(slots) if absent_first else 0)
+        else:
+            more = _valued(snapshot, field, found, descending, left, after)
+        rows, after = rows.followed_by(more) if len(rows) else more, None
+    return rows
+
+
+def _valued(
+    snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
+) -> Rows:
+    """Return the next rows of those with a value."""
+    place = _place(snapshot, field, after, descending)
+    if place == _BEHIND:
+        return Rows(np.empty(0, np.uint32), _NO_WORDS)
+    return Rows(*snapshot.column(field.name).top(found, limit, descending, place))
+
+
+def _absent(
+    snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
+) -> np.ndarray:
+    """Return the next slots of those without a value."""
+    if len(snapshot.column(field.name)) == len(snapshot.alive):
+        return np.empty(0, np.uint32)
+    below = None if after is None else after.slot
+    return by_slot(found & snapshot.missing(field.name), descending, limit, below)
 
 
 def _place(

@@ -34,7 +34,7 @@ def to_answer(key: Any, value: Any) -> Answer:
     clause, sort = key
     total, rows = (value, _EMPTY) if sort is None else value
     question = json.dumps([_native(clause), None if sort is None else str(sort)])
-    return Answer(question, total, rows.slots, rows.words)
+    return Answer(question, total, rows.slots, rows.words, rows.lead)
 
 
 def from_answer(answer: Answer) -> tuple[Clause, Sort | None, Any]:
@@ -45,7 +45,11 @@ def from_answer(answer: Answer) -> tuple[Clause, Sort | None, Any]:
         raise InvalidError(f"a saved question is not JSON of a filter and a sort: {error}") from None
     if sort is None:
         return read_native(clause), None, answer.total
-    return read_native(clause), Sort.parse(sort), (answer.total, Rows(answer.slots, answer.words))
+    return (
+        read_native(clause),
+        Sort.parse(sort),
+        (answer.total, Rows(answer.slots, answer.words, answer.lead)),
+    )
 
 
 def _native(clause: Hashable) -> dict[str, Any]:

@@ -122,9 +122,9 @@ class MergeWriter:
 
     def close(self) -> None:
         """Give up the file; without `finish` nothing of the merge is ever visible."""
-        if self._descriptor >= 0:
-            filesystem.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1  # closed once, also where that is told to fail
+        if descriptor >= 0:
+            filesystem.close(descriptor)
 
     def _check_open(self) -> None:
         if self._descriptor < 0:

@@ -32,6 +32,7 @@ from tests.conftest import open_files, silo_threads
 from tests.crash.cutting import SwallowedSyncs
 from tests.crash.failing import NEVER, Failing, Fault
 from tests.crash.failing_work import IndexCourse, SiloCourse
+from tests.crash.fields_work import FieldsCourse
 from tests.crash.live_work import LiveCourse
 from tests.scale import FIRST_SEED, scale, seeds
 from tests.system import install
@@ -54,6 +55,7 @@ COURSES = {
     "a new index": (IndexCourse, [], ["rows"]),
     "an index": (IndexCourse, ["rows"], ["rows", "compact", "refresh", "backup"]),
     "changes": (LiveCourse, ["change"], ["change", "compact", "change", "refresh", "reopen", "change"]),
+    "fields": (FieldsCourse, ["put"], ["define", "put", "define", "refresh", "drop", "reopen", "define"]),
 }
 
 

@@ -10,6 +10,7 @@ SILO, INDEX = "tests.crash.silo_work:KilledSilo", "tests.crash.index_work:Killed
 NEW_INDEX = "tests.crash.index_work:NewIndex"
 RELOADED = "tests.crash.index_work:ReloadedIndex"
 LIVE = "tests.crash.live_work:KilledLive"
+FIELDS = "tests.crash.fields_work:KilledFields"
 HASTY = "tests.crash.silo_work:HastySilo"
 LONG = pytest.mark.timeout(scale(300, 4 * 3600))
 
@@ -22,8 +23,14 @@ VICTIMS = {
     "index, none": (INDEX, {"sync": "none"}),
     "changes, batch": (LIVE, {"sync": "batch"}),
     "changes, none": (LIVE, {"sync": "none"}),
+    "fields": (FIELDS, {"sync": "none"}),
 }
-KILLS = {SILO: scale(110, 11_500), INDEX: scale(30, 2_000), LIVE: scale(60, 4_000)}  # of each kind
+KILLS = {
+    SILO: scale(110, 11_500),
+    INDEX: scale(30, 2_000),
+    LIVE: scale(60, 4_000),
+    FIELDS: scale(30, 2_000),
+}  # of each kind
 
 
 @LONG
@@ -47,6 +54,7 @@ CALLS = {
     "index": (INDEX, {"sync": "batch"}, 100),
     "a new index": (NEW_INDEX, {"sync": "batch"}, 500),
     "changes": (LIVE, {"sync": "batch"}, 100),
+    "fields": (FIELDS, {"sync": "batch"}, 500),
 }  # the last number: at which calls those that open what is left are killed as well, in the short form
 LONG_CALLS = {
     "silo, none": (SILO, {"sync": "none"}, 15),

@@ -1,4 +1,4 @@
-"""An index whose power is cut while phases are loaded: each phase is there as a whole or not at all."""
+"""An index whose power is cut while phases are loaded or fields change: all of each is there, or nothing."""
 
 from functools import partial
 from random import Random
@@ -39,6 +39,7 @@ class IndexKind:
             "counts": [index.count(query) for query in QUERIES],
             "newest": index.query(sort="-at").ids.tolist(),
             "liked": index.query("likes > 0", sort="-likes").ids.tolist(),
+            "versions": [(version.sequence, version.change) for version in index.schema_versions],
             "phases": sorted((run.name, run.sequence, run.rows, run.applied) for run in index.phases),
         }
 
@@ -52,7 +53,7 @@ class IndexKind:
 
 
 class Worker:
-    """Loads phases; what the index holds after each is what it has to hold after a cut."""
+    """Loads phases, changes fields; what the index holds after each is what it has to hold after a cut."""
 
     def __init__(self, path, kind, files):
         self._kind, self._files = kind, files
@@ -70,6 +71,16 @@ class Worker:
 
     def rows_again(self, random):
         self._index.dump(ROWS, source=self._files["later"], now=NOON)
+
+    def adds(self, random):
+        computed = {"op": "greatest", "source_fields": ["at", "likes"]}
+        self._index.add_field("best", filter="single_value", sort={"computed": computed})
+
+    def defaults(self, random):
+        self._index.set_default("likes", 3)
+
+    def drops(self, random):
+        self._index.drop_field("url")
 
     def close(self):
         self._index.close()
@@ -91,6 +102,15 @@ def openings(tmp_path_factory, files, request):
     opener = Openings(tmp_path_factory.mktemp("cuts"), IndexKind(files["first"]))
     yield opener
     print(f"\ntorture: power loss, {request.node.name}: {opener.states} directories opened")
+
+
+@pytest.mark.timeout(scale(300, 14_400))
+def test_fields_that_come_and_go(tmp_path, files, openings):
+    with bitdex.create(tmp_path / "store", SCHEMA, sync="none") as index:
+        index.dump(ROWS, source=files["first"], now=NOON)
+    worker = partial(Worker, kind=IndexKind(files["first"]), files=files)
+    run = Run(tmp_path, worker, ("adds", "defaults", "drops"))
+    hold(run, openings, scale(1 / 6, 1), Random(FIRST_SEED))
 
 
 @pytest.mark.timeout(scale(300, 14_400))

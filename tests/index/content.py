@@ -23,8 +23,8 @@ FIELDS = {  # name -> kind, column, filter, sort, settings
     "model": ("mapped_string", "s0", "single_value", None, {"string_map": MAPPED}),
     "tags": ("integer_array", "wide", "multi_value", None, {"default": []}),
     "likes": ("integer", "i1", None, {"bits": 8}, {"default": 0}),
-    "score": ("float", "f0", None, {"bits": 64, "source_type": "float64"}, {}),
-    "at": ("integer", "i0", None, {"bits": 32}, {}),
+    "score": ("float", "f0", None, {"bits": 64, "source_type": "float64", "absent": "lowest"}, {}),
+    "at": ("integer", "i0", None, {"bits": 32, "absent": "first"}, {}),
     "due": ("integer", "i2", None, {"bits": 32}, {}),
     "url": ("string", "s0", None, None, {"doc_only": True}),
 }

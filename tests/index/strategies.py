@@ -114,7 +114,8 @@ def schemas(draw: st.DrawFn) -> dict[str, Any]:
         if choice.filter is not None:
             config["filter_fields"].append({"name": name, "field_type": choice.filter})
         if choice.sort is not None:
-            config["sort_fields"].append({"name": name, **choice.sort})
+            absent = draw(st.sampled_from(["last", "last", "first", "lowest"]))
+            config["sort_fields"].append({"name": name, **choice.sort, "absent": absent})
         described.append(
             {"source": name, "target": name, "value_type": choice.kind, **draw(_settings(choice))}
         )

@@ -194,3 +194,28 @@ def test_asking_changes_nothing(pair: tuple[Index, Oracle]) -> None:
         index.ids(f"({rng.choice(queries)}) or not ({rng.choice(queries)})")
     assert {query: index.ids(query).tolist() for query in queries} == before
     assert before["tags has 1"] == sorted(oracle.query(Eq("tags", 1))[0])
+
+
+@QUICK
+@given(leaves(), leaves())
+def test_a_clause_means_the_same_in_every_position(
+    pair: tuple[Index, Oracle], clause: Clause, other: Clause
+) -> None:
+    """Alone, first and second of a conjunction, in a disjunction, negated once and twice; counted, too."""
+    index = pair[0]
+    every, alone, beside = (set(index.ids(one).tolist()) for one in (None, clause, other))
+    positions = {
+        And((clause, other)): alone & beside,
+        And((other, clause)): alone & beside,
+        And((And((clause,)), Not(other))): alone - beside,
+        And((Not(clause), other)): beside - alone,
+        Or((clause, other)): alone | beside,
+        Or((Not(clause), other)): (every - alone) | beside,
+        Not(clause): every - alone,
+        Not(Not(clause)): alone,
+        Not(And((other, clause))): every - (alone & beside),
+        Not(Or((clause, other))): every - (alone | beside),
+    }
+    for tree, expected in positions.items():
+        assert set(index.ids(tree).tolist()) == expected, str(tree)
+        assert index.count(tree) == len(expected), str(tree)

@@ -47,6 +47,40 @@ VALUES = {
     "at": [0, 1, 50, BEGIN - 10],
     "due": [0, 40, BEGIN, BEGIN + 5, BEGIN + 60, BEGIN + 3000],
     "url": ["x", "y" * 300],
+    "extra": [0, 5, 300],
+    "names": ["p", "q"],
+    "lists": [[1], [2, 9], []],
+    "rate": [0.5, -2.0],
+}
+ADDED = {  # and dropped
+    "extra": {"filter": "single_value", "sort": True, "default": 4},
+    "names": {"filter": "single_value", "value_type": "low_cardinality_string"},
+    "lists": {"filter": "multi_value", "default": [7]},
+    "rate": {"sort": "float64"},
+    "best": {"sort": {"source_type": "int64", "computed": {"op": "least", "source_fields": ["likes", "at"]}}},
+    "level": {"filter": "single_value", "default": 1},
+    "score": {"sort": "float64", "default": 0.5},
+    "flag": {"filter": "boolean"},
+    "tags": {"filter": "multi_value"},
+    "url": {"filter": "single_value", "value_type": "low_cardinality_string"},
+}
+DEFAULTS = {
+    "level": [None, 3, 7],
+    "owner": [None, -1, 2**47],
+    "flag": [None, True],
+    "type": [None, "a"],
+    "model": [None, "a", "B"],
+    "tags": [None, [1], []],
+    "groups": [None, [1, -7]],
+    "hot": [None, True],
+    "likes": [None, 0, 2],
+    "score": [None, 7.25],
+    "at": [None, 50],
+    "url": [None, "x"],
+    "extra": [None, 5],
+    "names": [None, "q"],
+    "lists": [None, [2, 9]],
+    "rate": [None, 0.5],
 }
 QUERIES = [
     *(c.Eq("level", n) for n in (1, 3, 7)),
@@ -64,7 +98,14 @@ QUERIES = [
     c.Lt("score", 1.6),
     c.Gt("id", 8),
     *(c.IsNull(name) for name in ("owner", "type", "tags", "groups", "due", "score", "at")),
+    *(c.Eq("extra", n) for n in (4, 5)),
+    *(c.Eq("names", text) for text in "pq"),
+    *(c.Eq("lists", n) for n in (7, 9)),
+    *(c.IsNull(name) for name in ("extra", "names", "lists", "rate", "level", "flag", "best")),
+    c.Gte("best", 1),
+    c.Eq("url", "x"),
 ]
+SORTS = ["likes", "-score", "score", "at", "-at", "-sortAt", "due", "-extra", "rate", "best"]
 
 
 def table(rows):
@@ -109,6 +150,29 @@ class Model:
         """Return the model with documents changed; None deletes."""
         documents = {**self.documents, **changes}
         return Model(self.schema, {slot: one for slot, one in documents.items() if one is not None})
+
+    def known(self, fields):
+        """Return those of some fields that the schema has."""
+        return {name: value for name, value in fields.items() if self.schema.has(name)}
+
+    def asks(self, query):
+        """Tell whether the schema has what a query asks for."""
+        name = query.field
+        return name == "id" or (self.schema.has(name) and self.schema.field(name).indexed)
+
+    def defined(self, known):
+        """Return the model under another schema: what was dropped is gone, defaults that counted stay."""
+        filled = {}
+        for name, field in self.schema.fields.items():
+            computed = field.sort is not None and field.sort.computed is not None
+            if not computed and known.has(name) and known.field(name).default != field.default:
+                held = list(field.default) if isinstance(field.default, tuple) else field.default
+                filled |= {} if held is None else {name: held}
+        documents = {}
+        for slot, fields in self.documents.items():
+            given = {name: value for name, value in fields.items() if value is not None and value != []}
+            documents[slot] = {n: one for n, one in (filled | given).items() if known.has(n)}
+        return Model(known, documents)
 
     def patched(self, slot, changes):
         """Return the fields of a document after a patch."""
@@ -158,12 +222,13 @@ class LiveMachine(RuleBasedStateMachine):
 
     @rule(slot=slots, fields=documents)
     def put(self, slot, fields):
+        fields = self.model.known(fields)
         self.index.put({"id": slot, **fields})
         self.model = self.model.with_({slot: fields})
 
     @rule(rows=st.lists(st.tuples(slots, documents), max_size=8), shape=st.sampled_from(SHAPES))
     def put_many(self, rows, shape):
-        rows = [{"id": slot, **fields} for slot, fields in rows]
+        rows = [{"id": slot, **self.model.known(fields)} for slot, fields in rows]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(batch.Batch, "MANY", self.draw.choice([1, 1000]))
             self.index.put_many(shape(rows))
@@ -173,6 +238,7 @@ class LiveMachine(RuleBasedStateMachine):
 
     @rule(slot=slots, changes=patches)
     def patch_one(self, slot, changes):
+        changes = self.model.known(changes)
         if slot in self.model.documents:
             self.index.patch(slot, changes)
             self.model = self.model.with_({slot: self.model.patched(slot, changes)})
@@ -182,6 +248,7 @@ class LiveMachine(RuleBasedStateMachine):
 
     @rule(slot=slots, changes=patches)
     def upsert(self, slot, changes):
+        changes = self.model.known(changes)
         self.index.upsert(changes, id=slot)
         self.model = self.model.with_({slot: self.model.patched(slot, changes)})
 
@@ -192,7 +259,7 @@ class LiveMachine(RuleBasedStateMachine):
         appends=st.booleans(),
     )
     def combine(self, slot, name, values, appends):
-        if slot not in self.model.documents:
+        if slot not in self.model.documents or not self.model.schema.has(name):
             return
         held = self.model.documents[slot].get(name) or []
         if appends:
@@ -215,6 +282,8 @@ class LiveMachine(RuleBasedStateMachine):
 
     @rule(query=st.sampled_from(QUERIES))
     def delete_where(self, query):
+        if not self.model.asks(query):
+            return
         there = self.model.oracle(self.now).query(query)[0]
         assert self.index.delete(where=query) == len(there)
         self.model = self.model.with_(dict.fromkeys(there))
@@ -222,7 +291,7 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(rows=st.lists(st.tuples(slots, patches), max_size=5), fails=st.booleans())
     def batch(self, rows, fails):
         """Puts, upserts and deletes in one commit, which an error at its end takes back."""
-        model = self.model
+        model, rows = self.model, [(slot, self.model.known(changes)) for slot, changes in rows]
         try:
             with self.index.batch(), pytest.MonkeyPatch.context() as patch:
                 patch.setattr(batch.Batch, "MANY", 1)
@@ -246,6 +315,33 @@ class LiveMachine(RuleBasedStateMachine):
             assert not fails
             self.model = model
 
+    # -- fields ----------------------------------------------------------------------------
+
+    @rule(name=st.sampled_from(sorted(ADDED)))
+    def add_or_drop(self, name):
+        """Add a field, index one that documents hold, or drop it."""
+        field = self.model.schema.fields.get(name)
+        if field is None or not field.indexed:
+            self.index.add_field(name, **ADDED[name])
+        else:
+            self.index.drop_field(name)
+        self.defined()
+
+    @rule(name=st.sampled_from(sorted(DEFAULTS)), draw=draws)
+    def set_default(self, name, draw):
+        if self.model.schema.has(name):
+            self.index.set_default(name, draw.choice(DEFAULTS[name]))
+            self.defined()
+
+    @rule()
+    def rebuild(self):
+        self.index.rebuild()
+
+    def defined(self):
+        before, known = self.model.schema, self.index.schema
+        assert known.version == before.version + (known.fields != before.fields)
+        self.model = self.model.defined(known)
+
     # -- time, files, readers --------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1, 5, 100, 4000]))
@@ -266,6 +362,24 @@ class LiveMachine(RuleBasedStateMachine):
         self.reader.refresh()
         self.seen = self.model
 
+    @rule(name=st.sampled_from(sorted(ADDED)), number=st.integers(1, 40))
+    def crash_of_fields(self, name, number):
+        """Go on in a copy that was taken while a field is added or dropped."""
+        target, before = self.directory(), self.model
+        moment = Moment(number, partial(shutil.copytree, self.path, target))
+        with self.socket.holding(moment):
+            self.add_or_drop(name)
+        moment.seen()
+        self.go_on(target)
+        if self.index.schema.version == before.schema.version:
+            self.model = before
+        self.seen = self.model
+
+    def go_on(self, target):
+        self.index.close(), self.reader.close()
+        self.path = target
+        self.index, self.reader = bitdex.open(target), bitdex.open(target, "r")
+
     @rule(slot=slots, fields=documents, number=st.integers(1, 12), whole=st.booleans())
     def crash(self, slot, fields, number, whole):
         """Go on in a copy that was taken in the middle of a commit or a compaction."""
@@ -278,9 +392,7 @@ class LiveMachine(RuleBasedStateMachine):
             else:
                 self.index.compact()
         moment.seen()
-        self.index.close(), self.reader.close()
-        self.path = target
-        self.index, self.reader = bitdex.open(target), bitdex.open(target, "r")
+        self.go_on(target)
         if whole and self.shows(self.index, before):
             self.model = before
         self.seen = self.model
@@ -305,8 +417,10 @@ class LiveMachine(RuleBasedStateMachine):
         assert ids.tolist() == sorted(oracle.documents)
         found = {one["id"]: one for one in index.get_many(ids)}
         assert found == {slot: shown(oracle, slot) for slot in oracle.documents}
-        for query in self.draw.sample(QUERIES, 3):
-            sort = self.draw.choice([None, "likes", "-score", "-sortAt", "due"])
+        assert index.schema == model.schema
+        sorts = [sort for sort in SORTS if model.asks(c.IsNull(sort.lstrip("-")))]
+        for query in self.draw.sample([query for query in QUERIES if model.asks(query)], 3):
+            sort = self.draw.choice([None, *sorts])
             compare_pages(index, oracle, query, sort, 3)
 
 

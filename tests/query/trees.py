@@ -23,10 +23,10 @@ SCHEMA = Schema.load(
             ],
             "sort_fields": [
                 {"name": "likes", "bits": 8},
-                {"name": "delta", "source_type": "int32"},
+                {"name": "delta", "source_type": "int32", "absent": "first"},
                 {"name": "score", "source_type": "float64", "bits": 64},
                 {"name": "level", "source_type": "int64", "bits": 64},
-                {"name": "at", "source_type": "timestamp", "bits": 64},
+                {"name": "at", "source_type": "timestamp", "bits": 64, "absent": "lowest"},
             ],
             "time_buckets": {
                 "filter_field": "atUnix",
