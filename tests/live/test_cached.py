@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,11 @@ from bitdex.query import answers
 from bitdex.query import clauses as c
 from bitdex.schema import Schema
 from bitdex.silo.silo import Silo
+from tests.concurrency.interleaving import Moment, Socket, Unsynced
 from tests.live.test_changes import SCHEMA
 from tests.live.test_model import BEGIN, QUERIES, VALUES, definition
 from tests.scale import scale, seeds
+from tests.system import install
 
 IDS = [1, 2, 3, 7, 8, 9, 65_535, 65_536, 70_000, 2**32 - 1]
 SORTS = [None, "likes", "-likes", "-score", "sortAt", "-due", "id"]
@@ -56,6 +59,8 @@ class History:
     def __init__(self, path, monkeypatch, draw, deferred):
         self.path, self.draw, self.now = path, draw, BEGIN
         monkeypatch.setattr(time, "time", lambda: self.now)
+        self.socket = Socket()
+        install(monkeypatch, self.socket, Unsynced())
         self.content = definition(deferred)
         self.content["config"]["cache"] = {
             "initial_capacity": draw.choice([3, 4000]),
@@ -129,6 +134,18 @@ class History:
         self.opened = 0
         self.index = bitdex.open(self.path, sync="none")
 
+    def crash(self):
+        """Go on in a copy that was taken in the middle of a change, a compaction or closing."""
+        target = self.path.with_name(self.path.name + "x")
+        moment = Moment(self.draw.randint(1, 30), partial(shutil.copytree, self.path, target))
+        self.pinned.clear()
+        with self.socket.holding(moment):
+            self.draw.choice([self.put, self.compact, self.index.close])()
+        moment.seen()
+        self.index.close()
+        self.path, self.opened = target, 0
+        self.index = bitdex.open(target, sync="none")
+
     def compare(self):
         """Ask everything, with the cache and without."""
         for where, sort, limit in self.asked:
@@ -154,7 +171,7 @@ class History:
 
 
 STEPS = ["put", "put", "patch", "patch", "combine", "delete", "batch", "wait", "set_back", "phase"]
-STEPS += ["compact", "maintain", "reopen"]
+STEPS += ["compact", "maintain", "reopen", "crash"]
 
 
 def same(page, other):
@@ -173,7 +190,6 @@ def test_histories(tmp_path, monkeypatch, deferred):
         assert history.index.stats()["cache"]["hits"] > 100 or history.opened < 5
         assert history.index.check().empty
         history.index.close()
-        shutil.rmtree(tmp_path / str(number))
 
 
 @pytest.fixture
@@ -414,6 +430,21 @@ def test_saved_answers_that_are_not_true_are_not_taken(index, tmp_path, kind):
     with bitdex.open(path) as index:
         assert index.query(WHERE, "-price", 10).cached or kind == "other index"
         assert index.check().empty
+
+
+def test_what_is_saved_is_on_the_device_first(index, monkeypatch):
+    """Else a power cut could take the state back that it names, and another could get its number."""
+
+    def fail():
+        raise OSError(5, "Input/output error")
+
+    index.query(WHERE, "-price", 10)
+    monkeypatch.setattr(index._store, "settle_logs", fail)
+    index._save_answers()
+    assert not (index.path / "cache").exists()
+    monkeypatch.undo()
+    index.close()
+    assert (index.path / "cache" / "meta.bin").exists()
 
 
 def test_what_became_due_while_it_was_closed_is_shown(index, monkeypatch):
