@@ -67,7 +67,7 @@ class Answers:
         if answers is None and discard:
             self._silo.discard()
         for answer in answers or ():
-            with suppress(InvalidError):  # a field is no more what it was
+            with suppress(InvalidError, TypeError):  # one that this package would not have asked
                 clause, sort, value = from_answer(answer)
                 self._keep(snapshot, clause, sort, value)
         self._saved = self.cache.changes, state_of(snapshot)

@@ -41,7 +41,7 @@ def from_answer(answer: Answer) -> tuple[Clause, Sort | None, Any]:
     """Return clause, sort and value of what was saved; `InvalidError` if it is no question."""
     try:
         clause, sort = json.loads(answer.question)
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidError(f"a saved question is not JSON of a filter and a sort: {error}") from None
     if sort is None:
         return read_native(clause), None, answer.total

@@ -68,7 +68,7 @@ class History:
         }
         self.index = bitdex.create(path, self.content, sync="none")
         self.index.put_many([{"id": id, **self.fields()} for id in IDS[:5]])
-        self.asked = [(tree(draw), draw.choice(SORTS), draw.choice([1, 2, 50])) for _ in range(24)]
+        self.asked = [(tree(draw), draw.choice(SORTS), draw.choice([1, 2, 50])) for _ in range(16)]
         self.pinned, self.opened = [], 0
 
     def fields(self):
@@ -182,9 +182,9 @@ def same(page, other):
 @pytest.mark.timeout(scale(300, 24 * 3600))
 @pytest.mark.parametrize("deferred", [False, True], ids=["at once", "deferred"])
 def test_histories(tmp_path, monkeypatch, deferred):
-    for number in seeds(scale(3, 100)):
+    for number in seeds(scale(2, 100)):
         history = History(tmp_path / str(number), monkeypatch, random.Random(number), deferred)
-        for _ in range(scale(60, 300)):
+        for _ in range(scale(50, 300)):
             history.step()
             history.compare()
         assert history.index.stats()["cache"]["hits"] > 100 or history.opened < 5
@@ -419,7 +419,10 @@ def test_saved_answers_that_are_not_true_are_not_taken(index, tmp_path, kind):
     if kind in ("question", "no state"):
         with Silo.open(path / "cache", "w") as silo:
             if kind == "question":
-                silo.put(7, encode(Answer("[{}, [", 1, np.empty(0, "u4"), np.empty(0, "u8"))))
+                for i, text in enumerate(
+                    ["[{}, [", "7", "[1, 2, 3]", '[{"Eq": ["level", "x"]}, null]', "[" * 9999]
+                ):
+                    silo.put(7 + i, encode(Answer(text, 1, np.empty(0, "u4"), np.empty(0, "u8"))))
             else:
                 silo.delete(0)
     with bitdex.open(path, "r") as reader, bitdex.open(path) as index:
