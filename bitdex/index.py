@@ -119,7 +119,7 @@ class Index(Querying, Changing):
                 break
         shown = Snapshot.of(self.schema, committed.documents, committed.bitmaps, before)
         if before is None:
-            self._answers.load(shown, discard=self._store.mode == "w")
+            self._answers.open(shown, writes=self._store.mode == "w")
         if self._snapshot is before:  # else a commit has replaced it meanwhile
             self._snapshot = shown
         return shown
