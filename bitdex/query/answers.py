@@ -160,7 +160,7 @@ class Answers:
         if sort is not None:
             total, rows = value
             rows = rows[: self._rows]
-            value, size = (total, rows), size + rows.slots.nbytes + rows.words.nbytes
+            value, size = (total, rows), size + rows.nbytes
         self.cache.keep((key_of(clause), sort), value, size, tokens, snapshot.epochs, snapshot.sequence)
 
 

@@ -49,29 +49,45 @@ class Rows:
     Attributes
     ----------
     slots : ndarray of uint32, shape (n,)
-    words : ndarray of uint64, shape (m,)
-        The sort values of the first m rows, order-preserving; the others have none, or there is no sort.
+    words : ndarray of uint64, shape (n,)
+        The sort values, order-preserving; 0 where there is none, or no sort.
+    valued : ndarray of bool, shape (n,)
+        Whether the row has a sort value.
     """
 
     slots: np.ndarray
     words: np.ndarray
+    valued: np.ndarray
+
+    @classmethod
+    def without_values(cls, slots: np.ndarray) -> "Rows":
+        """Return rows of slots that have no sort value."""
+        return cls(slots, np.zeros(len(slots), np.uint64), np.zeros(len(slots), np.bool_))
 
     def __len__(self) -> int:
         return len(self.slots)
 
     def __getitem__(self, part: slice) -> "Rows":
-        return Rows(self.slots[part].copy(), self.words[part].copy())
+        return Rows(self.slots[part].copy(), self.words[part].copy(), self.valued[part].copy())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows."""
+        return self.slots.nbytes + self.words.nbytes + self.valued.nbytes
 
     def followed_by(self, others: "Rows") -> "Rows":
         """Return these rows and those that come behind them."""
-        return Rows(*map(np.concatenate, ((self.slots, others.slots), (self.words, others.words))))
+        if not len(others):
+            return self
+        columns = (self.slots, others.slots), (self.words, others.words), (self.valued, others.valued)
+        return Rows(*map(np.concatenate, columns))
 
     def cursor(self, snapshot: Snapshot, sort: Sort) -> Cursor | None:
         """Return the cursor behind the last row; None if there is none."""
         if not len(self.slots):
             return None
         value = None
-        if sort.field is not None and len(self.words) == len(self.slots):
+        if sort.field is not None and self.valued[-1]:
             value = snapshot.sort_value(snapshot.schema.field(sort.field), int(self.words[-1]))
         return Cursor(value, int(self.slots[-1]))
 
@@ -83,20 +99,17 @@ class Rows:
         place = int(places[0])
         if sort.field is None:
             return place + 1
-        valued = place < len(self.words)
-        if not valued or cursor.value is None:
-            return None if valued or cursor.value is not None else place + 1
+        if not self.valued[place] or cursor.value is None:
+            return None if self.valued[place] or cursor.value is not None else place + 1
         known = _place(snapshot, snapshot.schema.field(sort.field), cursor, sort.descending)
         return place + 1 if known is not None and known[0] == int(self.words[place]) else None
-
-
-_NO_WORDS = np.empty(0, np.uint64)
 
 
 def rank(snapshot: Snapshot, found: BitMap, sort: Sort, limit: int, after: Cursor | None) -> Rows:
     """Return the next `limit` rows after a cursor."""
     if sort.field is None:
-        return Rows(by_slot(found, sort.descending, limit, None if after is None else after.slot), _NO_WORDS)
+        below = None if after is None else after.slot
+        return Rows.without_values(by_slot(found, sort.descending, limit, below))
     field = snapshot.schema.field(sort.field)
     if field.sort is None:
         known = ", ".join(one.name for one in snapshot.schema.sort_fields)
@@ -107,17 +120,36 @@ def rank(snapshot: Snapshot, found: BitMap, sort: Sort, limit: int, after: Curso
 def _by_value(
     snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
 ) -> Rows:
-    column = snapshot.column(field.name)
-    slots, words = np.empty(0, np.uint32), _NO_WORDS
+    """Take rows from those with a value, then from those without."""
+    rows = Rows.without_values(np.empty(0, np.uint32))
     if after is None or after.value is not None:
-        place = _place(snapshot, field, after, descending)
-        if place != _BEHIND:
-            slots, words = column.top(found, limit, descending, place)
-    if len(slots) == limit or len(column) == len(snapshot.alive):
-        return Rows(slots, words)
-    below = after.slot if after is not None and after.value is None else None
-    absent = by_slot(found & snapshot.missing(field.name), descending, limit - len(slots), below)
-    return Rows(np.concatenate((slots, absent)), words)
+        rows = _valued(snapshot, field, found, descending, limit, after)
+        after = None
+    if len(rows) == limit:
+        return rows
+    return rows.followed_by(_absent(snapshot, field, found, descending, limit - len(rows), after))
+
+
+def _valued(
+    snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
+) -> Rows:
+    """Return the next rows of those with a value."""
+    place = _place(snapshot, field, after, descending)
+    if place == _BEHIND:
+        return Rows.without_values(np.empty(0, np.uint32))
+    slots, words = snapshot.column(field.name).top(found, limit, descending, place)
+    return Rows(slots, words, np.ones(len(slots), np.bool_))
+
+
+def _absent(
+    snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
+) -> Rows:
+    """Return the next rows of those without a value."""
+    if len(snapshot.column(field.name)) == len(snapshot.alive):
+        return Rows.without_values(np.empty(0, np.uint32))
+    below = None if after is None else after.slot
+    absent = found & snapshot.missing(field.name)
+    return Rows.without_values(by_slot(absent, descending, limit, below))
 
 
 def _place(

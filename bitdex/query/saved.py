@@ -19,7 +19,7 @@ from bitdex.query.formats_json import read_native
 from bitdex.query.rank import Rows, Sort
 from bitdex.query.snapshot import Snapshot
 
-_EMPTY = Rows(np.empty(0, np.uint32), np.empty(0, np.uint64))
+_EMPTY = Rows.without_values(np.empty(0, np.uint32))
 
 
 def state_of(snapshot: Snapshot) -> str:
@@ -34,7 +34,7 @@ def to_answer(key: Any, value: Any) -> Answer:
     clause, sort = key
     total, rows = (value, _EMPTY) if sort is None else value
     question = json.dumps([_native(clause), None if sort is None else str(sort)])
-    return Answer(question, total, rows.slots, rows.words)
+    return Answer(question, total, rows.slots, rows.words, rows.valued)
 
 
 def from_answer(answer: Answer) -> tuple[Clause, Sort | None, Any]:
@@ -45,7 +45,11 @@ def from_answer(answer: Answer) -> tuple[Clause, Sort | None, Any]:
         raise InvalidError(f"a saved question is not JSON of a filter and a sort: {error}") from None
     if sort is None:
         return read_native(clause), None, answer.total
-    return read_native(clause), Sort.parse(sort), (answer.total, Rows(answer.slots, answer.words))
+    return (
+        read_native(clause),
+        Sort.parse(sort),
+        (answer.total, Rows(answer.slots, answer.words, answer.valued)),
+    )
 
 
 def _native(clause: Hashable) -> dict[str, Any]:

@@ -422,7 +422,7 @@ def test_saved_answers_that_are_not_true_are_not_taken(index, tmp_path, kind):
                 for i, text in enumerate(
                     ["[{}, [", "7", "[1, 2, 3]", '[{"Eq": ["level", "x"]}, null]', "[" * 9999]
                 ):
-                    silo.put(7 + i, encode(Answer(text, 1, np.empty(0, "u4"), np.empty(0, "u8"))))
+                    silo.put(7 + i, encode(Answer(text, 1, *[np.empty(0, "u4")] * 3)))
             else:
                 silo.delete(0)
     with bitdex.open(path, "r") as reader, bitdex.open(path) as index:
