@@ -121,7 +121,7 @@ class Index(Querying, Changing):
         documents = committed.documents
         shown = Snapshot.of(documents.schema, documents, committed.bitmaps, before)
         if before is None:
-            self._answers.load(shown, discard=self._store.mode == "w")
+            self._answers.open(shown, writes=self._store.mode == "w")
         if self._snapshot is before:  # else a commit has replaced it meanwhile
             self._snapshot = shown
         return shown
@@ -316,11 +316,14 @@ class Index(Querying, Changing):
                 self._store.close()
 
     def _save_answers(self) -> None:
-        """Save what is kept of queries, unless nobody asked or nothing may be written."""
+        """Save what is kept of queries, unless nobody asked or nothing may be written.
+
+        If what is committed cannot be forced to the device, the next write tells.
+        """
         store = self._store
         if store.mode == "r" or self._snapshot is None or store.failure is not None:
             return
-        with store.turn.awaited(), suppress(BitdexError, OSError):  # which the next write would tell
+        with store.turn.awaited(), suppress(BitdexError, OSError), store.guard.writing():
             self._answers.save(self.snapshot, store.settle_logs)
 
     def __enter__(self) -> "Index":

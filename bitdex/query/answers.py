@@ -27,7 +27,7 @@ _Page = tuple[int, Rows]  # total, and the first rows
 WORTH = 20e-6  # seconds; a hit takes about half of that
 SAVED = 1000  # answers, which take some 30 ms to be loaded
 ALONE = {Eq, NotEq, Gte, Lte, Between, IsNull, IsNotNull}  # are counted in no more time than a hit takes
-MAX_ENTRIES, MAX_BYTES, ROWS = 10_000, 64 << 20, 4000  # where the schema does not say
+MAX_ENTRIES, MAX_BYTES, ROWS = 10_000, 32 << 20, 4000  # where the schema does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,30 @@ class Answers:
         self._rows = settings.get("initial_capacity", ROWS)
         self._least = settings.get("min_filter_size", 0)
         self._silo, self._saved = silo, (0, "")
+        self._unread: Snapshot | None = None  # of which what was saved may be true
 
-    def load(self, snapshot: Snapshot, discard: bool) -> None:
-        """Take what was saved, if it is true of a snapshot; a writer discards it if not."""
-        if self.cache is None:
-            return
-        answers = self._silo.load(state_of(snapshot))
-        if answers is None and discard:
+    def open(self, snapshot: Snapshot, writes: bool) -> None:
+        """Take what was saved, if it is true of the first snapshot.
+
+        A writer does so at once, because commits are to be followed from the first, and discards what is not
+        true; a reader when it is first asked something.
+        """
+        self._unread = snapshot
+        if writes and not self._read():
             self._silo.discard()
+
+    def _read(self) -> bool:
+        """Load what was saved; return whether it is true."""
+        snapshot, self._unread = self._unread, None
+        if snapshot is None or self.cache is None:
+            return True
+        answers = self._silo.load(state_of(snapshot))
         for answer in answers or ():
-            with suppress(InvalidError):  # a field is no more what it was
+            with suppress(InvalidError, TypeError):  # one that this package would not have asked
                 clause, sort, value = from_answer(answer)
                 self._keep(snapshot, clause, sort, value)
         self._saved = self.cache.changes, state_of(snapshot)
+        return answers is not None
 
     def save(self, snapshot: Snapshot, settle: Callable[[], None]) -> None:
         """Save what is true of a snapshot, the most used; `settle` forces what it shows to the device."""
@@ -102,6 +113,8 @@ class Answers:
         if cache is None:
             total, rows = _compute(snapshot, clause, sort, limit + skip, after)
             return Answer(rows[skip:] if skip else rows, total, False)
+        if self._unread is not None:
+            self._read()
         key = key_of(clause), sort
         kept: _Page | None = cache.get(key, snapshot.epochs, snapshot.sequence)
         if kept is not None:
@@ -125,6 +138,8 @@ class Answers:
         cache = self.cache if use_cache and type(clause) not in ALONE else None
         if cache is None or clause == EVERYTHING:
             return planner.count(planner.plan(snapshot, clause))
+        if self._unread is not None:
+            self._read()
         key = (key_of(clause), None)
         kept: int | None = cache.get(key, snapshot.epochs, snapshot.sequence)
         cache.tally(kept is not None)
@@ -145,7 +160,7 @@ class Answers:
         if sort is not None:
             total, rows = value
             rows = rows[: self._rows]
-            value, size = (total, rows), size + rows.slots.nbytes + rows.words.nbytes
+            value, size = (total, rows), size + rows.nbytes
         self.cache.keep((key_of(clause), sort), value, size, tokens, snapshot.epochs, snapshot.sequence)
 
 

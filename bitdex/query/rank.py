@@ -1,8 +1,9 @@
 """Ranking: which of the matching documents a page shows, in order, and where the next begins.
 
 The order is (value, slot), both in the sort's direction; documents without a value come
-last in both directions, or where the field says (`Sort.absent`), by slot in the direction. Without a sort,
-the newest slot comes first. A cursor is a row, so a chain of pages is one long page in pieces.
+last in both directions, or where the field says (`Sort.absent`), by slot in the direction.
+Without a sort, the newest slot comes first. A cursor is a row, so a chain of pages is one
+long page in pieces.
 """
 
 from dataclasses import dataclass
@@ -49,36 +50,46 @@ class Rows:
     Attributes
     ----------
     slots : ndarray of uint32, shape (n,)
-    words : ndarray of uint64, shape (m,)
-        The sort values of m consecutive rows, order-preserving; the others have none, or there is no sort.
-    lead : int
-        Rows without a value that come before those.
+    words : ndarray of uint64, shape (n,)
+        The sort values, order-preserving; 0 where there is none, or no sort.
+    valued : ndarray of bool, shape (n,)
+        Whether the row has a sort value.
     """
 
     slots: np.ndarray
     words: np.ndarray
-    lead: int = 0
+    valued: np.ndarray
+
+    @classmethod
+    def without_values(cls, slots: np.ndarray) -> "Rows":
+        """Return rows of slots that have no sort value."""
+        return cls(slots, np.zeros(len(slots), np.uint64), np.zeros(len(slots), np.bool_))
 
     def __len__(self) -> int:
         return len(self.slots)
 
     def __getitem__(self, part: slice) -> "Rows":
-        first, stop, _ = part.indices(len(self.slots))
-        words = self.words[max(0, first - self.lead) : max(0, stop - self.lead)]
-        return Rows(self.slots[first:stop].copy(), words.copy(), max(0, min(self.lead, stop) - first))
+        return Rows(self.slots[part].copy(), self.words[part].copy(), self.valued[part].copy())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows."""
+        return self.slots.nbytes + self.words.nbytes + self.valued.nbytes
 
     def followed_by(self, others: "Rows") -> "Rows":
         """Return these rows and those that come behind them."""
-        slots, words = map(np.concatenate, ((self.slots, others.slots), (self.words, others.words)))
-        return Rows(slots, words, self.lead if len(self.words) else self.lead + others.lead)
+        if not len(others):
+            return self
+        columns = (self.slots, others.slots), (self.words, others.words), (self.valued, others.valued)
+        return Rows(*map(np.concatenate, columns))
 
     def cursor(self, snapshot: Snapshot, sort: Sort) -> Cursor | None:
         """Return the cursor behind the last row; None if there is none."""
         if not len(self.slots):
             return None
-        word, value = self._word(len(self.slots) - 1), None
-        if sort.field is not None and word is not None:
-            value = snapshot.sort_value(snapshot.schema.field(sort.field), word)
+        value = None
+        if sort.field is not None and self.valued[-1]:
+            value = snapshot.sort_value(snapshot.schema.field(sort.field), int(self.words[-1]))
         return Cursor(value, int(self.slots[-1]))
 
     def behind(self, snapshot: Snapshot, sort: Sort, cursor: Cursor) -> int | None:
@@ -89,24 +100,17 @@ class Rows:
         place = int(places[0])
         if sort.field is None:
             return place + 1
-        word = self._word(place)
-        if word is None or cursor.value is None:
-            return None if word is not None or cursor.value is not None else place + 1
+        if not self.valued[place] or cursor.value is None:
+            return None if self.valued[place] or cursor.value is not None else place + 1
         known = _place(snapshot, snapshot.schema.field(sort.field), cursor, sort.descending)
-        return place + 1 if known is not None and known[0] == word else None
-
-    def _word(self, place: int) -> int | None:
-        """Return the sort value of a row, or None where it has none."""
-        return int(self.words[place - self.lead]) if 0 <= place - self.lead < len(self.words) else None
-
-
-_NO_WORDS = np.empty(0, np.uint64)
+        return place + 1 if known is not None and known[0] == int(self.words[place]) else None
 
 
 def rank(snapshot: Snapshot, found: BitMap, sort: Sort, limit: int, after: Cursor | None) -> Rows:
     """Return the next `limit` rows after a cursor."""
     if sort.field is None:
-        return Rows(by_slot(found, sort.descending, limit, None if after is None else after.slot), _NO_WORDS)
+        below = None if after is None else after.slot
+        return Rows.without_values(by_slot(found, sort.descending, limit, below))
     field = snapshot.schema.field(sort.field)
     if field.sort is None:
         known = ", ".join(one.name for one in snapshot.schema.sort_fields)
@@ -119,21 +123,14 @@ def _by_value(
 ) -> Rows:
     """Take rows from those with a value and those without, in the order in which the field has them."""
     assert field.sort is not None
-    absent_first, rows = field.sort.absent_first(descending), Rows(np.empty(0, np.uint32), _NO_WORDS)
-    parts = [True, False] if absent_first else [False, True]
-    if after is not None and (after.value is None) != parts[0]:
-        del parts[0]
-    for absent in parts:
-        left = limit - len(rows)
-        if not left:
-            break
-        if absent:
-            slots = _absent(snapshot, field, found, descending, left, after)
-            more = Rows(slots, _NO_WORDS, len(slots) if absent_first else 0)
-        else:
-            more = _valued(snapshot, field, found, descending, left, after)
-        rows, after = rows.followed_by(more) if len(rows) else more, None
-    return rows
+    first, second = (_absent, _valued) if field.sort.absent_first(descending) else (_valued, _absent)
+    rows = Rows.without_values(np.empty(0, np.uint32))
+    if after is None or (after.value is None) == (first is _absent):
+        rows, after = first(snapshot, field, found, descending, limit, after), None
+    if len(rows) == limit:
+        return rows
+    more = second(snapshot, field, found, descending, limit - len(rows), after)
+    return rows.followed_by(more) if len(rows) else more
 
 
 def _valued(
@@ -142,18 +139,20 @@ def _valued(
     """Return the next rows of those with a value."""
     place = _place(snapshot, field, after, descending)
     if place == _BEHIND:
-        return Rows(np.empty(0, np.uint32), _NO_WORDS)
-    return Rows(*snapshot.column(field.name).top(found, limit, descending, place))
+        return Rows.without_values(np.empty(0, np.uint32))
+    slots, words = snapshot.column(field.name).top(found, limit, descending, place)
+    return Rows(slots, words, np.ones(len(slots), np.bool_))
 
 
 def _absent(
     snapshot: Snapshot, field: Field, found: BitMap, descending: bool, limit: int, after: Cursor | None
-) -> np.ndarray:
-    """Return the next slots of those without a value."""
+) -> Rows:
+    """Return the next rows of those without a value."""
     if len(snapshot.column(field.name)) == len(snapshot.alive):
-        return np.empty(0, np.uint32)
+        return Rows.without_values(np.empty(0, np.uint32))
     below = None if after is None else after.slot
-    return by_slot(found & snapshot.missing(field.name), descending, limit, below)
+    absent = found & snapshot.missing(field.name)
+    return Rows.without_values(by_slot(absent, descending, limit, below))
 
 
 def _place(

@@ -19,7 +19,7 @@ from bitdex.query.formats_json import read_native
 from bitdex.query.rank import Rows, Sort
 from bitdex.query.snapshot import Snapshot
 
-_EMPTY = Rows(np.empty(0, np.uint32), np.empty(0, np.uint64))
+_EMPTY = Rows.without_values(np.empty(0, np.uint32))
 
 
 def state_of(snapshot: Snapshot) -> str:
@@ -34,21 +34,21 @@ def to_answer(key: Any, value: Any) -> Answer:
     clause, sort = key
     total, rows = (value, _EMPTY) if sort is None else value
     question = json.dumps([_native(clause), None if sort is None else str(sort)])
-    return Answer(question, total, rows.slots, rows.words, rows.lead)
+    return Answer(question, total, rows.slots, rows.words, rows.valued)
 
 
 def from_answer(answer: Answer) -> tuple[Clause, Sort | None, Any]:
     """Return clause, sort and value of what was saved; `InvalidError` if it is no question."""
     try:
         clause, sort = json.loads(answer.question)
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidError(f"a saved question is not JSON of a filter and a sort: {error}") from None
     if sort is None:
         return read_native(clause), None, answer.total
     return (
         read_native(clause),
         Sort.parse(sort),
-        (answer.total, Rows(answer.slots, answer.words, answer.lead)),
+        (answer.total, Rows(answer.slots, answer.words, answer.valued)),
     )
 
 

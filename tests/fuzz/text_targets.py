@@ -123,6 +123,7 @@ class Queries(Target):
             b"1.5e3 < likes <= 2_000 | score between -.5 and +7 & x is not null",
             b"tags has all [1, 2, null, true] && !poi || everything",
             b"((((((((a))))))))",
+            b"sortAtUnix within '7d' and not within within \"24h\"",
         ]
         return [Sample(one) for one in whole]
 
@@ -150,7 +151,7 @@ REQUESTS = (
     {"filters": {"And": [{"Between": ["a", -1.5, {"Float": 2}]}, {"IsNull": "b"}, {"Or": []}]}},
 )
 NAMES = "filter filters sort limit cursor page Eq Not And In Between IsNull $and $not $in $gte $exists"
-NAMES = (*NAMES.split(), "field", "direction", "Integer", "Float", "a", "")
+NAMES = (*NAMES.split(), "Within", "$within", "field", "direction", "Integer", "Float", "a", "")
 VALUES = (None, True, False, 0, 1, -1, 2**63, 10**400, 1.5, 1e999, -1e999, float("nan"), "", "a", "a = 1")
 VALUES += ("-a", "a:asc", "1:2", "Desc", [], {}, b"", 1j, ...)
 NODES = 60  # of a tree, at most
