@@ -29,6 +29,7 @@ from bitdex.formats import bitmap as format_
 from bitdex.formats.document import CLEAR, MAX_FIELD, decode_document, encode_document
 from bitdex.kernels import document_decode as decoding
 from bitdex.live.absent import NoSource
+from bitdex.query.order import bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
 from bitdex.store import Store, Writes
@@ -124,10 +125,9 @@ class Renewal:
     def slots(self) -> np.ndarray:
         """The slots of all documents, ascending uint32."""
         keys = self._store.documents.silo.keys()
-        stored = keys[keys < 1 << 32].astype(np.uint32)
-        bitmaps = self._store.bitmaps
-        shown = bitmaps.alive() | bitmaps.get(format_.deferred_key())
-        return np.union1d(stored, np.frombuffer(shown.to_array(), np.uint32))
+        stored, bitmaps = bitmap_of(keys[keys < 1 << 32].astype(np.uint32)), self._store.bitmaps
+        every = stored | bitmaps.alive() | bitmaps.get(format_.deferred_key())
+        return np.frombuffer(every.to_array(), np.uint32)
 
     @property
     def _rewrites(self) -> bool:

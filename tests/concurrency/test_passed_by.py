@@ -10,6 +10,8 @@ from bitdex.silo.silo import Silo
 from tests.concurrency.interleaving import Unsynced
 from tests.concurrency.ledger import BOOKS, Reading, Writing
 from tests.concurrency.runs import Looking, load, make
+from tests.crash import fields_work
+from tests.live.bits import differences
 from tests.scale import scale
 from tests.system import install
 
@@ -125,4 +127,42 @@ def test_of_an_index(tmp_path, monkeypatch, every):
                 Looking().look(reader, draw, least)
             reached = max(following.calls, opening.calls) > number
             number += scale(7, 1)
+    assert number > 10
+
+
+@pytest.mark.parametrize("every", scale([9, 1000], [1, 2, 5, 40, 1000]))
+def test_of_an_index_whose_fields_change(tmp_path, monkeypatch, every):
+    """What a reader shows is what the writer showed at that sequence: schema, documents, bitmaps."""
+    install(monkeypatch, Unsynced())
+    path, draw, shown, steps = tmp_path / "index", random.Random(1), {}, 0
+    with bitdex.create(path, fields_work.SCHEMA) as index:
+
+        def act():
+            nonlocal steps
+            steps += 1
+            kind = ("put", "define", "define", "drop")[steps % 4]
+            fields_work.step(draw, kind, steps).do(index)
+            shown[index.stats()["sequence"]] = fields_work.content(index)
+            if draw.random() < 0.3:
+                index.compact()
+
+        def look(reader):
+            found = fields_work.content(reader)
+            assert found == shown[reader.stats()["sequence"]]
+            assert not fields_work.disagreements(reader, found[-1]) and not differences(reader)
+
+        for _ in range(4):
+            act()
+        number, reached = 0, True
+        while reached:
+            with bitdex.open(path, "r") as reader:
+                with passing(monkeypatch, number, every, act) as following:
+                    reader.refresh()
+                look(reader)
+            with passing(monkeypatch, number, every, act) as opening:
+                reader = bitdex.open(path, "r")
+            with reader:
+                look(reader)
+            reached = max(following.calls, opening.calls) > number
+            number += scale(3, 1)
     assert number > 10
