@@ -473,3 +473,29 @@ def test_columns_of_every_type_arrow_has_for_them(index, many):
         "dated": False,
     }
     assert index.count("kind == 'b'") == 20 and index.count("tags has 200") == count
+
+
+def test_what_tells_of_sources_follows_all_of_them(tmp_path, many):
+    content = {
+        "name": "told",
+        "config": {"filter_fields": [{"name": "any", "field_type": "boolean"}]},
+        "data_schema": {
+            "fields": [
+                {"source": "one", "target": "one", "value_type": "integer", "doc_only": True},
+                {"source": "tags", "target": "tags", "value_type": "integer_array", "doc_only": True},
+                {"source": "one", "fallback": "tags", "target": "any", "value_type": "exists_boolean"},
+            ]
+        },
+    }
+    with bitdex.create(tmp_path / "told", content) as index:
+        index.put_many([{"id": 1, "one": 1, "tags": [2]}, {"id": 2, "tags": []}, {"id": 3, "any": True}])
+        index.put_many(columns_of([{"id": 4, "tags": [1]}, {"id": 5, "tags": []}]))
+        assert index.ids("any == true").tolist() == [1, 3, 4]
+        index.patch(1, {"one": None})
+        assert index.get(1) == {"id": 1, "tags": [2], "any": True}
+        index.patch(1, {"tags": None})
+        index.patch(5, {"one": 0})
+        assert index.ids("any == true").tolist() == [3, 4, 5]
+        index.patch(4, {"tags": None, "any": True})
+        index.upsert({"id": 6, "one": 6})
+        assert index.ids("any == false").tolist() == [1, 2] and index.get(6)["any"]
