@@ -194,6 +194,8 @@ def mixed(stores: Stores, rate: int, seconds: float) -> list[list[str]]:
     """Ask from two threads while one changes documents at a rate, and maintenance goes on."""
     with stores.index(sync="batch", maintenance=1.0) as index:
         patch, over = patcher(index), threading.Event()
+        for where, sort in QUERIES:
+            index.query(where, sort, limit=20)
         asked: list[list[float]] = [[], []]
         written = 0
 

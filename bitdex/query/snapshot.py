@@ -7,8 +7,9 @@ field is first sorted or compared. Nothing a snapshot returns may be changed.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from copy import copy
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
 from bitdex.query.dependence import altered_tokens
 from bitdex.query.edited import Column, Edits, edited
+from bitdex.query.line import Line
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
 
@@ -70,6 +72,7 @@ class Snapshot:
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
         self.epochs = Epochs(self.sequence)  # of this snapshot and those that follow it by `after`
+        self._line = Line(self.sequence)  # the same
         self._measure()
 
     @classmethod
@@ -101,6 +104,7 @@ class Snapshot:
         if altered is not None:
             self.epochs.note(following.sequence, altered_tokens(altered.keys, altered.edits))
             following._follow(altered)
+            self._line.note(following.sequence, altered, following.alive)
         return following
 
     def _follow(self, altered: "Altering") -> None:
@@ -195,6 +199,8 @@ class Snapshot:
         """Return the documents whose filter field holds a value (a bound key)."""
         found, later = self._values.get((name, value), _NOTHING)
         if found is None:
+            found, later = self._handed((name, value), partial(self._change_of, name, value))
+        if found is None:
             return self._keep((name, value), self._load(name, value))
         if later is not None:
             found = found.copy()
@@ -240,8 +246,11 @@ class Snapshot:
         column, later = self._columns.get(name, _NOTHING)
         if column is None or later is not None:
             if column is None:
+                column, later = self._handed(name, partial(self._edits_of, name))
+            if column is None:
                 column = self._build_column(self.schema.field(name))
-            else:
+                self._hand(name, name, column)
+            elif later is not None:
                 column = edited(column, Edits.joined(_in_order(later)))
             self._columns[name] = column, None
         return column
@@ -249,6 +258,37 @@ class Snapshot:
     def forget(self, name: str) -> None:
         """Forget the column of a sort field: it is built anew from the stored layers."""
         self._columns.pop(name, None)
+        self._line.forget(name)
+
+    # -- what snapshots hand over --------------------------------------------------------------
+
+    def _hand(self, key: Hashable, name: str, one: Any) -> None:
+        """Let snapshots that have begun meanwhile have what was read for this one."""
+        if self._line.latest > self.sequence and not self._defaults[name]:
+            self._line.hand(key, self.sequence, one)
+
+    def _handed(self, key: Hashable, change_of: Callable[[Any, BitMap], Any]) -> tuple[Any, _Later]:
+        """Return what another snapshot has handed over, with the changes to be made; (None, None) if none."""
+        one, changes = self._line.take(key, self.sequence) or (None, [])
+        later: _Later = None
+        for change in (change_of(altered, alive) for altered, alive in changes):
+            if change is not None:
+                later = change, later, 1 if later is None else later[2] + 1
+        return one, later
+
+    def _edits_of(self, name: str, altered: "Altering", alive: BitMap) -> Edits | None:
+        """Return what a commit changes of a sort column."""
+        edits = altered.edits.get(self.registry.number(name)) if name in self.registry else None
+        return None if edits is None else edits.within(alive)
+
+    def _change_of(self, name: str, value: int, altered: "Altering", alive: BitMap) -> "Changed | None":
+        """Return what a commit changes of the bitmap of a value."""
+        stored = None
+        if name in self.registry:
+            stored = self.bitmaps.stored_value(self.registry.number(name), value)
+        if stored is None:
+            return None
+        return altered.get(format_.filter_key(self.registry.number(name), stored))
 
     def settle(self, name: str, low: Any, high: Any) -> tuple[Any, Any] | None:
         """Return bounds of a sort field that leave the same documents, and change only with them; or None."""
@@ -284,6 +324,7 @@ class Snapshot:
             self._kept = 0
         self._values[key] = bitmap, None
         self._kept += size
+        self._hand(key, key[0], bitmap)
         return bitmap
 
     def _build_column(self, field: Field) -> SortColumn:

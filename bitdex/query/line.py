@@ -1,0 +1,60 @@
+"""Line: what snapshots that follow one another share, so that what one has read serves those behind it.
+
+Reading a bitmap or building a column may take longer than some commits; when it is done, newer snapshots
+have begun without it, and would begin anew for ever. It is handed over here with the sequence that it shows.
+A later snapshot takes it, and the changes since.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from typing import Any
+
+MOST = 1000  # commits that are remembered, and
+KEYS = 200_000  # bitmaps that they alter
+HANDED = 64  # things that wait to be taken
+
+
+class Line:
+    """One committing thread notes; any number of threads hand over and take.
+
+    Attributes
+    ----------
+    latest : int
+        The sequence of the newest commit.
+    """
+
+    def __init__(self, sequence: int):
+        self.latest = sequence
+        self._changes: deque[tuple[int, int, Any, Any]] = deque()  # from, to, what is altered, who is alive
+        self._keys = 0
+        self._handed: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
+
+    def note(self, sequence: int, altered: Any, alive: Any) -> None:
+        """Note what a commit alters, and who is alive behind it."""
+        self._changes.append((self.latest, sequence, altered, alive))
+        self.latest = sequence
+        self._keys += len(altered.keys)
+        while len(self._changes) > MOST or self._keys > KEYS:
+            _, _, oldest, _ = self._changes.popleft()
+            self._keys -= len(oldest.keys)
+
+    def hand(self, key: Hashable, sequence: int, one: Any) -> None:
+        """Hand over what was made of the state at a sequence."""
+        self._handed[key] = sequence, one
+        while len(self._handed) > HANDED:
+            self._handed.popitem(last=False)
+
+    def take(self, key: Hashable, sequence: int) -> tuple[Any, list[tuple[Any, Any]]] | None:
+        """Return what was handed over at or before a sequence, and the changes since: altered, alive."""
+        made, one = self._handed.get(key, (sequence + 1, None))
+        if made > sequence:
+            return None
+        changes = list(self._changes)
+        first = changes[0][0] if changes else self.latest
+        if made < min(first, sequence):
+            return None  # some changes since then are forgotten
+        return one, [(altered, alive) for _, to, altered, alive in changes if made < to <= sequence]
+
+    def forget(self, key: Hashable) -> None:
+        """Take back what was handed over."""
+        self._handed.pop(key, None)

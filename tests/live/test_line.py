@@ -1,0 +1,90 @@
+"""What one snapshot has read serves those behind it, with the changes since; and never says anything else."""
+
+import random
+
+import pytest
+from pyroaring import BitMap
+
+import bitdex
+from bitdex.query import line as module
+from bitdex.query.snapshot import Snapshot
+from tests.live.test_changes import SCHEMA
+from tests.scale import scale, seeds
+
+IDS = range(1, 12)
+
+
+@pytest.fixture
+def index(tmp_path):
+    with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
+        index.put_many([{"id": id, "level": id % 3, "tags": [id % 4], "price": id} for id in IDS])
+        yield index
+
+
+def fresh(index):
+    committed = index._store.committed
+    return Snapshot(index.schema, committed.documents, committed.bitmaps)
+
+
+def forbidden(*arguments):
+    raise AssertionError("read again")
+
+
+def test_what_was_read_for_an_older_commit_is_not_read_again(index, monkeypatch):
+    older = index.snapshot
+    index.patch(3, {"price": 300, "level": 2})
+    index.delete(4)
+    newer = index.snapshot
+    for snapshot in (older, newer):  # the older begins to read when the newer is there already
+        snapshot.column("price"), snapshot.having("level", 2), snapshot.having("tags", 1)
+        monkeypatch.setattr(Snapshot, "_build_column", forbidden)
+        monkeypatch.setattr(Snapshot, "_load", forbidden)
+    monkeypatch.undo()
+    same(newer, fresh(index))
+    assert newer.having("level", 2) ^ older.having("level", 2) == BitMap([3])
+
+
+def same(snapshot, other):
+    assert snapshot.alive == other.alive
+    for level in range(4):
+        assert snapshot.having("level", level) == other.having("level", level)
+        assert snapshot.having("tags", level) == other.having("tags", level)
+    for name in ("price", "due"):
+        mine, theirs = (one.column(name).top(one.alive, 100, True) for one in (snapshot, other))
+        assert [part.tolist() for part in mine] == [part.tolist() for part in theirs]
+
+
+@pytest.mark.parametrize(("most", "handed"), [(1000, 64), (2, 64), (1000, 1)])
+def test_any_history_of_commits_and_reads(tmp_path, monkeypatch, most, handed):
+    monkeypatch.setattr(module, "MOST", most)
+    monkeypatch.setattr(module, "HANDED", handed)
+    for seed in seeds(scale(15, 500)):
+        draw = random.Random(seed)
+        with bitdex.create(tmp_path / str(seed), SCHEMA, sync="none") as index:
+            index.put_many([{"id": id, "level": id % 3, "tags": [id % 4], "price": id} for id in IDS])
+            held = []
+            for _ in range(30):
+                held = [*held, index.snapshot][-4:]
+                change(index, draw)
+                for snapshot in draw.sample(held, min(2, len(held))):
+                    if draw.random() < 0.5:
+                        snapshot.column(draw.choice(["price", "due"]))
+                    snapshot.having(draw.choice(["level", "tags"]), draw.randrange(4))
+                if draw.random() < 0.3:
+                    same(index.snapshot, fresh(index))
+            same(index.snapshot, fresh(index))
+
+
+def change(index, draw):
+    id = draw.choice(IDS)
+    match draw.randrange(5):
+        case 0:
+            index.upsert({"level": draw.choice([None, 0, 1, 2]), "price": draw.choice([None, 5, 70])}, id)
+        case 1:
+            index.put({"tags": [draw.randrange(4)], "price": draw.randrange(9)}, id)
+        case 2:
+            index.delete(id, missing_ok=True)
+        case 3:
+            index.upsert({"due": draw.choice([5, 2**32 - 1, None])}, id)  # some wait
+        case _:
+            index.compact()
