@@ -92,9 +92,12 @@ class Writes:
             self.add(frame.DELETE, NOBODY, b"")
         kinds, keys, payloads, offsets = zip(*self.parts)
         counts = [len(one) for one in keys]
-        ends = np.zeros(sum(counts) + 1, np.int64)
-        np.cumsum(np.concatenate([np.diff(one) for one in offsets]), out=ends[1:])
         each = np.repeat(np.array(kinds, np.uint64), counts)
+        if len(self.parts) == 1:
+            silo.apply_many(each, keys[0], payloads[0], offsets[0], sequence=sequence)
+            return
+        ends = np.zeros(sum(counts) + 1, np.int64)
+        np.cumsum(np.concatenate([one[1:] - one[:-1] for one in offsets]), out=ends[1:])
         silo.apply_many(each, np.concatenate(keys), np.concatenate(payloads), ends, sequence=sequence)
 
 

@@ -45,7 +45,8 @@ class Writer:
 
     def stored(self, fields: Mapping[int, Any]) -> dict[int, Any]:
         """Return the fields that documents store."""
-        return {number: value for number, value in fields.items() if number not in self.bits.fields}
+        only = self.bits.fields
+        return {number: value for number, value in fields.items() if number not in only}
 
     def note(self, altered: Alterations) -> None:
         """Keep what was read as it was committed."""
