@@ -205,7 +205,8 @@ def test_histories(tmp_path, monkeypatch, deferred):
             history.step()
             history.compare()
         assert history.index.stats()["cache"]["hits"] > 100 or history.opened < 5
-        assert history.index.check().empty
+        found = history.index.check()
+        assert found[found.severity != "note"].to_dict("records") == []  # a crash leaves half a file
         history.index.close()
 
 
