@@ -50,17 +50,8 @@ class Batch:
         self._reveals = False  # a document that was stored and not visible
 
     def held(self, document: Mapping[str, Any]) -> dict[int, Any]:
-        """Return the fields of a document as they are held, by number.
-
-        Computed ones are left out; a field that tells whether its source exists follows from the source,
-        if that has a value, or nothing else is said of the field.
-        """
-        fields = self._writer.values.held(document)
-        for number, sources in self._writer.exist.items():
-            given = [document[name] is not None for name in sources if name in document]
-            if any(given) or (given and number not in fields):
-                fields[number] = any(given)
-        return fields
+        """Return the fields of a document as they are held, by number, but for computed ones."""
+        return self._writer.values.held(document)
 
     def put(self, documents: dict[int, dict[int, Any]]) -> None:
         """Create or replace documents, by slot."""
@@ -103,12 +94,23 @@ class Batch:
                 draft.replace(self._complete(fields))
 
     def _update(self, slot: int, draft: Draft, fields: dict[int, Any]) -> None:
-        self._look_up([slot], self._writer.bits.fields.keys() & fields.keys())
+        """Change fields; one that tells whether its sources exist follows from them, where they change."""
+        follows = {number: every for number, every in self._writer.exist.items() if fields.keys() & every}
+        needed = fields.keys() | {one for every in follows.values() for one in every}
+        self._look_up([slot], self._writer.bits.fields.keys() & needed)
         draft.update(fields)
+        for number, sources in follows.items():
+            after = draft.after or {}
+            if any(one in after for one in sources) or number not in fields:
+                draft.update({number: any(one in after for one in sources)})
 
     def _complete(self, fields: dict[int, Any]) -> dict[int, Any]:
-        """Return the fields of a whole document: what does not tell whether its source exists says no."""
-        return {number: False for number, sources in self._writer.exist.items() if sources} | fields
+        """Return the fields of a whole document: those that tell whether their sources exist follow."""
+        told = {}
+        for number, sources in self._writer.exist.items():
+            there = any(fields.get(one) is not None for one in sources)
+            told[number] = there or bool(fields.get(number))
+        return {**fields, **told}
 
     def combine(self, slot: int, name: str, values: Any, appends: bool) -> None:
         """Put values behind the list of a document, or take them out of it."""

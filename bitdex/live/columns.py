@@ -37,13 +37,12 @@ def sheet_of(table: pa.Table, writer: Writer) -> Sheet | None:
         return None
     slots, last = np.unique(ids.to_numpy().astype(np.uint32)[::-1], return_index=True)
     chosen = pa.array(len(ids) - 1 - last)
-    columns, given = {}, {}
+    columns: dict[int, pa.Array] = {}
     for name in table.column_names:
         if name == "id":
             continue
         number, convert = writer.values.known(name)
         column = table.column(name).combine_chunks()
-        given[name] = np.asarray(pc.is_valid(column))[chosen.to_numpy()]
         if convert is not None:
             try:
                 held = held_column(writer.values, writer.fields[number], column)
@@ -51,10 +50,9 @@ def sheet_of(table: pa.Table, writer: Writer) -> Sheet | None:
                 return None
             columns[number] = held.take(chosen)
     for number, sources in writer.exist.items():
-        if sources:
-            told = columns.get(number, pa.nulls(len(slots), pa.bool_())).fill_null(False)
-            there = [given[name] for name in sources if name in given]
-            columns[number] = pa.array(np.logical_or.reduce([np.asarray(told), *there]))
+        told = columns.get(number, pa.nulls(len(slots), pa.bool_())).fill_null(False)
+        there = [np.asarray(pc.is_valid(columns[source])) for source in sources if source in columns]
+        columns[number] = pa.array(np.logical_or.reduce([np.asarray(told), *there]))
     return Sheet(slots, columns)
 
 

@@ -24,7 +24,12 @@ class Writer:
         self.bits = OnlyBits(store.bitmaps, {number(f.name): f for f in fields if f.indexed and not f.stored})
         self.computed = [(number(f.name), f) for f in fields if f.sort and f.sort.computed]
         exist = [f for f in fields if f.kind == "exists_boolean"]
-        self.exist = {number(f.name): [one for one in f.sources if one != f.name] for f in exist}
+        sources = {f.name: [one for one in f.sources if one != f.name] for f in exist}
+        self.exist = {
+            number(name): [number(one) for one in every if store.schema.has(one)]
+            for name, every in sources.items()
+            if every
+        }
         self._phases: dict[int, BitMap] = {}
 
     def follows(self, store: Store) -> bool:

@@ -338,7 +338,8 @@ def test_maintenance_in_a_thread(tmp_path):
         for step in range(6):
             index.put_many({"id": i, "level": step, "note": "x" * 2000} for i in range(400))
         end = time.monotonic() + 20
-        while index.needs_compaction and time.monotonic() < end:
+        while index.needs_compaction or not index.health()["maintenance"]["rounds"]:
+            assert time.monotonic() < end
             time.sleep(0.02)
         health = index.health()
         assert health["maintenance"]["running"] and health["maintenance"]["rounds"] > 0
@@ -473,3 +474,29 @@ def test_columns_of_every_type_arrow_has_for_them(index, many):
         "dated": False,
     }
     assert index.count("kind == 'b'") == 20 and index.count("tags has 200") == count
+
+
+def test_what_tells_of_sources_follows_all_of_them(tmp_path, many):
+    content = {
+        "name": "told",
+        "config": {"filter_fields": [{"name": "any", "field_type": "boolean"}]},
+        "data_schema": {
+            "fields": [
+                {"source": "one", "target": "one", "value_type": "integer", "doc_only": True},
+                {"source": "tags", "target": "tags", "value_type": "integer_array", "doc_only": True},
+                {"source": "one", "fallback": "tags", "target": "any", "value_type": "exists_boolean"},
+            ]
+        },
+    }
+    with bitdex.create(tmp_path / "told", content) as index:
+        index.put_many([{"id": 1, "one": 1, "tags": [2]}, {"id": 2, "tags": []}, {"id": 3, "any": True}])
+        index.put_many(columns_of([{"id": 4, "tags": [1]}, {"id": 5, "tags": []}]))
+        assert index.ids("any == true").tolist() == [1, 3, 4]
+        index.patch(1, {"one": None})
+        assert index.get(1) == {"id": 1, "tags": [2], "any": True}
+        index.patch(1, {"tags": None})
+        index.patch(5, {"one": 0})
+        assert index.ids("any == true").tolist() == [3, 4, 5]
+        index.patch(4, {"tags": None, "any": True})
+        index.upsert({"id": 6, "one": 6})
+        assert index.ids("any == false").tolist() == [1, 2] and index.get(6)["any"]
