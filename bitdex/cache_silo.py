@@ -60,6 +60,8 @@ class CacheSilo:
         """Let these be the answers, true of a state; only those that are new are written."""
         wanted = {_key(one.question): format_.encode(one) for one in answers}
         wanted[STATE] = state.encode()
+        if not filesystem.exists(self._directory / "meta.bin"):
+            self.discard()  # what a creation that died has left
         try:
             with Silo.open(self._directory, "w", "replace", sync="none", identity=self._identity) as silo:
                 there = dict(zip((keys := silo.keys()).tolist(), silo.get_many(keys)))

@@ -19,20 +19,16 @@ from bitdex.errors import BitdexError
 from bitdex.formats.answer import Answer, encode
 from bitdex.query import answers
 from bitdex.query import clauses as c
-from bitdex.schema import Schema
-from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.silo import Silo
 from tests.concurrency.interleaving import Moment, Socket, Unsynced
 from tests.live.test_changes import SCHEMA
-from tests.live.test_model import BEGIN, QUERIES, VALUES, Model, definition
+from tests.live.test_model import ADDED, BEGIN, DEFAULTS, QUERIES, VALUES, definition
 from tests.scale import scale, seeds
 from tests.system import install
 
-KNOWN = Model(Schema.load(definition(False)))
-ASKED = [query for query in QUERIES if KNOWN.asks(query)]  # the others ask for fields that come later
-
 IDS = [1, 2, 3, 7, 8, 9, 65_535, 65_536, 70_000, 2**32 - 1]
-SORTS = [None, "likes", "-likes", "-score", "sortAt", "-due", "id"]
+SORTS = [None, "likes", "-likes", "-score", "sortAt", "-due", "id", "-extra", "best"]
+COMING = ["extra", "names", "lists", "rate", "best"]  # and going
 PHASES = {
     "rows": {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["level", "type", "at"]},
     "hidden": {"name": "hidden", "slot_field": "id", "fields": ["owner", "likes"]},
@@ -49,7 +45,7 @@ def everything_is_worth_it(monkeypatch):
 def tree(draw, depth=0):
     """Return a clause, of leaves of the model, negated and combined."""
     if depth == 3 or draw.random() < 0.3:
-        return draw.choice(ASKED)
+        return draw.choice(QUERIES)
     kind = draw.choice([c.And, c.And, c.Or, c.Not])
     if kind is c.Not:
         return c.Not(tree(draw, depth + 1))
@@ -75,7 +71,7 @@ class History:
         self.pinned, self.opened = [], 0
 
     def fields(self):
-        known = [name for name in sorted(VALUES) if self.index.schema.has(name)]
+        known = sorted(VALUES.keys() & self.index.schema.fields.keys())
         chosen = self.draw.sample(known, self.draw.randint(0, 6))
         return {name: self.draw.choice(VALUES[name]) for name in chosen}
 
@@ -124,6 +120,20 @@ class History:
             rows[field] = [self.draw.choice(values) for _ in ids]
         self.index.dump([PHASES[name]], {name: pd.DataFrame(rows)}, now=self.draw.choice([None, self.now]))
 
+    def alter(self):
+        """Add a field, drop it, or give it another default."""
+        name = self.draw.choice(COMING)
+        if not self.index.schema.has(name):
+            self.index.add_field(name, **ADDED[name])
+        elif self.draw.random() < 0.5:
+            self.index.drop_field(name)
+        else:
+            name = self.draw.choice(["level", "likes", "tags", "type"])
+            self.index.set_default(name, self.draw.choice(DEFAULTS[name]))
+
+    def rebuild(self):
+        self.index.rebuild()
+
     def compact(self):
         self.index.compact()
 
@@ -152,7 +162,10 @@ class History:
 
     def compare(self):
         """Ask everything, with the cache and without."""
+        known = {"id", *(one.name for one in self.index.schema.fields.values() if one.indexed)}
         for where, sort, limit in self.asked:
+            if not c.fields_of(where) | {(sort or "id").removeprefix("-")} <= known:
+                continue
             expected = self.index.query(where, sort, limit, cache=False)
             page = self.index.query(where, sort, limit)
             assert same(page, expected), (str(where), sort, limit)
@@ -161,7 +174,7 @@ class History:
             assert same(skipped, self.index.query(where, sort, limit, offset=2, cache=False))
             assert self.index.count(where) == expected.total == self.index.count(where, cache=False)
         if self.draw.random() < 0.3:
-            where, sort, limit = self.draw.choice(self.asked)
+            where, sort, limit = c.Gte("likes", 1), self.draw.choice(["-likes", None]), 2
             page = self.index.query(where, sort, limit)
             self.pinned.append((page, self.index.query(where, sort, limit, cache=False)))
         if self.pinned and self.draw.random() < 0.3:
@@ -175,7 +188,7 @@ class History:
 
 
 STEPS = ["put", "put", "patch", "patch", "combine", "delete", "batch", "wait", "set_back", "phase"]
-STEPS += ["compact", "maintain", "reopen", "crash"]
+STEPS += ["compact", "maintain", "reopen", "crash", "alter", "alter", "rebuild"]
 
 
 def same(page, other):
@@ -191,8 +204,9 @@ def test_histories(tmp_path, monkeypatch, deferred):
         for _ in range(scale(50, 300)):
             history.step()
             history.compare()
-        assert history.index.stats()["cache"]["hits"] > 100 or history.opened < 5
-        assert history.index.check().empty
+        assert history.index.stats()["cache"]["hits"] > 10 or history.opened < 10
+        found = history.index.check()
+        assert found[found.severity != "note"].to_dict("records") == []  # a crash leaves half a file
         history.index.close()
 
 
@@ -413,20 +427,18 @@ def test_saved_answers_that_are_not_true_are_not_taken(index, tmp_path, kind):
         bitdex.create(path, SCHEMA).close()
     shutil.rmtree(path / "cache", ignore_errors=True)
     shutil.copytree(kept, path / "cache")
-    if kind == "schema":
-        content = Schema.load(SCHEMA).to_mapping()
-        content["data_schema"]["fields"][0]["default"] = 3
-        SchemaVersions.create(path / "schema.json", Schema.load(content))
     if kind == "damaged":
         for file in (path / "cache").iterdir():
             file.write_bytes(file.read_bytes()[:-200] + b"x" * 200)
-    if kind in ("question", "no state"):
+    if kind in ("question", "no state", "schema"):
         with Silo.open(path / "cache", "w") as silo:
             if kind == "question":
                 for i, text in enumerate(
                     ["[{}, [", "7", "[1, 2, 3]", '[{"Eq": ["level", "x"]}, null]', "[" * 9999]
                 ):
                     silo.put(7 + i, encode(Answer(text, 1, *[np.empty(0, "u4")] * 3)))
+            elif kind == "schema":
+                silo.put(0, silo.get(0)[:-32] + b"0" * 32)
             else:
                 silo.delete(0)
     with bitdex.open(path, "r") as reader, bitdex.open(path) as index:
