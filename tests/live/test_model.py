@@ -315,6 +315,23 @@ class LiveMachine(RuleBasedStateMachine):
             assert not fails
             self.model = model
 
+    @rule(rows=st.lists(st.tuples(slots, patches, st.booleans(), st.booleans()), max_size=4))
+    def apply(self, rows):
+        """Changes of a feed; its cursor is committed with them."""
+        model, changes = self.model, []
+        for slot, fields, creates, deletes in rows:
+            fields = self.model.known(fields)
+            ops = [{"op": "set", "field": name, "value": value} for name, value in fields.items()]
+            changes.append(
+                {"entity_id": slot, "creates_slot": creates, "ops": [*ops, *[{"op": "delete"}] * deletes]}
+            )
+            if slot in model.documents or (creates and ops):
+                model = model.with_({slot: None if deletes else model.patched(slot, fields)})
+        cursor = str(self.draw.random())
+        self.index.apply(changes, feed="feed", cursor=cursor)
+        assert self.index.cursors == {"feed": cursor}
+        self.model = model
+
     # -- fields ----------------------------------------------------------------------------
 
     @rule(name=st.sampled_from(sorted(ADDED)))
