@@ -101,6 +101,12 @@ class Writes:
         silo.apply_many(each, np.concatenate(keys), np.concatenate(payloads), ends, sequence=sequence)
 
 
+def reach(silo: Silo, sequence: int) -> None:
+    """Let a silo reach a sequence in which it does not change, durably: the lesser reach counts."""
+    Writes().append(silo, sequence)
+    silo.sync()
+
+
 @dataclass(frozen=True, slots=True)
 class Committed:
     """Phases, documents and bitmaps of one commit; they stay as they are while somebody holds them."""

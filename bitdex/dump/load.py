@@ -34,7 +34,7 @@ from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
 from bitdex.phase_log import PhaseResult
 from bitdex.schema import Field
-from bitdex.store import Store
+from bitdex.store import Store, reach
 
 CHUNK = 1 << 19  # slots for which values are derived at a time
 POSTINGS_MEMORY = 384 << 20
@@ -238,7 +238,10 @@ class PhaseLoad:
                 )
         number = self._earlier.number if self._earlier else self.log.next_number()
         changes.put(format_.phase_key(number), touched)
-        changes.write(sequence)
+        if changes:
+            changes.write(sequence)
+        else:
+            reach(self._bitmaps.silo, sequence)
 
     def _counts(self, state: "_Progress", maker: RowMaker) -> dict[str, Any]:
         rejected = maker.rejects.total

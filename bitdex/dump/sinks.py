@@ -18,6 +18,7 @@ from bitdex.formats import bitmap as format_
 from bitdex.formats.document import encode_document
 from bitdex.query.order import bitmap_of
 from bitdex.schema import Field, Schema
+from bitdex.store import reach
 
 
 class DocumentSink:
@@ -62,7 +63,9 @@ class DocumentSink:
     def prepare(self) -> None:
         """Make what was written durable, to be committed with the rest."""
         self._stack.close()
-        if self._writer is None:
+        if self._writer is None and self._last < 0:
+            reach(self._documents.silo, self.sequence)
+        elif self._writer is None:
             self._documents.silo.compact(commit=False)
 
     def abort(self, error: BaseException) -> None:

@@ -32,7 +32,7 @@ from bitdex.live.absent import NoSource
 from bitdex.query.order import bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
-from bitdex.store import Store, Writes
+from bitdex.store import Store, reach
 
 CHUNK = 1 << 17  # documents at a time
 MEMORY = 384 << 20  # of the postings
@@ -110,7 +110,7 @@ class Renewal:
                         self._take(part, sink, writer)
                         report(len(part))
             if writer is None:
-                _mark(store.documents.silo, sequence)
+                reach(store.documents.silo, sequence)
             changes = BitmapChanges(store.bitmaps)
             sink.write(changes, list(self._fields), BitMap())
             changes.delete(self._stale([*numbers.values(), *self._dropped]))
@@ -119,7 +119,7 @@ class Renewal:
             if changes:
                 changes.write(sequence)
             else:
-                _mark(store.bitmaps.silo, sequence)
+                reach(store.bitmaps.silo, sequence)
 
     @property
     def slots(self) -> np.ndarray:
@@ -291,12 +291,6 @@ def mapped(field: Field, text: str) -> int:
     if text not in known:
         raise InvalidError(f"field {field.name!r}: {text!r:.80} is no text of its string_map; add it there")
     return known[text]
-
-
-def _mark(silo: Any, sequence: int) -> None:
-    """Let a silo reach a sequence in which it does not change."""
-    Writes().append(silo, sequence)
-    silo.sync()
 
 
 def _filled(array: pa.Array, value: Any) -> pa.Array:

@@ -500,3 +500,19 @@ def test_what_tells_of_sources_follows_all_of_them(tmp_path, many):
         index.patch(4, {"tags": None, "any": True})
         index.upsert({"id": 6, "one": 6})
         assert index.ids("any == false").tolist() == [1, 2] and index.get(6)["any"]
+
+
+def test_a_phase_that_writes_nothing_is_there_when_it_is_opened_again(tmp_path):
+    rows = pd.DataFrame({"id": [1, 2], "level": [5, 6], "price": [1, 2]})
+    with bitdex.create(tmp_path / "empty", SCHEMA) as index:
+        index.dump([{**PHASE, "filter": "level > 10"}], {"rows": rows})
+        assert [(run.applied, run.filtered) for run in index.phases] == [(0, 2)]
+    with bitdex.open(tmp_path / "empty") as index, bitdex.open(tmp_path / "empty", "r") as reader:
+        assert [run.name for run in index.phases] == [run.name for run in reader.phases] == ["rows"]
+        index.dump([PHASE], {"rows": rows})
+        index.compact()
+        assert index.ids("level == 5").tolist() == [1] and reader.refresh() and len(reader) == 2
+        index.put({"id": 3, "level": 5})
+    with bitdex.open(tmp_path / "empty") as index:
+        assert index.ids("level == 5").tolist() == [1, 3] and index.check().empty
+        assert differences(index) == []
