@@ -105,7 +105,7 @@ class Querying:
         return Selection.of(self, self.snapshot, query, now, snap)
 
     def __getitem__(self, query: Any) -> Selection:
-        """Return the documents that match a query as a set: ``index["type == 'video'"]``, ``index[f.x == 1]``."""
+        """Return the documents that match as a set: ``index["type == 'video'"]``, ``index[f.x == 1]``."""
         return self.where(query)
 
     __iter__ = None  # or else a loop would ask for index[0]

@@ -10,7 +10,8 @@ own: the other takes part with those of its documents that are there.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SLOTS = 1 << 32
+_COMBINED: dict[str, Callable[[Clause, Clause], Clause]] = {
+    "and": operator.and_,
+    "or": operator.or_,
+    "xor": Xor,
+}
 WIDE = 1 << 26  # ids up to which labels are looked up in a mask
 
 
@@ -59,18 +65,22 @@ class Selection(Summaries):
     __array_ufunc__ = None  # arrays leave & | - ^ == to the selection
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, owner: object, snapshot: Snapshot, clause: Clause):
+    def __init__(self, owner: object, snapshot: Snapshot, clause: Clause, text: str | None = None):
         self._owner, self._snapshot, self._clause = owner, snapshot, clause
+        self._text = str(clause) if text is None else text  # as it was written
 
     @classmethod
-    def of(cls, owner: object, snapshot: Snapshot, query: Any, now: Any = None, snap: bool = False) -> "Selection":
+    def of(
+        cls, owner: object, snapshot: Snapshot, query: Any, now: Any = None, snap: bool = False
+    ) -> "Selection":
         """Return what matches a query, or has one of the ids; a selection as it is."""
         if isinstance(query, Selection):
             return query
         if not _is_query(query):
             return cls(owner, snapshot, Given(_ids(query), "ids"))
         moment = moment_of(now, snap, snapshot.settle)
-        return cls(owner, snapshot, bind(to_clause(query), snapshot.schema, snapshot.label, moment))
+        clause = to_clause(query)
+        return cls(owner, snapshot, bind(clause, snapshot.schema, snapshot.label, moment), str(clause))
 
     # -- one plan, run once ------------------------------------------------------------------
 
@@ -104,7 +114,7 @@ class Selection(Summaries):
     def __contains__(self, id: Any) -> bool:
         if isinstance(id, bool) or not isinstance(id, int | np.integer):
             return False
-        return 0 <= id < SLOTS and int(id) in self._found
+        return 0 <= int(id) < SLOTS and int(id) in self._found
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._found)
@@ -113,37 +123,41 @@ class Selection(Summaries):
         if not isinstance(other, Selection):
             if isinstance(other, str | Clause | FieldRef | dict) or not np.iterable(other):
                 return NotImplemented
-            return self._found == _ids(other)
-        return self._found == self._operand(other)._found
+            return bool(self._found == _ids(other))
+        return bool(self._found == self._operand(other)._found)
 
     def __and__(self, other: Any) -> "Selection":
-        return self._with(self._part() & self._operand(other)._part())
+        return self._combined("and", self._operand(other))
 
     def __or__(self, other: Any) -> "Selection":
-        return self._with(self._part() | self._operand(other)._part())
-
-    def __sub__(self, other: Any) -> "Selection":
-        return self._with(self._part() & Not(self._operand(other)._part()))
-
-    def __rsub__(self, other: Any) -> "Selection":
-        return self._with(self._operand(other)._part() & Not(self._part()))
+        return self._combined("or", self._operand(other))
 
     def __xor__(self, other: Any) -> "Selection":
-        return self._with(Xor(self._part(), self._operand(other)._part()))
+        return self._combined("xor", self._operand(other))
+
+    def __sub__(self, other: Any) -> "Selection":
+        return self._combined("and", ~self._operand(other))
+
+    def __rsub__(self, other: Any) -> "Selection":
+        return self._operand(other)._combined("and", ~self)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> "Selection":
-        return self._with(Not(self._part()))
+        return self._with(Not(self._part()), f"not ({self._text})")
 
-    def _with(self, clause: Clause) -> "Selection":
-        return Selection(self._owner, self._snapshot, clause)
+    def _combined(self, word: str, other: "Selection") -> "Selection":
+        text = f"({self._text}) {word} ({other._text})"
+        return self._with(_COMBINED[word](self._part(), other._part()), text)
+
+    def _with(self, clause: Clause, text: str | None = None) -> "Selection":
+        return Selection(self._owner, self._snapshot, clause, text)
 
     def _part(self) -> Clause:
         """Return the clause, or in its place the documents, where they are known already."""
         if "_found" not in self.__dict__ or isinstance(self._clause, Given):
             return self._clause
-        return Given(self._found, str(self._clause))
+        return Given(self._found, self._text)
 
     def _operand(self, other: Any) -> "Selection":
         """Return the other operand as a selection of this state."""
@@ -153,7 +167,7 @@ class Selection(Summaries):
             raise InvalidError("these selections are of two indexes; give the ids of one of them: other.ids")
         if other._snapshot is self._snapshot:
             return other
-        return self._with(Given(other._found, str(other._clause)))
+        return self._with(Given(other._found, other._text))
 
     # -- forms -------------------------------------------------------------------------------
 
@@ -205,11 +219,13 @@ class Selection(Summaries):
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 0 <= n <= len(self):
             raise InvalidError(f"n: {n!r} is no number of documents from 0 to {len(self)}, which there are")
         chosen = np.random.default_rng(seed).choice(len(self), n, replace=False, shuffle=False)
-        return self._with(Given(bitmap_of(self.ids[np.sort(chosen)]), f"{n} of ({self._clause})"))
+        return self._with(Given(bitmap_of(self.ids[np.sort(chosen)]), f"{n} of ({self._text})"))
 
     # -- documents ---------------------------------------------------------------------------
 
-    def head(self, n: int = 5, sort: str | None = None, fields: Sequence[str] | None = None) -> "pd.DataFrame":
+    def head(
+        self, n: int = 5, sort: str | None = None, fields: Sequence[str] | None = None
+    ) -> "pd.DataFrame":
         """Return the first documents, by id or in the order of a sort field, as a DataFrame."""
         return self.to_pandas(fields, sort, n)
 
@@ -248,7 +264,7 @@ class Selection(Summaries):
         sort: str | None = None,
         limit: int | None = None,
     ) -> "pa.RecordBatchReader":
-        """Return the documents as a stream of Arrow record batches, each read when it is taken (`to_pandas`)."""
+        """Return the documents as Arrow record batches, each read when it is taken (`to_pandas`)."""
         from bitdex.analysis.export import reader
 
         return reader(self._snapshot.documents, self._ordered(sort, limit), fields, size)
@@ -269,7 +285,7 @@ class Selection(Summaries):
         return rank(self._snapshot, self._found, order, most, None).slots if most else self.ids[:0]
 
     def __repr__(self) -> str:
-        return f"<Selection of {len(self):,} documents: {str(self._clause):.200}>"
+        return f"<Selection of {len(self):,} documents: {self._text:.200}>"
 
 
 def _is_query(query: Any) -> bool:

@@ -67,7 +67,7 @@ class Summaries:
         return counting.cooccurrence(self._snapshot, self._found, field, top)
 
     def groupby(self, field: str) -> Groups:
-        """Return the documents by the value of a filter field: `count`, `sum`, `mean`, `min`, `max` of a sort field."""
+        """Return the documents by the value of a filter field: `count`, and `sum` and the like."""
         return Groups(self._snapshot, self._found, field)
 
     def histogram(self, field: str, bins: Any = 10) -> "pd.Series":
@@ -141,7 +141,8 @@ class Summaries:
 
 def _described(numbers: Numbers) -> list[float]:
     values = numbers.values.astype(np.float64)
-    spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    with np.errstate(over="ignore", invalid="ignore"):  # squares of the greatest floats
+        spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     quartiles = [numbers.quantile(q) for q in (0, 0.25, 0.5, 0.75, 1)]
     return [float(one) for one in (numbers.count, numbers.mean(), spread, *quartiles)]
 

@@ -41,7 +41,7 @@ def _given(bins: Any) -> np.ndarray:
         sound = False
     if not sound:
         raise InvalidError(
-            f"bins: {bins!r:.80} are no edges; give a number of bins, a length of time such as '1D', or two or "
+            f"bins: {bins!r:.80} are no edges; give a number, a length of time such as '1D', or two or "
             "more ascending numbers"
         )
     return edges
@@ -51,7 +51,7 @@ def _times(field: Field, length: str, least: Any, greatest: Any) -> tuple[list[A
     import pandas as pd
 
     if field.kind != "integer":
-        raise InvalidError(f"bins: {length!r} is a length of time, and field {field.name!r} is a {field.kind}")
+        raise InvalidError(f"bins: {length!r} is a length of time; field {field.name!r} is a {field.kind}")
     try:
         offset = pd.tseries.frequencies.to_offset(length)
         first, last = pd.Timestamp(least, unit="s"), pd.Timestamp(greatest, unit="s")
@@ -61,15 +61,15 @@ def _times(field: Field, length: str, least: Any, greatest: Any) -> tuple[list[A
             begin = offset.rollback(first.normalize())
         steps = (last - begin) / (begin + offset - begin)
         if not 0 <= steps <= MOST:
-            raise InvalidError(f"bins: {length!r} makes {steps:,.0f} bins from {first} to {last}; at most {MOST:,}")
+            raise InvalidError(f"bins: {length!r} makes {steps:,.0f} bins; at most {MOST:,}")
         times = pd.date_range(begin, last, freq=offset)
         end = times[-1] + offset
     except (ValueError, OverflowError, AttributeError) as error:
         if isinstance(error, InvalidError):
             raise
         raise InvalidError(
-            f"bins: {length!r} does not divide field {field.name!r} from {least} to {greatest}: {error}; write "
+            f"bins: {length!r} does not divide field {field.name!r} from {least} to {greatest} ({error}): "
             "'1D', 'h', 'MS' (pandas' names), for seconds since 1970"
         ) from None
     edges = [int(one.timestamp()) for one in [*times, end]]
-    return edges, pd.DatetimeIndex(times, freq=None)
+    return edges, pd.DatetimeIndex(np.asarray(times))

@@ -1,12 +1,14 @@
 """Counting: how many documents of a set have each value of a field, or of two.
 
 Few values are counted by intersecting bitmaps that are kept decoded, many by one pass over their payloads
-(`analysis.postings`). Both give what ``len(found & snapshot.having(field, value))`` is.
+(`analysis.postings`), or in the documents themselves, where those are few. All give what
+``len(found & snapshot.having(field, value))`` is.
 """
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from bitdex.analysis.members import Members
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW = 256  # values that are counted by bitmaps
+BYTES = 8000  # of payloads that are gone through while one document is read
 CELLS = 10_000_000  # of a table
 
 Counts = tuple[np.ndarray, np.ndarray]  # values as bound keys, ascending, and counts (int64) above 0
@@ -45,7 +48,11 @@ def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
         counts = np.array([found.intersection_cardinality(one) for one in _havings(snapshot, name, values)])
         counts = counts.astype(np.int64)
     else:
-        members, parts = Members(found), list(postings_of(snapshot, name))
+        parts = list(postings_of(snapshot, name))
+        size = sum(int((one.stops - one.starts).sum()) for one in parts)
+        if len(found) < size // BYTES and (told := _from_documents(snapshot, found, name)) is not None:
+            return told
+        members = Members(found)
         values = np.concatenate([one.values for one in parts])
         counts = np.concatenate([members.count(one.data, one.starts, one.stops) for one in parts])
         order = np.argsort(values)
@@ -56,7 +63,7 @@ def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
 def facets(
     snapshot: Snapshot, found: BitMap, name: str, top: int | None = None, dropna: bool = True
 ) -> "pd.Series":
-    """Return counts by value, the greatest first, equal ones by value; `dropna` leaves out documents without one."""
+    """Return counts by value, the greatest first, equal ones by value; `dropna` omits those without one."""
     import pandas as pd
 
     field = counted_field(snapshot, name)
@@ -65,8 +72,8 @@ def facets(
         least = np.partition(counts, len(counts) - top)[len(counts) - top] if top else counts.max() + 1
         keys, counts = keys[counts >= least], counts[counts >= least]
     values = shown(snapshot, field, keys)
-    known = values.notna()
-    series = pd.Series(counts[known], index=values[known].rename(name), name="count")
+    known = np.asarray(values.notna())
+    series = pd.Series(counts[known], index=values[known], name="count")
     series = series.sort_index().sort_values(ascending=False, kind="stable")[:top]
     missing = int(counts[~known].sum()) + found.intersection_cardinality(snapshot.missing(name))
     if not dropna and missing:
@@ -139,6 +146,24 @@ def shown(snapshot: Snapshot, field: Field, keys: np.ndarray) -> "pd.Index":
         return pd.Index(keys, name=field.name)
     default = {0: field.default} if field.is_labelled else {}  # a label that no document holds
     return pd.Index([(default | texts).get(key) for key in keys.tolist()], dtype="str", name=field.name)
+
+
+def _from_documents(snapshot: Snapshot, found: BitMap, name: str) -> Counts | None:
+    """Count the values of integers in the documents; None for other fields."""
+    from bitdex.frames import to_arrow
+
+    field = snapshot.schema.field(name)
+    if not field.stored or field.kind not in ("integer", "integer_array"):
+        return None
+    table = to_arrow(snapshot.documents, np.frombuffer(found.to_array(), np.uint32), [name])
+    column = table.column(name).combine_chunks()
+    if not field.is_list:
+        return np.unique(np.asarray(column.drop_null(), np.int64), return_counts=True)
+    rows, values = np.asarray(pc.list_parent_indices(column)), np.asarray(pc.list_flatten(column))
+    order = np.lexsort((rows, values))
+    rows, values = rows[order], values[order]
+    again = (rows[1:] == rows[:-1]) & (values[1:] == values[:-1])  # a list may hold a value twice
+    return np.unique(values[np.append(True, ~again)[: len(values)]], return_counts=True)
 
 
 def _known_values(snapshot: Snapshot, name: str) -> np.ndarray | None:

@@ -42,7 +42,7 @@ def reader(
 
 
 def write_parquet(path: str | Path, stream: pa.RecordBatchReader, **options: Any) -> int:
-    """Write a stream into a Parquet file, a row group a batch; return the rows. It is there whole or not at all."""
+    """Write a stream into a Parquet file, a row group a batch, whole or not at all; return the rows."""
     import pyarrow.parquet as pq
 
     target = Path(path)

@@ -20,6 +20,7 @@ from bitdex.query.snapshot import Snapshot
 if TYPE_CHECKING:
     import pandas as pd
 
+LARGEST = 1 << 63  # sums are int64 below it, else Python's integers
 TOGETHER = 1 << 22  # members that are listed at a time
 
 _Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # values, where each group begins in the ranks, the ranks
@@ -58,9 +59,9 @@ class Groups:
         return self._reduced(name, lambda numbers, *part: _extremes(numbers, np.maximum, *part))
 
     def _reduced(self, name: str, reduce: Any) -> "pd.Series":
-        import pandas as pd
-
         numbers = Numbers(self._snapshot, self._found, name)
+        if not len(numbers.found):
+            return self._series(np.empty(0, np.int64), np.empty(0, np.int64), name)
         slots = np.frombuffer(self._found.to_array(), np.uint32)
         words, present = self._snapshot.column(name).values_of(slots)
         parts = [
@@ -68,10 +69,9 @@ class Groups:
             for values, heads, ranks in self._parts()
         ]
         keys = np.concatenate([np.empty(0, np.int64), *(one for one, _ in parts)])
-        found = [value for _, some in parts for value in some]
+        held = np.concatenate([some for _, some in parts])
         order = np.argsort(keys)
-        held = pd.Series(found, dtype=None if found else np.int64)
-        return self._series(keys[order], held.iloc[order].to_numpy(), name)
+        return self._series(keys[order], held[order], name)
 
     def _series(self, keys: np.ndarray, values: np.ndarray, name: str) -> "pd.Series":
         import pandas as pd
@@ -93,28 +93,28 @@ class Groups:
                 yield some.values, np.cumsum(sizes) - sizes, ranks
 
 
-def _sums(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> list[Any]:
+def _sums(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> np.ndarray:
     if numbers.field.kind == "float":
-        values = np.where(present, numbers._values(words), 0.0)
-        return np.add.reduceat(values, heads).tolist()
+        return np.add.reduceat(np.where(present, numbers.of_words(words), 0.0), heads)
     words = np.where(present, words, np.uint64(0))
-    low = np.add.reduceat(words & np.uint64(0xFFFFFFFF), heads).tolist()
-    high = np.add.reduceat(words >> np.uint64(32), heads).tolist()
-    counts = np.add.reduceat(present.astype(np.int64), heads).tolist()
-    return [a + (b << 32) - c * numbers._offset for a, b, c in zip(low, high, counts)]
+    low = np.add.reduceat(words & np.uint64(0xFFFFFFFF), heads).astype(object)
+    high = np.add.reduceat(words >> np.uint64(32), heads).astype(object)
+    counts = np.add.reduceat(present.astype(np.int64), heads).astype(object)
+    sums = low + high * (1 << 32) - counts * numbers.offset
+    return sums.astype(np.int64) if sums.min() >= -LARGEST and sums.max() < LARGEST else sums
 
 
-def _means(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> list[float]:
-    counts = np.add.reduceat(present.astype(np.int64), heads).tolist()
+def _means(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    counts = np.add.reduceat(present.astype(np.int64), heads)
     sums = _sums(numbers, words, present, heads)
-    return [total / count if count else np.nan for total, count in zip(sums, counts)]
+    means = (sums / np.maximum(counts, 1)).astype(np.float64)
+    return np.where(counts > 0, means, np.nan)
 
 
 def _extremes(
     numbers: Numbers, pick: np.ufunc, words: np.ndarray, present: np.ndarray, heads: np.ndarray
-) -> list[Any]:
-    least = pick is np.minimum
-    neutral = np.uint64(0xFFFFFFFFFFFFFFFF) if least else np.uint64(0)
-    found = numbers._values(pick.reduceat(np.where(present, words, neutral), heads)).tolist()
-    counts = np.add.reduceat(present.astype(np.int64), heads)
-    return [value if count else np.nan for value, count in zip(found, counts.tolist())]
+) -> np.ndarray:
+    neutral = np.uint64(0xFFFFFFFFFFFFFFFF) if pick is np.minimum else np.uint64(0)
+    found = numbers.of_words(pick.reduceat(np.where(present, words, neutral), heads))
+    valued = np.add.reduceat(present.astype(np.int64), heads) > 0
+    return found if valued.all() else np.where(valued, found.astype(np.float64), np.nan)

@@ -10,7 +10,8 @@ from bitdex.kernels import members as kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.kernels.roaring import FAULTS
 
-SHORT = 1 << 25  # bytes of payloads, or positions of an order, that one call of a kernel goes through
+SHORT = 1 << 25  # bytes of payloads that one call of a kernel goes through
+BUCKETS = 12  # bits of a value by which its bin is looked up
 
 
 class Members:
@@ -23,6 +24,7 @@ class Members:
         self._words = np.empty(len(self._table) * kernels.WORDS, np.uint64)
         chunks = checked(kernels.expand(payload, self._table, self._words))
         self._words = self._words[: chunks * kernels.WORDS].copy()
+        self._keys = np.flatnonzero(self._table >= 0)
 
     @functools.cached_property
     def _ranks(self) -> np.ndarray:
@@ -45,18 +47,25 @@ class Members:
             kernels.list_members(data, starts, stops, lo, hi, THREADS, *shared, places, out)
         return out
 
-    def count_stretches(self, order: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Return how many members lie in each stretch ``order[edges[i]:edges[i + 1]]`` (int64)."""
-        cuts = np.union1d(edges, np.arange(0, len(order), 1 << 14))  # none is long, so threads end together
-        cuts = cuts[(cuts >= edges[0]) & (cuts <= edges[-1])].astype(np.int64)
-        counts = np.zeros(len(cuts) - 1, np.int64)
-        step = SHORT >> 14
-        for lo in range(0, len(counts), step):
-            part = slice(lo, lo + step)
-            starts, stops = cuts[:-1][part].copy(), cuts[1:][part].copy()
-            kernels.count_stretches(order, starts, stops, THREADS, self._table, self._words, counts[part])
-        below = np.append(0, np.cumsum(counts))
-        return np.diff(below[np.searchsorted(cuts, edges)])
+    def total(self, values: np.ndarray) -> tuple[int, int, int, int]:
+        """Return count, sum, least and greatest of ``values[slot]`` (u32 or u64); all have one."""
+        out = np.empty(5 * THREADS, np.uint64)
+        kernel = kernels.total32 if values.itemsize == 4 else kernels.total64
+        kernel(self._words, self._keys, values, THREADS, out)
+        counts, low, high, least, greatest = (out[i::5].tolist() for i in range(5))
+        return sum(counts), sum(low) + (sum(high) << 32), min(least), max(greatest)
+
+    def bin(self, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        """Return how many of ``values[slot]`` lie in each bin, edge to edge (u64, ascending)."""
+        span = int(edges[-1] - edges[0])
+        shift = np.uint64(max(0, span.bit_length() - BUCKETS))
+        steps = np.arange((span >> int(shift)) + 1, dtype=np.uint64) << shift
+        table = np.searchsorted(edges - edges[0], steps, "right") - 1
+        table = np.minimum(np.append(table, len(edges) - 2), len(edges) - 2)
+        counts = np.zeros(THREADS * (len(edges) - 1), np.int64)
+        kernel = kernels.bin32 if values.itemsize == 4 else kernels.bin64
+        kernel(self._words, self._keys, values, THREADS, edges, shift, table, counts)
+        return counts.reshape(THREADS, -1).sum(axis=0)
 
     def nth(self, order: np.ndarray, start: int, stop: int, n: int) -> int:
         """Return the position in ``order[start:stop]`` of the member that has n others before it there."""

@@ -1,9 +1,9 @@
 """Numbers: what the values of a sort field come to in a set of documents, exactly.
 
-Sums, the least and the greatest come from one pass over the set. Order statistics and histograms of large
-sets come from the order of the column (`query.order`): the nested bounds tell in a few intersections in which
-stretch of the order a rank lies, and only that stretch is walked; the edges of a histogram are positions in the
-order. Small sets, and columns with edits, are looked up value by value.
+Sums and histograms of large sets come from one pass over the values by id. Order statistics come from the
+order of the column (`query.order`): the nested bounds tell in a few intersections in which stretch of the
+order a rank lies, and only that stretch is walked. Small sets, and columns with edits, are looked up value
+by value.
 """
 
 import functools
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex.analysis.members import Members, checked
+from bitdex.analysis.members import Members
 from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
-from bitdex.kernels import members as kernels
-from bitdex.query.order import BANDS, SLOT_LIMIT, SortColumn
+from bitdex.query.order import BANDS, SortColumn
 from bitdex.query.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LARGE = 100_000  # documents from which on the order of the column is worth its making
+SMALL = 5_000  # documents up to which values are looked up one by one
 INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 _LOW = np.uint64(0xFFFFFFFF)
-_SIGN = 1 << 63
+_SIGN, _MOST = 1 << 63, (1 << 64) - 1
 
 
 class Numbers:
@@ -49,29 +49,24 @@ class Numbers:
     @functools.cached_property
     def _totals(self) -> tuple[int, int, int, int]:
         """Count, sum, least and greatest of the unsigned forms."""
-        if isinstance(self._column, SortColumn):
-            payload, out = np.frombuffer(self.found.serialize(), np.uint8), np.empty(5, np.uint64)
-            total = kernels.total32 if self._column.values.itemsize == 4 else kernels.total64
-            room = np.empty(65536, np.uint32), np.empty(65536, np.int64)
-            checked(total(payload, *self._column._table, *room, out))
-            count, low, high, least, greatest = out.tolist()
-            return count, low + (high << 32), least, greatest
+        if self._dense is not None:
+            return self._members.total(self._dense)
         words = self.words
         low, high = int((words & _LOW).sum()), int((words >> np.uint64(32)).sum())
         least, greatest = (int(words.min()), int(words.max())) if len(words) else (0, 0)
         return len(words), low + (high << 32), least, greatest
 
-    @property
+    @functools.cached_property
     def count(self) -> int:
         """How many documents have a value."""
-        return self._totals[0]
+        return len(self._valued) if isinstance(self._column, SortColumn) else len(self.words)
 
     def sum(self) -> int | float:
         """Return the sum, exact for integers."""
         if self.field.kind == "float":
             return float(self.values.sum())
         count, total, _, _ = self._totals
-        return total - count * self._offset
+        return total - count * self.offset
 
     def mean(self) -> float:
         """Return the mean, NaN of nothing."""
@@ -79,11 +74,15 @@ class Numbers:
 
     def min(self) -> int | float:
         """Return the least value, NaN of nothing."""
-        return self._value(self._totals[2]) if self.count else math.nan
+        return self._first(False)
 
     def max(self) -> int | float:
         """Return the greatest value, NaN of nothing."""
-        return self._value(self._totals[3]) if self.count else math.nan
+        return self._first(True)
+
+    def _first(self, descending: bool) -> int | float:
+        words = self._column.top(self.found, 1, descending)[1]
+        return self._value(int(words[0])) if len(words) else math.nan
 
     # -- values ----------------------------------------------------------------------------
 
@@ -96,7 +95,7 @@ class Numbers:
     @property
     def values(self) -> np.ndarray:
         """The values, int64, uint64 or float64, by id, of the documents that have one."""
-        return self._values(self.words)
+        return self.of_words(self.words)
 
     def value_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the values that occur, ascending, and how often each does (int64)."""
@@ -105,7 +104,7 @@ class Numbers:
         counts = pd.Series(self.words).value_counts(sort=False)
         words = np.asarray(counts.index, np.uint64)
         order = np.argsort(words)
-        return self._values(words[order]), np.asarray(counts, np.int64)[order]
+        return self.of_words(words[order]), np.asarray(counts, np.int64)[order]
 
     def nunique(self) -> int:
         """Return how many different values there are."""
@@ -118,7 +117,7 @@ class Numbers:
         import pandas as pd
 
         slots, words = self._column.top(self.found, n, True)
-        return pd.Series(self._values(words), index=pd.Index(slots, name="id"), name=self.field.name)
+        return pd.Series(self.of_words(words), index=pd.Index(slots, name="id"), name=self.field.name)
 
     # -- order -----------------------------------------------------------------------------
 
@@ -144,7 +143,10 @@ class Numbers:
             return float(first)
         if interpolation == "midpoint":
             return (first + second) / 2
-        return first + (second - first) * (place - low)
+        part = place - low  # from the nearer of the two, as NumPy does
+        if part < 0.5:
+            return first + (second - first) * part
+        return second - (second - first) * (1 - part)
 
     def _nth(self, n: int) -> int | float:
         """Return the value that n others come before."""
@@ -161,14 +163,27 @@ class Numbers:
         return isinstance(self._column, SortColumn) and len(self.found) >= LARGE
 
     @functools.cached_property
+    def _valued(self) -> BitMap:
+        """The documents that have a value, where the column has no edits."""
+        assert isinstance(self._column, SortColumn)
+        return self.found & self._column.present
+
+    @functools.cached_property
     def _members(self) -> Members:
-        return Members(self.found)
+        return Members(self._valued)
+
+    @property
+    def _dense(self) -> np.ndarray | None:
+        """The values by id, where that pays."""
+        if isinstance(self._column, SortColumn) and len(self.found) >= SMALL:
+            return self._column.dense
+        return None
 
     def _before(self, band: int) -> int:
         """Return how many come before a band of the order."""
         if band not in self._told:
             assert isinstance(self._column, SortColumn)
-            self._told[band] = self.count - self.found.intersection_cardinality(self._column.bounds[band])
+            self._told[band] = self.count - self._valued.intersection_cardinality(self._column.bounds[band])
         return self._told[band]
 
     def _nth_in_order(self, n: int) -> int:
@@ -202,20 +217,17 @@ class Numbers:
         least, greatest = (self.min(), self.max()) if self.count else (0, 0)
         edges, index = edges_of(self.field, bins, least, greatest)
         bounds = [self._edge(edge, i == len(edges) - 1) for i, edge in enumerate(edges)]
-        index = index.rename(self.field.name)
+        index.name = self.field.name
         return pd.Series(self._between(bounds), index=index, name="count")
 
     def _between(self, bounds: list[int]) -> np.ndarray:
         """Return how many values lie from each bound (unsigned form) up to the next."""
-        column = self._column
-        if not self._by_order:
-            words = np.array([min(one, SLOT_LIMIT * SLOT_LIMIT - 1) for one in bounds], np.uint64)
-            below = np.searchsorted(self._sorted, words)
-            below[np.array(bounds, object) > words] = len(self._sorted)
-            return np.diff(below)
-        assert isinstance(column, SortColumn)
-        places = [column._before(one, 0) if one < SLOT_LIMIT * SLOT_LIMIT else len(column) for one in bounds]
-        return self._members.count_stretches(column.order, np.array(places, np.int64))
+        words = np.array([min(one, _MOST) for one in bounds], np.uint64)
+        if self._dense is not None and (words[1:] > words[:-1]).all() and bounds[-1] <= _MOST:
+            return self._members.bin(self._dense, words)
+        below = np.searchsorted(self._sorted, words)
+        below[np.array(bounds, object) > words] = len(self._sorted)
+        return np.diff(below)
 
     def _edge(self, edge: Any, last: bool) -> int:
         """Return the least unsigned form of a value at or above an edge; behind it, if it is the last."""
@@ -224,19 +236,20 @@ class Numbers:
             return word + last
         assert self.field.sort is not None
         whole = math.floor(edge) + 1 if last else math.ceil(edge)
-        return min(max(whole + self._offset, 0), SLOT_LIMIT * SLOT_LIMIT)
+        return min(max(whole + self.offset, 0), _MOST + 1)
 
     # -- forms -----------------------------------------------------------------------------
 
     @property
-    def _offset(self) -> int:
+    def offset(self) -> int:
+        """What the unsigned form of an integer adds to it."""
         assert self.field.sort is not None
         return _SIGN if self.field.sort.signed else 0
 
     def _value(self, word: int) -> int | float:
         return self._snapshot.sort_value(self.field, word)
 
-    def _values(self, words: np.ndarray) -> np.ndarray:
+    def of_words(self, words: np.ndarray) -> np.ndarray:
         """Return the values of unsigned forms."""
         if self.field.kind == "float":
             return format_.from_ordered(words, np.float64)

@@ -1,4 +1,4 @@
-"""Postings: the payloads of all values of a filter field, as they lie in the file, in the logs, or by default.
+"""Postings: the payloads of all values of a filter field, from the file, from the logs, or by default.
 
 ::
 

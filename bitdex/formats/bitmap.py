@@ -177,7 +177,7 @@ def decode(payload: Payload) -> BitMap:
 
 
 def are_void(keys: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Tell which payloads, by key and length, hold no slot and need not be stored; those of phases and sets stay."""
+    """Tell which payloads, by key and length, hold no slot and go; those of phases and saved sets stay."""
     return (sizes == EMPTY_SIZE) & ((keys >> np.uint64(62)) & np.uint64(1) == 0)
 
 

@@ -1,4 +1,4 @@
-"""Members: which slots of many Roaring payloads, or of an order, lie in one set.
+"""Members: which slots of many Roaring payloads, or of an order, lie in one set, and their values.
 
 The set is expanded, so that a slot is tested by one look at one word:
 
@@ -6,7 +6,7 @@ The set is expanded, so that a slot is tested by one look at one word:
     words        1,024      1,024     u64, bit j of word i: slot 64 i + j of the chunk
     ranks        1,024      1,024     how many slots of the set lie before each word
 
-Threads take every other payload, or stretch of the order; each writes to places of its own.
+Threads take every other payload, or chunk; each writes to places of its own.
 """
 
 from typing import Any
@@ -20,24 +20,23 @@ from bitdex.kernels.jit import (
     prange,
     r_i64,
     r_u8,
-    r_u16,
     r_u32,
     r_u64,
+    u64,
     w_i64,
     w_u32,
     w_u64,
 )
 from bitdex.kernels.layers import expand_container
 from bitdex.kernels.memory import load16, load64
-from bitdex.kernels.order import find_places
 from bitdex.kernels.roaring import (
     ARRAY,
     BITSET,
     ORDER,
     container,
+    lowest_bit,
     open_payload,
     popcount,
-    read_container,
 )
 
 WORDS = 1024  # of a chunk
@@ -131,7 +130,7 @@ def count_members(
     words: Any,
     counts: Any,
 ) -> None:
-    """Count, for payloads [lo, hi), ``data[starts[i]:stops[i]]``, the slots in the set; a fault is negative."""
+    """Count, for payloads [lo, hi), ``data[starts[i]:stops[i]]``, the slots in the set, or a fault."""
     for thread in prange(threads):
         for i in range(lo + thread, hi, threads):
             counts[i] = count_in(data, starts[i], stops[i], table, words)
@@ -139,7 +138,7 @@ def count_members(
 
 @device
 def list_word(word: Any, here: Any, rank: Any, filled: Any, out: Any) -> Any:
-    """Append the ranks of the slots of `word` in the word `here` of the set; return how many there are now."""
+    """Append the ranks of the slots of `word` in the word `here` of the set; return how many now."""
     while word != 0:
         below = (word & (~word + np.uint64(1))) - np.uint64(1)
         out[filled] = rank + popcount(here & below)
@@ -192,7 +191,7 @@ def list_members(
     places: Any,
     out: Any,
 ) -> None:
-    """Write, for payloads [lo, hi) that were counted, the ranks of their slots in the set from ``out[places[i]]`` on."""
+    """Write, for payloads [lo, hi) that were counted, the ranks of their slots in the set."""
     for thread in prange(threads):
         for i in range(lo + thread, hi, threads):
             containers, bits, descriptors, at = open_payload(data, starts[i], stops[i])
@@ -218,22 +217,9 @@ def is_member(slot: Any, table: Any, words: Any) -> Any:
     return (word >> (low & np.uint64(63))) & np.uint64(1)
 
 
-@kernel(r_u32, r_i64, r_i64, i64, r_i64, r_u64, w_i64, parallel=True)
-def count_stretches(
-    order: Any, starts: Any, stops: Any, threads: Any, table: Any, words: Any, counts: Any
-) -> None:
-    """Count the slots of each stretch ``order[starts[i]:stops[i]]`` that lie in the set."""
-    for thread in prange(threads):
-        for i in range(thread, len(starts), threads):
-            total = np.uint64(0)
-            for at in range(starts[i], stops[i]):
-                total += is_member(order[at], table, words)
-            counts[i] = total
-
-
 @kernel(r_u32, i64, i64, i64, r_i64, r_u64, returns=i64)
 def nth_member(order: Any, start: Any, stop: Any, n: Any, table: Any, words: Any) -> Any:
-    """Return the position in ``order[start:stop]`` of the slot before which n others of the set lie, or -1."""
+    """Return where in ``order[start:stop]`` the slot of the set is that n others come before, or -1."""
     for at in range(start, stop):
         if is_member(order[at], table, words):
             if n == 0:
@@ -242,53 +228,62 @@ def nth_member(order: Any, start: Any, stop: Any, n: Any, table: Any, words: Any
     return np.int64(-1)
 
 
-def _total(
-    data: Any,
-    starts: Any,
-    shapes: Any,
-    slots: Any,
-    masks: Any,
-    ranks: Any,
-    values: Any,
-    found: Any,
-    places: Any,
-    out: Any,
-) -> Any:
-    """Write count, sum of the low halves, sum of the high halves, least and greatest of the payload's values.
+def _total(words: Any, keys: Any, values: Any, threads: Any, out: Any) -> None:
+    """Write, for each thread, count, sums of the low and high halves, least and greatest of the values.
 
-    Returns 0 or a fault; `found` and `places` have room for a chunk.
+    The set is ``words`` of the chunks `keys`; ``values[slot]`` is that of a slot, with room for whole words.
     """
-    filled, low, high = np.uint64(0), np.uint64(0), np.uint64(0)
-    least, greatest = ~np.uint64(0), np.uint64(0)
-    stop = np.int64(len(data))
-    containers, bits, descriptors, at = open_payload(data, np.int64(0), stop)
-    if containers < 0:
-        return containers
-    for index in range(containers):
-        key, kind, count, end = container(data, bits, descriptors, index, at, stop)
-        if end < 0:
-            return end
-        if key >= len(shapes):
-            break
-        fault = read_container(data, kind, at, count, key << 16, np.int64(0), found)
-        if fault < 0:
-            return fault
-        at = end
-        find_places(found, 0, count, starts, shapes, slots, masks, ranks, places)
-        for i in range(count):
-            if places[i] >= 0:
-                value = np.uint64(values[places[i]])
-                filled += np.uint64(1)
-                low += value & np.uint64(0xFFFFFFFF)
-                high += value >> np.uint64(32)
-                least = min(least, value)
-                greatest = max(greatest, value)
-    out[0], out[1], out[2], out[3], out[4] = filled, low, high, least, greatest
-    return np.int64(0)
+    for thread in prange(threads):
+        count, low, high = np.uint64(0), np.uint64(0), np.uint64(0)
+        least, greatest = ~np.uint64(0), np.uint64(0)
+        for chunk in range(thread, len(keys), threads):
+            for i in range(WORDS):
+                word, slot = words[WORDS * chunk + i], (keys[chunk] << 16) + 64 * i
+                if word == 0:
+                    continue
+                count += np.uint64(popcount(word))
+                for j in range(64):  # without a branch: the compiler makes vectors of it
+                    value = np.uint64(values[slot + j])
+                    kept = np.uint64(0) - ((word >> np.uint64(j)) & np.uint64(1))
+                    low += value & kept & np.uint64(0xFFFFFFFF)
+                    high += (value & kept) >> np.uint64(32)
+                    least = min(least, value | ~kept)
+                    greatest = max(greatest, value & kept)
+        out[5 * thread] = count
+        out[5 * thread + 1] = low
+        out[5 * thread + 2] = high
+        out[5 * thread + 3] = least
+        out[5 * thread + 4] = greatest
 
 
-_column32 = (r_i64, r_i64, r_u32, r_u64, r_u16, r_u32)
-_column64 = (r_i64, r_i64, r_u32, r_u64, r_u16, r_u64)
+def _bin(
+    words: Any, keys: Any, values: Any, threads: Any, edges: Any, shift: Any, table: Any, counts: Any
+) -> None:
+    """Count, for each thread, the values in each bin ``[edges[i], edges[i + 1])``; `counts` are 0 before.
 
-total32 = kernel(r_u8, *_column32, w_u32, w_i64, w_u64, returns=i64)(_total)
-total64 = kernel(r_u8, *_column64, w_u32, w_i64, w_u64, returns=i64)(_total)
+    Value v, edges[0] subtracted and shifted right, is n: it lies in one of the bins from ``table[n]`` to
+    ``table[n + 1]``, both included.
+    """
+    bins = len(edges) - 1
+    for thread in prange(threads):
+        for chunk in range(thread, len(keys), threads):
+            for i in range(WORDS):
+                word, slot = words[WORDS * chunk + i], (keys[chunk] << 16) + 64 * i
+                while word != 0:
+                    value = np.uint64(values[slot + lowest_bit(word)])
+                    word &= word - np.uint64(1)
+                    if value < edges[0] or value >= edges[bins]:
+                        continue
+                    n = np.int64((value - edges[0]) >> shift)
+                    first, last = table[n], table[n + 1]
+                    while first < last:
+                        middle = (first + last + 1) >> 1
+                        above = value < edges[middle]
+                        first, last = (first, middle - 1) if above else (middle, last)
+                    counts[thread * bins + first] += 1
+
+
+total32 = kernel(r_u64, r_i64, r_u32, i64, w_u64, parallel=True)(_total)
+total64 = kernel(r_u64, r_i64, r_u64, i64, w_u64, parallel=True)(_total)
+bin32 = kernel(r_u64, r_i64, r_u32, i64, r_u64, u64, r_i64, w_i64, parallel=True)(_bin)
+bin64 = kernel(r_u64, r_i64, r_u64, i64, r_u64, u64, r_i64, w_i64, parallel=True)(_bin)

@@ -57,4 +57,3 @@ def _vacant(entries: Mapping[str, list[int]]) -> int:
     """Return the least number that no set has."""
     taken = {number for number, _ in entries.values()}
     return next(number for number in range(len(taken) + 1) if number not in taken)
-

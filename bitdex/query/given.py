@@ -1,4 +1,4 @@
-"""Sets in a plan that are no comparisons: documents that were given by id, and what two clauses do not share."""
+"""Sets in a plan that are no comparisons: documents given by id, and what two clauses do not share."""
 
 from dataclasses import dataclass
 
