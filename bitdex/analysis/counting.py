@@ -13,7 +13,7 @@ from pyroaring import BitMap
 
 from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
-from bitdex.analysis.postings import postings_of
+from bitdex.analysis.postings import postings_of, values_of
 from bitdex.errors import InvalidError
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
@@ -43,8 +43,8 @@ def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
     """Return the values that documents of a set have, and how many have each."""
     if snapshot.schema.field(name).filter is None:
         return Numbers(snapshot, found, name).value_counts()
-    values = _known_values(snapshot, name)
-    if values is not None:
+    values = values_of(snapshot, name)
+    if len(values) <= FEW:
         counts = np.array([found.intersection_cardinality(one) for one in _havings(snapshot, name, values)])
         counts = counts.astype(np.int64)
     else:
@@ -164,16 +164,6 @@ def _from_documents(snapshot: Snapshot, found: BitMap, name: str) -> Counts | No
     rows, values = rows[order], values[order]
     again = (rows[1:] == rows[:-1]) & (values[1:] == values[:-1])  # a list may hold a value twice
     return np.unique(values[np.append(True, ~again)[: len(values)]], return_counts=True)
-
-
-def _known_values(snapshot: Snapshot, name: str) -> np.ndarray | None:
-    """Return the values of a field if there are few; they are kept until the files or the logs change."""
-    state, key = snapshot.bitmaps.source, ("values", name)
-    kept = snapshot.derived.get(key)
-    if kept is None or kept[0] is not state:
-        kept = state, snapshot.values(name)
-        snapshot.derived[key] = kept
-    return kept[1] if len(kept[1]) <= FEW else None
 
 
 def _havings(snapshot: Snapshot, name: str, values: np.ndarray) -> list[BitMap]:

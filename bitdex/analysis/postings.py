@@ -59,6 +59,27 @@ def postings_of(snapshot: Snapshot, name: str) -> Iterator[Postings]:
         yield Postings(defaults, np.frombuffer(b"".join(payloads), np.uint8), ends[:-1], ends[1:])
 
 
+def values_of(snapshot: Snapshot, name: str) -> np.ndarray:
+    """Return the values of a filter field that may occur, as bound keys (int64, ascending)."""
+    found = np.empty(0, np.int64)
+    if name in snapshot.registry:
+        number, state = snapshot.registry.number(name), snapshot.bitmaps.source
+        assert isinstance(state, State)
+        keys = np.union1d(_keys(snapshot, state, number), _pending(state, number))
+        found = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
+    return np.union1d(found, np.array(snapshot.defaults(name), np.int64))
+
+
+def _keys(snapshot: Snapshot, state: State, number: int) -> np.ndarray:
+    """Return the keys of a field in the data file, ascending; those of all fields are sorted once."""
+    kept = snapshot.derived.get("keys")
+    if kept is None or kept[0] is not state.base:
+        kept = state.base, np.sort(state.base.entries()["key"])
+        snapshot.derived["keys"] = kept
+    first, stop = np.searchsorted(kept[1], np.array([number << 48, (number + 1) << 48], np.uint64))
+    return kept[1][first:stop]
+
+
 def _mapped(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np.ndarray]:
     """Return the postings in the data file, and the keys of the records that have to be folded."""
     kept = snapshot.derived.get(("postings", number))
@@ -71,8 +92,7 @@ def _mapped(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np
 def _survey(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np.ndarray]:
     """Find the records of a field in the data file, and verify them."""
     base = state.base
-    keys = base.entries()["key"]
-    keys = np.sort(keys[keys >> np.uint64(48) == number])
+    keys = _keys(snapshot, state, number)
     places, sizes, totals = (np.empty(n, np.int64) for n in (len(keys), len(keys) + 1, 2))
     gather.measure_singles_serial(base.table, keys, places, sizes, totals)
     for lo in range(0, len(keys), BLOCK):

@@ -58,13 +58,13 @@ def _fields(draw):
 
 def set_disagreements(index, documents):
     """Return what the saved set says of another change than document 0, or of another set than its bitmap."""
-    store = index._store
-    entries = SavedSets(store.documents.source)._entries()
-    wrong = []
-    if list(entries) != [f"change {documents[0]['likes'] - 1000}"] * bool(documents):
+    snapshot = index.snapshot
+    entries = SavedSets(snapshot.documents.source)._entries()
+    wrong, expected = [], [f"change {documents[0]['likes'] - 1000}"] if documents else []
+    if list(entries) != expected:
         wrong.append(f"sets: {entries}, document 0: {documents.get(0)}")
     for number, size in entries.values():
-        if len(store.bitmaps.get(set_key(number))) != size:
+        if len(snapshot.bitmaps.get(set_key(number))) != size:
             wrong.append(f"set {number}: expected {size} documents")
     return wrong
 
