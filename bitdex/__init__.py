@@ -10,6 +10,7 @@ _HOMES = {
     "Index": "bitdex.index",
     "Page": "bitdex.page",
     "Schema": "bitdex.schema",
+    "Selection": "bitdex.selection",
     "Silo": "bitdex.silo.silo",
     "Values": "bitdex.silo.values",
 }
@@ -18,6 +19,8 @@ _RENAMED = {
     "check": ("bitdex.findings", "check"),
     "create": ("bitdex.index", "create"),
     "open": ("bitdex.index", "open_index"),
+    "jaccard": ("bitdex.analysis.overlap", "jaccard"),
+    "overlap": ("bitdex.analysis.overlap", "overlap"),
     "field": ("bitdex.query.expression", "field"),
     "repair": ("bitdex.repairing", "repair"),
     "restore": ("bitdex.backup", "restore"),

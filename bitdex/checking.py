@@ -194,7 +194,7 @@ def _check_silo(directory: Path, rule: str, at: int | None) -> Step[Silo | None]
 
 def _check_agreement(directory: Path, files: IndexFiles, bitmaps: Silo) -> Iterator[Finding]:
     keys = bitmaps.keys()
-    filters = keys[(keys >= 1 << 48) & (keys < bitmap.LAYERS)]
+    filters = keys[(keys >= 1 << 48) & (keys < bitmap.SETS)]
     if files.fields is not None:
         known = [entry for entry in files.fields if entry.field not in files.dropped]
         yield from _check_fields(directory / "fields.bin", known, keys, filters)

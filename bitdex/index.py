@@ -21,6 +21,7 @@ from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.querying import Querying
 from bitdex.schema import Schema
+from bitdex.sets import Sets
 from bitdex.store import Store
 
 if TYPE_CHECKING:
@@ -239,6 +240,35 @@ class Index(Querying, Changing):
     def to_pandas(self, fields: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return all documents as a DataFrame, by id."""
         return Documents(self.snapshot.documents, self.ids()).to_pandas(fields)
+
+    def to_parquet(
+        self,
+        path: str | Path,
+        where: Any = None,
+        fields: Sequence[str] | None = None,
+        sort: str | None = None,
+        **options: Any,
+    ) -> int:
+        """Write the documents that match into a Parquet file, batch by batch; return how many.
+
+        Parameters
+        ----------
+        path : file
+            It is there whole, or not at all; one that is there already is replaced.
+        where : query, Selection or ids, optional
+        fields, sort : optional
+            As for `Selection.to_pandas`.
+        **options
+            Of `pyarrow.parquet.ParquetWriter`, such as ``compression="zstd"``.
+        """
+        from bitdex.analysis.export import write_parquet
+
+        return write_parquet(path, self.where(where).batches(fields=fields, sort=sort), **options)
+
+    @property
+    def sets(self) -> Sets:
+        """The saved sets, by name: ``index.sets["hot"] = index["reactionCount > 100"]``."""
+        return Sets(self)
 
     def __len__(self) -> int:
         return len(self.snapshot.alive)

@@ -17,6 +17,7 @@ from bitdex.query.rank import Sort
 from bitdex.query.snapshot import Snapshot
 from bitdex.query.windows import Moment, moment_of
 from bitdex.schema import Schema
+from bitdex.selection import Selection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +95,20 @@ class Querying:
         """Return the ids of all documents that match, ascending, uint32."""
         steps, _ = self._plan(where, now, snap)
         return np.frombuffer(planner.run(steps).to_array(), np.uint32)
+
+    def where(self, query: Any = None, now: Any = None, snap: bool = False) -> Selection:
+        """Return the documents that match as a set to compute with; all documents if None.
+
+        A query is checked at once, and run when something is asked of the set. Ids in an iterable, and
+        a selection, will do as well.
+        """
+        return Selection.of(self, self.snapshot, query, now, snap)
+
+    def __getitem__(self, query: Any) -> Selection:
+        """Return the documents that match as a set: ``index["type == 'video'"]``, ``index[f.x == 1]``."""
+        return self.where(query)
+
+    __iter__ = None  # or else a loop would ask for index[0]
 
     def explain(self, where: Any = None, now: Any = None, snap: bool = False) -> "pd.DataFrame":
         """Return the plan of a query as a DataFrame, one row a step, after running it."""

@@ -25,8 +25,10 @@ LAYERS = [
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
-    ["live"],
-    ["querying", "index", "sample", "warming"],
+    ["analysis"],
+    ["live", "summaries"],
+    ["selection"],
+    ["querying", "sets", "index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

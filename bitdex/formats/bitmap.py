@@ -5,6 +5,7 @@ Keys, 64 bits. Field ids are 1 to 16,383, so the smallest filter key is 2**48:
     alive            0x0000000000000001                     every document that is visible
     deferred         0x0000000000000002                     documents that wait for their time
     filter value     00 | field 14 | value 48               slots whose field holds the value
+    saved set        01 | zero 30 | number 32               slots that a user has saved
     sort layer       10 | zero 16 | field 14 | bit 32       slots whose sort value has the bit set
     present          10 | zero 16 | field 14 | 0xFFFFFFFF   slots whose field has a value at all
     phase            11 | zero 30 | phase 32                slots that a dump phase wrote
@@ -43,7 +44,7 @@ FIELD_MAX = (1 << 14) - 1
 VALUE_MAX = (1 << 48) - 1
 ALIVE, DEFERRED = 1, 2
 PRESENT = 0xFFFFFFFF
-LAYERS, PHASES = 0b10 << 62, 0b11 << 62
+SETS, LAYERS, PHASES = 0b01 << 62, 0b10 << 62, 0b11 << 62
 
 SET, CLEAR = 1, 2
 OP = struct.Struct("<BI")
@@ -123,6 +124,13 @@ def phase_key(phase_id: int) -> int:
     return PHASES | phase_id
 
 
+def set_key(number: int) -> int:
+    """Return the key of a saved set."""
+    if not 0 <= number < 1 << 32:
+        raise InvalidError(f"number {number} of a saved set: those are 0 to 2**32 - 1")
+    return SETS | number
+
+
 def describe(key: int) -> KeyParts:
     """Return what a key stands for.
 
@@ -141,6 +149,8 @@ def describe(key: int) -> KeyParts:
         return KeyParts("present", field_id) if low == PRESENT else KeyParts("layer", field_id, low)
     if high == PHASES >> 32:
         return KeyParts("phase", None, low)
+    if high == SETS >> 32:
+        return KeyParts("set", None, low)
     return KeyParts("unknown", None, key)
 
 
@@ -167,8 +177,8 @@ def decode(payload: Payload) -> BitMap:
 
 
 def are_void(keys: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Tell which payloads, by key and length, hold no slot and need not be stored; a phase's bitmap stays."""
-    return (sizes == EMPTY_SIZE) & (keys >> np.uint64(62) != PHASES >> 62)
+    """Tell which payloads, by key and length, hold no slot and go; those of phases and saved sets stay."""
+    return (sizes == EMPTY_SIZE) & ((keys >> np.uint64(62)) & np.uint64(1) == 0)
 
 
 def encode_ops(ops: Iterable[tuple[int, BitMap]]) -> bytes:

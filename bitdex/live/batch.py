@@ -26,6 +26,7 @@ from bitdex.formats.document import decode_document, encode_document
 from bitdex.live.alterations import Notes
 from bitdex.live.columns import sheet_of
 from bitdex.live.draft import Draft
+from bitdex.live.saved import SavedSets
 from bitdex.live.sheet import Settling, Sheet
 from bitdex.live.writer import Writer
 from bitdex.query.order import bitmap_of
@@ -47,6 +48,7 @@ class Batch:
         self._drafts: dict[int, Draft] = {}
         self._sheets: list[Sheet] = []  # no slot is in two of them, or in one and drafted
         self._cursors: dict[str, str] = {}
+        self._sets: dict[str, BitMap | None] = {}  # by name; None is deleted
         self._reveals = False  # a document that was stored and not visible
 
     def held(self, document: Mapping[str, Any]) -> dict[int, Any]:
@@ -148,6 +150,10 @@ class Batch:
         """Commit the place that a feed has come to with the changes."""
         self._cursors[feed] = cursor
 
+    def save_set(self, name: str, slots: BitMap | None) -> None:
+        """Save a set under a name with the changes; None deletes the one that has it."""
+        self._sets[name] = slots
+
     def commit(self, now: float) -> Snapshot:
         """Write what has changed; return the snapshot that follows."""
         notes, documents, bits = Notes(), Writes(), self._writer.bits
@@ -165,6 +171,7 @@ class Batch:
             documents.add(frame.PUT, FEEDS, encode_document({1: json.dumps(cursors)}))
         altered = notes.alterations()
         bitmaps = altered.write()
+        SavedSets(self._store.documents.source).write(self._sets, documents, bitmaps)
         if not bitmaps and not documents:
             return self._snapshot
         self._store.write(documents, bitmaps)

@@ -32,6 +32,7 @@ from bitdex.query.ranges import Ranges, distance
 BANDS, STRIPS, NARROW = 64, 512, 8
 WALK_COST, GATHER_COST = 6, 3  # nanoseconds per position and per candidate
 SLOT_LIMIT = 1 << 32
+SPREAD = 4  # slots for each that has a value, up to which values by slot are worth their space
 
 _ALL, _LOW = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0xFFFFFFFF)
 _Cursor = tuple[int, int]
@@ -88,6 +89,21 @@ class SortColumn:
     def order(self) -> np.ndarray:
         """The slots (u32) sorted by value, then slot."""
         return sort_pairs(self.values, self.slots)[1]
+
+    @functools.cached_property
+    def present(self) -> BitMap:
+        """The slots that have a value."""
+        return bitmap_of(self.slots)
+
+    @functools.cached_property
+    def dense(self) -> np.ndarray | None:
+        """The values by slot, 0 where there is none, for whole words; None where slots lie far apart."""
+        last = int(self.slots[-1]) if len(self) else 0
+        if last >= SPREAD * len(self):
+            return None
+        dense = np.zeros((last | 63) + 1, self.values.dtype)
+        dense[self.slots] = self.values
+        return dense
 
     def values_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the values (u64, 0 where there is none) of slots (u32), and whether each has one."""

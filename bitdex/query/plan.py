@@ -29,6 +29,7 @@ from bitdex.query.clauses import (
     Or,
 )
 from bitdex.query.edited import Column
+from bitdex.query.given import Given, Xor
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import EMPTY, Snapshot
 
@@ -154,6 +155,10 @@ def evaluate(snapshot: Snapshot, clause: Clause) -> BitMap:
         return snapshot.alive - snapshot.missing(clause.field) if clause.field != "id" else snapshot.alive  # type: ignore[attr-defined]
     if kind in RANGES:
         return _range(snapshot, clause)
+    if kind is Given:
+        return clause.members & snapshot.alive  # type: ignore[attr-defined]
+    if kind is Xor:
+        return evaluate(snapshot, clause.left) ^ evaluate(snapshot, clause.right)  # type: ignore[attr-defined]
     return run(plan(snapshot, clause))
 
 

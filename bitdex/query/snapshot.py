@@ -71,6 +71,7 @@ class Snapshot:
         self._columns: dict[str, tuple[Column, _Later]] = {}
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
+        self.derived: dict[Any, Any] = {}  # what others keep of the files; snapshots that follow share it
         self.epochs = Epochs(self.sequence)  # of this snapshot and those that follow it by `after`
         self._line = Line(self.sequence)  # the same
         self._measure()

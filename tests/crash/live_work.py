@@ -1,6 +1,8 @@
 """Work on an index whose documents are put, patched and deleted, while it is killed or calls fail."""
 
 import bitdex
+from bitdex.formats.bitmap import set_key
+from bitdex.live.saved import SavedSets
 from tests.crash.failing_work import UPKEEP, IndexCourse
 from tests.crash.index_work import IDS, SCHEMA, TAGS, Compact, KilledIndex, Plan
 
@@ -11,7 +13,7 @@ class Change:
     """A step of a plan: one batch. Document 0 shows its number."""
 
     def __init__(self, draw, number):
-        ids = draw.sample(IDS[1:], draw.randint(1, 12))
+        ids, self._number = draw.sample(IDS[1:], draw.randint(1, 12)), number
         self._changes = [("upsert", 0, {**_fields(draw), "likes": 1000 + number})]
         self._changes += [
             (draw.choice(["put", "upsert", "upsert", "delete"]), id, _fields(draw)) for id in ids
@@ -25,6 +27,9 @@ class Change:
                     index.delete(id, missing_ok=True)
                 else:
                     getattr(index, kind)({"id": id, **fields})
+            for name in list(index.sets):
+                del index.sets[name]
+            index.sets[f"change {self._number}"] = index.ids()[: self._number % 7]
 
     def apply(self, documents):
         """Return what the documents are with it."""
@@ -51,12 +56,29 @@ def _fields(draw):
     return fields
 
 
+def set_disagreements(index, documents):
+    """Return what the saved set says of another change than document 0, or of another set than its bitmap."""
+    snapshot = index.snapshot
+    entries = SavedSets(snapshot.documents.source)._entries()
+    wrong, expected = [], [f"change {documents[0]['likes'] - 1000}"] if documents else []
+    if list(entries) != expected:
+        wrong.append(f"sets: {entries}, document 0: {documents.get(0)}")
+    for number, size in entries.values():
+        if len(snapshot.bitmaps.get(set_key(number))) != size:
+            wrong.append(f"set {number}: expected {size} documents")
+    return wrong
+
+
 class KilledLive(KilledIndex):
-    """An index whose documents change."""
+    """An index whose documents change, and a saved set with them."""
 
     @staticmethod
     def shown(documents):
         return documents
+
+    def found(self, store):
+        documents, errors = super().found(store)
+        return documents, errors + set_disagreements(store, documents)
 
     def plan(self, draw):
         steps = draw.choices(["change", "change", "change", "compact"], k=draw.randint(2, 12))
@@ -78,6 +100,12 @@ class LiveCourse(IndexCourse):
     """An index whose documents change, for calls that fail."""
 
     kinds = ("change", "change", "change", "compact", *UPKEEP)
+
+    def content(self, index):
+        documents = super().content(index)
+        wrong = set_disagreements(index, documents)
+        assert not wrong, f"documents and the saved set disagree: {wrong}"
+        return documents
 
     @staticmethod
     def make(path):

@@ -67,6 +67,7 @@ KEYS = [
     (bitmap.filter_key(16383, 2**48 - 1), 0x3FFFFFFFFFFFFFFF, KeyParts("filter", 16383, 2**48 - 1)),
     (bitmap.layer_key(2, 31), 0x800000020000001F, KeyParts("layer", 2, 31)),
     (bitmap.present_key(2), 0x80000002FFFFFFFF, KeyParts("present", 2)),
+    (bitmap.set_key(3), 0x4000000000000003, KeyParts("set", None, 3)),
     (bitmap.phase_key(3), 0xC000000000000003, KeyParts("phase", None, 3)),
     (bitmap.phase_key(2**32 - 1), 0xC0000000FFFFFFFF, KeyParts("phase", None, 2**32 - 1)),
 ]
@@ -79,7 +80,7 @@ def test_keys_and_what_they_stand_for(key: int, number: int, parts: KeyParts) ->
 
 
 @pytest.mark.parametrize(
-    "key", [0, 3, 2**48 - 1, 2**62, 2**63, 2**63 | 1 << 46, 0xC000000100000000, 2**64 - 1]
+    "key", [0, 3, 2**48 - 1, 2**62 | 1 << 32, 2**63, 2**63 | 1 << 46, 0xC000000100000000, 2**64 - 1]
 )
 def test_other_keys_are_unknown(key: int) -> None:
     assert describe(key) == KeyParts("unknown", None, key)

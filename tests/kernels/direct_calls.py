@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pyroaring import BitMap
 
+from bitdex.analysis.members import Members
 from bitdex.columns import Column, decode_columns, encode_columns, scan_fields
 from bitdex.formats import frame
 from bitdex.kernels import (
@@ -162,6 +163,25 @@ def _order(rng):
     column.range(3, int(values[0]))
 
 
+def _members(rng):
+    """Count, list and sum the members of a set among some payloads, and find one in an order."""
+    chosen, others = random_slots(rng), [BitMap(random_slots(rng)) for _ in range(3)]
+    for one in others:
+        one.run_optimize()
+    ends = np.cumsum([0, *(len(one.serialize()) for one in others)])
+    data = np.frombuffer(b"".join(one.serialize() for one in others), np.uint8)
+    members = Members(BitMap(chosen))
+    counts = members.count(data, ends[:-1], ends[1:])
+    assert counts.tolist() == [one.intersection_cardinality(members.found) for one in others]
+    members.list(data, ends[:-1], ends[1:], counts)
+    members.nth(rng.permutation(chosen), 0, len(chosen), int(rng.integers(0, 5)))
+    few = Members(BitMap(rng.integers(0, 300, 40)))
+    for dtype in (np.uint32, np.uint64):
+        values = rng.integers(0, 1 << 32, 320, dtype)
+        few.total(values)
+        few.bin(values, np.unique(rng.integers(0, 1 << 32, 9, np.uint64)))
+
+
 def _read_text(rng):
     """Parse integers, now and then with something else among them, and look for ends of rows."""
     rows = rng.integers(-300, 10 ** int(rng.integers(1, 18)), (int(rng.integers(1, 20)), 2))
@@ -207,6 +227,7 @@ DIRECT = (
     _encode_and_decode_columns,
     _encode_and_decode_bitmaps,
     _order,
+    _members,
     _read_text,
     _walk_regions,
     _pack,

@@ -1,0 +1,75 @@
+"""Bins: the edges of a histogram, from a number of bins, a length of time, or as they are given."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitdex.errors import InvalidError
+from bitdex.schema import Field
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST = 100_000
+
+
+def edges_of(field: Field, bins: Any, least: Any, greatest: Any) -> tuple[list[Any], "pd.Index"]:
+    """Return ascending edges, one more than there are bins, and the bins as an index."""
+    import pandas as pd
+
+    if isinstance(bins, str):
+        return _times(field, bins, least, greatest)
+    if isinstance(bins, int | np.integer) and not isinstance(bins, bool):
+        if not 1 <= bins <= MOST:
+            raise InvalidError(f"bins: {bins} is no number of bins from 1 to {MOST:,}")
+        if not (math.isfinite(least) and math.isfinite(greatest)):
+            raise InvalidError(f"field {field.name!r} goes from {least} to {greatest}; give edges as bins")
+        low, high = (least, greatest) if least < greatest else (least - 0.5, greatest + 0.5)
+        edges = np.linspace(float(low), float(high), int(bins) + 1)
+    else:
+        edges = _given(bins)
+    return edges.tolist(), pd.IntervalIndex.from_breaks(edges, closed="left")
+
+
+def _given(bins: Any) -> np.ndarray:
+    try:
+        edges = np.asarray(bins)
+        sound = edges.ndim == 1 and edges.dtype.kind in "iuf" and 2 <= len(edges) <= MOST + 1
+        sound = sound and not np.isnan(edges).any() and bool((edges[1:] > edges[:-1]).all())
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise InvalidError(
+            f"bins: {bins!r:.80} are no edges; give a number, a length of time such as '1D', or two or "
+            "more ascending numbers"
+        )
+    return edges
+
+
+def _times(field: Field, length: str, least: Any, greatest: Any) -> tuple[list[Any], "pd.Index"]:
+    import pandas as pd
+
+    if field.kind != "integer":
+        raise InvalidError(f"bins: {length!r} is a length of time; field {field.name!r} is a {field.kind}")
+    try:
+        offset = pd.tseries.frequencies.to_offset(length)
+        first, last = pd.Timestamp(least, unit="s"), pd.Timestamp(greatest, unit="s")
+        try:
+            begin = first.floor(length)
+        except ValueError:  # months and weeks have no one length
+            begin = offset.rollback(first.normalize())
+        steps = (last - begin) / (begin + offset - begin)
+        if not 0 <= steps <= MOST:
+            raise InvalidError(f"bins: {length!r} makes {steps:,.0f} bins; at most {MOST:,}")
+        times = pd.date_range(begin, last, freq=offset)
+        end = times[-1] + offset
+    except (ValueError, OverflowError, AttributeError) as error:
+        if isinstance(error, InvalidError):
+            raise
+        raise InvalidError(
+            f"bins: {length!r} does not divide field {field.name!r} from {least} to {greatest} ({error}): "
+            "'1D', 'h', 'MS' (pandas' names), for seconds since 1970"
+        ) from None
+    edges = [int(one.timestamp()) for one in [*times, end]]
+    return edges, pd.DatetimeIndex(np.asarray(times))

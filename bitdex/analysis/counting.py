@@ -1,0 +1,170 @@
+"""Counting: how many documents of a set have each value of a field, or of two.
+
+Few values are counted by intersecting bitmaps that are kept decoded, many by one pass over their payloads
+(`analysis.postings`), or in the documents themselves, where those are few. All give what
+``len(found & snapshot.having(field, value))`` is.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+from pyroaring import BitMap
+
+from bitdex.analysis.members import Members
+from bitdex.analysis.numbers import Numbers
+from bitdex.analysis.postings import postings_of, values_of
+from bitdex.errors import InvalidError
+from bitdex.query.snapshot import Snapshot
+from bitdex.schema import Field
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW = 256  # values that are counted by bitmaps
+BYTES = 8000  # of payloads that are gone through while one document is read
+CELLS = 10_000_000  # of a table
+
+Counts = tuple[np.ndarray, np.ndarray]  # values as bound keys, ascending, and counts (int64) above 0
+
+
+def counted_field(snapshot: Snapshot, name: Any) -> Field:
+    """Return a field whose values can be counted, or refuse it."""
+    field = snapshot.schema.field(name)
+    if not field.indexed:
+        raise InvalidError(
+            f"field {name!r} is stored but not indexed: it cannot be counted; declare it in filter_fields or "
+            "sort_fields (`add_field` does so), or count in a DataFrame, to_pandas"
+        )
+    return field
+
+
+def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
+    """Return the values that documents of a set have, and how many have each."""
+    if snapshot.schema.field(name).filter is None:
+        return Numbers(snapshot, found, name).value_counts()
+    values = values_of(snapshot, name)
+    if len(values) <= FEW:
+        counts = np.array([found.intersection_cardinality(one) for one in _havings(snapshot, name, values)])
+        counts = counts.astype(np.int64)
+    else:
+        parts = list(postings_of(snapshot, name))
+        size = sum(int((one.stops - one.starts).sum()) for one in parts)
+        if len(found) < size // BYTES and (told := _from_documents(snapshot, found, name)) is not None:
+            return told
+        members = Members(found)
+        values = np.concatenate([one.values for one in parts])
+        counts = np.concatenate([members.count(one.data, one.starts, one.stops) for one in parts])
+        order = np.argsort(values)
+        values, counts = values[order], counts[order]
+    return values[counts > 0], counts[counts > 0]
+
+
+def facets(
+    snapshot: Snapshot, found: BitMap, name: str, top: int | None = None, dropna: bool = True
+) -> "pd.Series":
+    """Return counts by value, the greatest first, equal ones by value; `dropna` omits those without one."""
+    import pandas as pd
+
+    field = counted_field(snapshot, name)
+    keys, counts = value_counts(snapshot, found, name)
+    if top is not None and top < len(counts):
+        least = np.partition(counts, len(counts) - top)[len(counts) - top] if top else counts.max() + 1
+        keys, counts = keys[counts >= least], counts[counts >= least]
+    values = shown(snapshot, field, keys)
+    known = np.asarray(values.notna())
+    series = pd.Series(counts[known], index=values[known], name="count")
+    series = series.sort_index().sort_values(ascending=False, kind="stable")[:top]
+    missing = int(counts[~known].sum()) + found.intersection_cardinality(snapshot.missing(name))
+    if not dropna and missing:
+        absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
+        series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]
+    return series
+
+
+def crosstab(snapshot: Snapshot, found: BitMap, row: str, column: str) -> "pd.DataFrame":
+    """Return how many documents of a set have a value of one field and a value of the other."""
+    import pandas as pd
+
+    fields = [counted_field(snapshot, name) for name in (row, column)]
+    for field in fields:
+        if field.filter is None:
+            raise InvalidError(f"field {field.name!r} is a sort field only; a table takes filter fields")
+    known = [value_counts(snapshot, found, name)[0] for name in (row, column)]
+    rows, columns = known
+    if len(rows) * len(columns) > CELLS:
+        raise InvalidError(
+            f"crosstab: {len(rows):,} values of {row!r} beside {len(columns):,} of {column!r} are more than "
+            f"{CELLS:,} cells; choose fields of fewer values, or narrow the selection"
+        )
+    turned = len(rows) > len(columns)  # the field of fewer values goes outside
+    outer, inner = (columns, rows) if turned else (rows, columns)
+    names = (column, row) if turned else (row, column)
+    table = np.zeros((len(outer), len(inner)), np.int64)
+    whole = len(found) == len(snapshot.alive)
+    if len(inner) <= FEW:
+        each = _havings(snapshot, names[1], inner)
+        for line, held in zip(table, _havings(snapshot, names[0], outer)):
+            part = held if whole else found & held
+            line[:] = [part.intersection_cardinality(one) for one in each]
+    else:
+        for line, held in zip(table, _havings(snapshot, names[0], outer)):
+            keys, counts = value_counts(snapshot, found & held, names[1])
+            line[np.searchsorted(inner, keys)] = counts
+    frame = pd.DataFrame(table.T if turned else table)
+    frame.index, frame.columns = (shown(snapshot, f, k) for f, k in zip(fields, known))
+    frame = frame.loc[frame.index.notna(), frame.columns.notna()].sort_index().sort_index(axis=1)
+    return frame.loc[frame.any(axis=1), frame.any(axis=0)]
+
+
+def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.DataFrame":
+    """Return, for the most frequent values of a field, how many documents of a set have each two of them."""
+    import pandas as pd
+
+    field = counted_field(snapshot, name)
+    if field.filter is None:
+        raise InvalidError(f"field {name!r} is a sort field only; cooccurrence takes a filter field")
+    keys, counts = value_counts(snapshot, found, name)
+    keys = keys[np.lexsort((keys, -counts))[:top]]
+    each = [found & one for one in _havings(snapshot, name, keys)]
+    table = np.zeros((len(keys), len(keys)), np.int64)
+    for i, one in enumerate(each):
+        table[i, i:] = [one.intersection_cardinality(other) for other in each[i:]]
+        table[i:, i] = table[i, i:]
+    labels = shown(snapshot, field, keys)
+    return pd.DataFrame(table, index=labels, columns=labels)
+
+
+def shown(snapshot: Snapshot, field: Field, keys: np.ndarray) -> "pd.Index":
+    """Return bound keys as the values that documents show, under the name of the field."""
+    import pandas as pd
+
+    if field.is_boolean:
+        return pd.Index(keys.astype(bool), name=field.name)
+    texts = snapshot.documents.texts(field.name)
+    if texts is None:
+        return pd.Index(keys, name=field.name)
+    default = {0: field.default} if field.is_labelled else {}  # a label that no document holds
+    return pd.Index([(default | texts).get(key) for key in keys.tolist()], dtype="str", name=field.name)
+
+
+def _from_documents(snapshot: Snapshot, found: BitMap, name: str) -> Counts | None:
+    """Count the values of integers in the documents; None for other fields."""
+    from bitdex.frames import to_arrow
+
+    field = snapshot.schema.field(name)
+    if not field.stored or field.kind not in ("integer", "integer_array"):
+        return None
+    table = to_arrow(snapshot.documents, np.frombuffer(found.to_array(), np.uint32), [name])
+    column = table.column(name).combine_chunks()
+    if not field.is_list:
+        return np.unique(np.asarray(column.drop_null(), np.int64), return_counts=True)
+    rows, values = np.asarray(pc.list_parent_indices(column)), np.asarray(pc.list_flatten(column))
+    order = np.lexsort((rows, values))
+    rows, values = rows[order], values[order]
+    again = (rows[1:] == rows[:-1]) & (values[1:] == values[:-1])  # a list may hold a value twice
+    return np.unique(values[np.append(True, ~again)[: len(values)]], return_counts=True)
+
+
+def _havings(snapshot: Snapshot, name: str, values: np.ndarray) -> list[BitMap]:
+    return snapshot.having_each(name, tuple(values.tolist())) if len(values) else []

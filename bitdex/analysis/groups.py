@@ -1,0 +1,120 @@
+"""Groups: the documents of a set by the value of a filter field, and what a sort field comes to in each.
+
+The members of many groups are listed together, as ranks in the set, so that each value of the sort field is
+looked up once; a few million at a time. A document with several values of a list is in several groups.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.analysis.counting import counted_field, shown, value_counts
+from bitdex.analysis.members import Members
+from bitdex.analysis.numbers import Numbers
+from bitdex.analysis.postings import postings_of
+from bitdex.errors import InvalidError
+from bitdex.query.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST = 1 << 63  # sums are int64 below it, else Python's integers
+TOGETHER = 1 << 22  # members that are listed at a time
+
+_Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # values, where each group begins in the ranks, the ranks
+
+
+class Groups:
+    """The documents of a selection by the value of a filter field, as `Selection.groupby` gives them.
+
+    Each method returns a Series by value, ascending; groups without documents are not in it.
+    """
+
+    def __init__(self, snapshot: Snapshot, found: BitMap, name: str):
+        self._field = counted_field(snapshot, name)
+        if self._field.filter is None:
+            raise InvalidError(f"field {name!r} is a sort field only; groupby takes a filter field")
+        self._snapshot, self._found = snapshot, found
+
+    def count(self) -> "pd.Series":
+        """Return how many documents each group has."""
+        return self._series(*value_counts(self._snapshot, self._found, self._field.name), "count")
+
+    def sum(self, name: str) -> "pd.Series":
+        """Return the sums of a sort field; integers beyond 64 bits are Python's."""
+        return self._reduced(name, _sums)
+
+    def mean(self, name: str) -> "pd.Series":
+        """Return the means of a sort field; NaN where no document has a value."""
+        return self._reduced(name, _means)
+
+    def min(self, name: str) -> "pd.Series":
+        """Return the least values of a sort field."""
+        return self._reduced(name, lambda numbers, *part: _extremes(numbers, np.minimum, *part))
+
+    def max(self, name: str) -> "pd.Series":
+        """Return the greatest values of a sort field."""
+        return self._reduced(name, lambda numbers, *part: _extremes(numbers, np.maximum, *part))
+
+    def _reduced(self, name: str, reduce: Any) -> "pd.Series":
+        numbers = Numbers(self._snapshot, self._found, name)
+        if not len(numbers.found):
+            return self._series(np.empty(0, np.int64), np.empty(0, np.int64), name)
+        slots = np.frombuffer(self._found.to_array(), np.uint32)
+        words, present = self._snapshot.column(name).values_of(slots)
+        parts = [
+            (values, reduce(numbers, words[ranks], present[ranks], heads))
+            for values, heads, ranks in self._parts()
+        ]
+        keys = np.concatenate([np.empty(0, np.int64), *(one for one, _ in parts)])
+        held = np.concatenate([some for _, some in parts])
+        order = np.argsort(keys)
+        return self._series(keys[order], held[order], name)
+
+    def _series(self, keys: np.ndarray, values: np.ndarray, name: str) -> "pd.Series":
+        import pandas as pd
+
+        labels = shown(self._snapshot, self._field, keys)
+        known = labels.notna()
+        return pd.Series(values[known], index=labels[known], name=name).sort_index()
+
+    def _parts(self) -> Iterator[_Part]:
+        members = Members(self._found)
+        for one in postings_of(self._snapshot, self._field.name):
+            counts = members.count(one.data, one.starts, one.stops)
+            one, counts = one.only(counts > 0), counts[counts > 0]
+            blocks = np.cumsum(counts) // TOGETHER
+            for block in np.unique(blocks).tolist():
+                inside = blocks == block
+                some, sizes = one.only(inside), counts[inside]
+                ranks = members.list(some.data, some.starts, some.stops, sizes)
+                yield some.values, np.cumsum(sizes) - sizes, ranks
+
+
+def _sums(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    if numbers.field.kind == "float":
+        return np.add.reduceat(np.where(present, numbers.of_words(words), 0.0), heads)
+    words = np.where(present, words, np.uint64(0))
+    low = np.add.reduceat(words & np.uint64(0xFFFFFFFF), heads).astype(object)
+    high = np.add.reduceat(words >> np.uint64(32), heads).astype(object)
+    counts = np.add.reduceat(present.astype(np.int64), heads).astype(object)
+    sums = low + high * (1 << 32) - counts * numbers.offset
+    return sums.astype(np.int64) if sums.min() >= -LARGEST and sums.max() < LARGEST else sums
+
+
+def _means(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    counts = np.add.reduceat(present.astype(np.int64), heads)
+    sums = _sums(numbers, words, present, heads)
+    means = (sums / np.maximum(counts, 1)).astype(np.float64)
+    return np.where(counts > 0, means, np.nan)
+
+
+def _extremes(
+    numbers: Numbers, pick: np.ufunc, words: np.ndarray, present: np.ndarray, heads: np.ndarray
+) -> np.ndarray:
+    neutral = np.uint64(0xFFFFFFFFFFFFFFFF) if pick is np.minimum else np.uint64(0)
+    found = numbers.of_words(pick.reduceat(np.where(present, words, neutral), heads))
+    valued = np.add.reduceat(present.astype(np.int64), heads) > 0
+    return found if valued.all() else np.where(valued, found.astype(np.float64), np.nan)

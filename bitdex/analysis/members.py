@@ -1,0 +1,94 @@
+"""Members: a set of documents expanded to words, in which kernels look slots up."""
+
+import functools
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.errors import InvalidError
+from bitdex.kernels import members as kernels
+from bitdex.kernels.jit import THREADS
+from bitdex.kernels.roaring import FAULTS
+
+SHORT = 1 << 25  # bytes of payloads that one call of a kernel goes through
+BUCKETS = 12  # bits of a value by which its bin is looked up
+
+
+class Members:
+    """One set, expanded (`kernels.members` draws it); it does not change."""
+
+    def __init__(self, found: BitMap):
+        payload = np.frombuffer(found.serialize(), np.uint8)
+        self.found = found
+        self._table = np.empty((found.max() >> 16) + 1 if found else 0, np.int64)
+        self._words = np.empty(len(self._table) * kernels.WORDS, np.uint64)
+        chunks = checked(kernels.expand(payload, self._table, self._words))
+        self._words = self._words[: chunks * kernels.WORDS].copy()
+        self._keys = np.flatnonzero(self._table >= 0)
+
+    @functools.cached_property
+    def _ranks(self) -> np.ndarray:
+        counts = np.bitwise_count(self._words).astype(np.int64)
+        return np.cumsum(counts) - counts
+
+    def count(self, data: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """Return how many members each payload ``data[starts[i]:stops[i]]`` has (int64)."""
+        counts = np.empty(len(starts), np.int64)
+        for lo, hi in _stretches(stops - starts):
+            kernels.count_members(data, starts, stops, lo, hi, THREADS, self._table, self._words, counts)
+        return checked_all(counts)
+
+    def list(self, data: np.ndarray, starts: np.ndarray, stops: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the ranks among the members of those that each payload has (u32), payload by payload."""
+        places = np.cumsum(counts) - counts
+        out = np.empty(int(counts.sum()), np.uint32)
+        shared = self._table, self._words, self._ranks
+        for lo, hi in _stretches(stops - starts):
+            kernels.list_members(data, starts, stops, lo, hi, THREADS, *shared, places, out)
+        return out
+
+    def total(self, values: np.ndarray) -> tuple[int, int, int, int]:
+        """Return count, sum, least and greatest of ``values[slot]`` (u32 or u64); all have one."""
+        out = np.empty(5 * THREADS, np.uint64)
+        kernel = kernels.total32 if values.itemsize == 4 else kernels.total64
+        kernel(self._words, self._keys, values, THREADS, out)
+        counts, low, high, least, greatest = (out[i::5].tolist() for i in range(5))
+        return sum(counts), sum(low) + (sum(high) << 32), min(least), max(greatest)
+
+    def bin(self, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        """Return how many of ``values[slot]`` lie in each bin, edge to edge (u64, ascending)."""
+        span = int(edges[-1] - edges[0])
+        shift = np.uint64(max(0, span.bit_length() - BUCKETS))
+        steps = np.arange((span >> int(shift)) + 1, dtype=np.uint64) << shift
+        table = np.searchsorted(edges - edges[0], steps, "right") - 1
+        table = np.minimum(np.append(table, len(edges) - 2), len(edges) - 2)
+        counts = np.zeros(THREADS * (len(edges) - 1), np.int64)
+        kernel = kernels.bin32 if values.itemsize == 4 else kernels.bin64
+        kernel(self._words, self._keys, values, THREADS, edges, shift, table, counts)
+        return counts.reshape(THREADS, -1).sum(axis=0)
+
+    def nth(self, order: np.ndarray, start: int, stop: int, n: int) -> int:
+        """Return the position in ``order[start:stop]`` of the member that has n others before it there."""
+        return kernels.nth_member(order, start, stop, n, self._table, self._words)
+
+
+def checked(count: int) -> int:
+    """Return what a kernel has counted, or raise what it says of a damaged payload."""
+    if count < 0:
+        raise InvalidError(f"a set is not a Roaring bitmap: {FAULTS[count]}")
+    return count
+
+
+def checked_all(counts: np.ndarray) -> np.ndarray:
+    """Return counts of a kernel, none of which is a fault."""
+    checked(int(counts.min(initial=0)))
+    return counts
+
+
+def _stretches(sizes: np.ndarray) -> list[tuple[int, int]]:
+    """Return ranges of payloads that are about `SHORT` bytes together: Ctrl-C is answered between them."""
+    if not len(sizes):
+        return []
+    blocks = np.cumsum(sizes) // SHORT
+    cuts = np.flatnonzero(blocks[1:] != blocks[:-1]) + 1
+    return list(zip([0, *cuts.tolist()], [*cuts.tolist(), len(sizes)]))

@@ -1,0 +1,259 @@
+"""Numbers: what the values of a sort field come to in a set of documents, exactly.
+
+Sums and histograms of large sets come from one pass over the values by id. Order statistics come from the
+order of the column (`query.order`): the nested bounds tell in a few intersections in which stretch of the
+order a rank lies, and only that stretch is walked. Small sets, and columns with edits, are looked up value
+by value.
+"""
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.analysis.members import Members
+from bitdex.errors import InvalidError
+from bitdex.formats import bitmap as format_
+from bitdex.query.order import BANDS, SortColumn
+from bitdex.query.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGE = 100_000  # documents from which on the order of the column is worth its making
+SMALL = 5_000  # documents up to which values are looked up one by one
+INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+_LOW = np.uint64(0xFFFFFFFF)
+_SIGN, _MOST = 1 << 63, (1 << 64) - 1
+
+
+class Numbers:
+    """The values of one sort field in one set of documents."""
+
+    def __init__(self, snapshot: Snapshot, found: BitMap, name: str):
+        self.field = snapshot.schema.field(name)
+        if self.field.sort is None:
+            known = ", ".join(one.name for one in snapshot.schema.sort_fields)
+            raise InvalidError(
+                f"field {name!r} is no sort field, so its values are not kept in order; those are {known} "
+                "(`add_field(name, sort=True)` makes it one)"
+            )
+        self.found, self._snapshot = found, snapshot
+        self._column = snapshot.column(name)
+        self._told: dict[int, int] = {}  # `_before`, by band
+
+    # -- totals ----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _totals(self) -> tuple[int, int, int, int]:
+        """Count, sum, least and greatest of the unsigned forms."""
+        if self._dense is not None:
+            return self._members.total(self._dense)
+        words = self.words
+        low, high = int((words & _LOW).sum()), int((words >> np.uint64(32)).sum())
+        least, greatest = (int(words.min()), int(words.max())) if len(words) else (0, 0)
+        return len(words), low + (high << 32), least, greatest
+
+    @functools.cached_property
+    def count(self) -> int:
+        """How many documents have a value."""
+        return len(self._valued) if isinstance(self._column, SortColumn) else len(self.words)
+
+    def sum(self) -> int | float:
+        """Return the sum, exact for integers."""
+        if self.field.kind == "float":
+            return float(self.values.sum())
+        count, total, _, _ = self._totals
+        return total - count * self.offset
+
+    def mean(self) -> float:
+        """Return the mean, NaN of nothing."""
+        return self.sum() / self.count if self.count else math.nan
+
+    def min(self) -> int | float:
+        """Return the least value, NaN of nothing."""
+        return self._first(False)
+
+    def max(self) -> int | float:
+        """Return the greatest value, NaN of nothing."""
+        return self._first(True)
+
+    def _first(self, descending: bool) -> int | float:
+        words = self._column.top(self.found, 1, descending)[1]
+        return self._value(int(words[0])) if len(words) else math.nan
+
+    # -- values ----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def words(self) -> np.ndarray:
+        """The values in unsigned form (u64), by id, of the documents that have one."""
+        words, present = self._column.values_of(np.frombuffer(self.found.to_array(), np.uint32))
+        return words if present.all() else words[present]
+
+    @property
+    def values(self) -> np.ndarray:
+        """The values, int64, uint64 or float64, by id, of the documents that have one."""
+        return self.of_words(self.words)
+
+    def value_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values that occur, ascending, and how often each does (int64)."""
+        import pandas as pd
+
+        counts = pd.Series(self.words).value_counts(sort=False)
+        words = np.asarray(counts.index, np.uint64)
+        order = np.argsort(words)
+        return self.of_words(words[order]), np.asarray(counts, np.int64)[order]
+
+    def nunique(self) -> int:
+        """Return how many different values there are."""
+        import pandas as pd
+
+        return len(pd.unique(self.words))
+
+    def top(self, n: int) -> "pd.Series":
+        """Return the greatest values by id, the greatest first, of equal ones the newest document."""
+        import pandas as pd
+
+        slots, words = self._column.top(self.found, n, True)
+        return pd.Series(self.of_words(words), index=pd.Index(slots, name="id"), name=self.field.name)
+
+    # -- order -----------------------------------------------------------------------------
+
+    def quantile(self, q: float, interpolation: str = "linear") -> int | float:
+        """Return a quantile as pandas does: between two values in order, or one of them; NaN of nothing."""
+        if interpolation not in INTERPOLATIONS:
+            raise InvalidError(f"interpolation: {interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+        if isinstance(q, bool) or not isinstance(q, int | float) or not 0 <= q <= 1:
+            raise InvalidError(f"q: {q!r} is no number from 0 to 1")
+        if not self.count:
+            return math.nan
+        place = q * (self.count - 1)
+        if interpolation == "nearest":
+            return self._nth(round(place))
+        low, high = math.floor(place), math.ceil(place)
+        if interpolation == "lower":
+            return self._nth(low)
+        if interpolation == "higher":
+            return self._nth(high)
+        first = self._nth(low)
+        second = first if low == high else self._nth(high)
+        if first == second:
+            return float(first)
+        if interpolation == "midpoint":
+            return (first + second) / 2
+        part = place - low  # from the nearer of the two, as NumPy does
+        if part < 0.5:
+            return first + (second - first) * part
+        return second - (second - first) * (1 - part)
+
+    def _nth(self, n: int) -> int | float:
+        """Return the value that n others come before."""
+        if self._by_order:
+            return self._value(self._nth_in_order(n))
+        return self._value(int(self._sorted[n]))
+
+    @functools.cached_property
+    def _sorted(self) -> np.ndarray:
+        return np.sort(self.words)
+
+    @property
+    def _by_order(self) -> bool:
+        return isinstance(self._column, SortColumn) and len(self.found) >= LARGE
+
+    @functools.cached_property
+    def _valued(self) -> BitMap:
+        """The documents that have a value, where the column has no edits."""
+        assert isinstance(self._column, SortColumn)
+        return self.found & self._column.present
+
+    @functools.cached_property
+    def _members(self) -> Members:
+        return Members(self._valued)
+
+    @property
+    def _dense(self) -> np.ndarray | None:
+        """The values by id, where that pays."""
+        if isinstance(self._column, SortColumn) and len(self.found) >= SMALL:
+            return self._column.dense
+        return None
+
+    def _before(self, band: int) -> int:
+        """Return how many come before a band of the order."""
+        if band not in self._told:
+            assert isinstance(self._column, SortColumn)
+            self._told[band] = self.count - self._valued.intersection_cardinality(self._column.bounds[band])
+        return self._told[band]
+
+    def _nth_in_order(self, n: int) -> int:
+        column = self._column
+        assert isinstance(column, SortColumn)
+        low, high = 0, BANDS  # the last band before which no more than n come
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._before(middle) <= n else (low, middle)
+        start, stop = column.edges[low], column.edges[low + 1]
+        place = self._members.nth(column.order, start, stop, n - self._before(low))
+        return int(column.values_of(column.order[place : place + 1])[0][0])
+
+    # -- histograms ------------------------------------------------------------------------
+
+    def histogram(self, bins: Any) -> "pd.Series":
+        """Return how many values lie in each bin, closed on the left, the last one on both sides.
+
+        Parameters
+        ----------
+        bins : int, str or sequence
+            Bins of one width from the least to the greatest value; of a length of time, for seconds
+            since 1970 ("1D", "h", "MS"); or their edges, ascending.
+        """
+        import pandas as pd
+
+        from bitdex.analysis.bins import edges_of
+
+        if not self.count and not isinstance(bins, list | tuple | np.ndarray):
+            return pd.Series(np.empty(0, np.int64), index=pd.Index([], name=self.field.name), name="count")
+        least, greatest = (self.min(), self.max()) if self.count else (0, 0)
+        edges, index = edges_of(self.field, bins, least, greatest)
+        bounds = [self._edge(edge, i == len(edges) - 1) for i, edge in enumerate(edges)]
+        index.name = self.field.name
+        return pd.Series(self._between(bounds), index=index, name="count")
+
+    def _between(self, bounds: list[int]) -> np.ndarray:
+        """Return how many values lie from each bound (unsigned form) up to the next."""
+        words = np.array([min(one, _MOST) for one in bounds], np.uint64)
+        if self._dense is not None and (words[1:] > words[:-1]).all() and bounds[-1] <= _MOST:
+            return self._members.bin(self._dense, words)
+        below = np.searchsorted(self._sorted, words)
+        below[np.array(bounds, object) > words] = len(self._sorted)
+        return np.diff(below)
+
+    def _edge(self, edge: Any, last: bool) -> int:
+        """Return the least unsigned form of a value at or above an edge; behind it, if it is the last."""
+        if self.field.kind == "float":
+            word = int(format_.to_ordered(np.array([edge], np.float64))[0])
+            return word + last
+        assert self.field.sort is not None
+        whole = math.floor(edge) + 1 if last else math.ceil(edge)
+        return min(max(whole + self.offset, 0), _MOST + 1)
+
+    # -- forms -----------------------------------------------------------------------------
+
+    @property
+    def offset(self) -> int:
+        """What the unsigned form of an integer adds to it."""
+        assert self.field.sort is not None
+        return _SIGN if self.field.sort.signed else 0
+
+    def _value(self, word: int) -> int | float:
+        return self._snapshot.sort_value(self.field, word)
+
+    def of_words(self, words: np.ndarray) -> np.ndarray:
+        """Return the values of unsigned forms."""
+        if self.field.kind == "float":
+            return format_.from_ordered(words, np.float64)
+        assert self.field.sort is not None
+        if self.field.sort.signed:
+            return format_.from_ordered(words, np.int64)
+        return words.astype(np.int64) if self.field.sort.bits < 64 else words

@@ -1,0 +1,310 @@
+"""Selection: the documents that match, as a set to compute with.
+
+::
+
+    clause  --bind-->  plan  --run-->  bitmap      each made once, when it is first asked for
+      & | - ^ ~                          len, ids, mask, counts, documents
+
+A selection shows one committed state for ever. Combined with one of another state it shows the state of its
+own: the other takes part with those of its documents that are there.
+"""
+
+import functools
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyroaring import BitMap, FrozenBitMap
+
+from bitdex.errors import InvalidError
+from bitdex.query import plan as planner
+from bitdex.query.bind import bind
+from bitdex.query.clauses import Clause, Not
+from bitdex.query.expression import FieldRef, to_clause
+from bitdex.query.given import Given, Xor
+from bitdex.query.order import bitmap_of
+from bitdex.query.rank import Sort, rank
+from bitdex.query.snapshot import Snapshot
+from bitdex.query.windows import moment_of
+from bitdex.summaries import Summaries
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+SLOTS = 1 << 32
+_COMBINED: dict[str, Callable[[Clause, Clause], Clause]] = {
+    "and": operator.and_,
+    "or": operator.or_,
+    "xor": Xor,
+}
+WIDE = 1 << 26  # ids up to which labels are looked up in a mask
+
+
+class Selection(Summaries):
+    """The documents of an index that match a query: lazy, and a set.
+
+    ``index.where(query)``, ``index["type == 'video'"]`` and ``index[f.x == 1]`` make one. Other operands of
+    ``&``, ``|``, ``-``, ``^`` and ``==`` may be selections of the same index, queries, or ids in any
+    iterable; ids without a visible document count for nothing. Any number of threads may use one.
+
+    Examples
+    --------
+    >>> import tempfile, bitdex
+    >>> index = bitdex.create(tempfile.mkdtemp(), {"name": "shop", "config": {
+    ...     "filter_fields": [{"name": "size", "field_type": "single_value"}]}})
+    >>> index.put_many([{"id": 1, "size": 40}, {"id": 2, "size": 41}, {"id": 3}])
+    3
+    >>> small = index["size == 40"]
+    >>> len(small), 1 in small, (~small).ids.tolist(), (small | [3, 77]).ids.tolist()
+    (1, True, [2, 3], [1, 3])
+    >>> index.close()
+    """
+
+    __array_ufunc__ = None  # arrays leave & | - ^ == to the selection
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, owner: object, snapshot: Snapshot, clause: Clause, text: str | None = None):
+        self._owner, self._snapshot, self._clause = owner, snapshot, clause
+        self._text = str(clause) if text is None else text  # as it was written
+
+    @classmethod
+    def of(
+        cls, owner: object, snapshot: Snapshot, query: Any, now: Any = None, snap: bool = False
+    ) -> "Selection":
+        """Return what matches a query, or has one of the ids; a selection as it is."""
+        if isinstance(query, Selection):
+            return query
+        if not _is_query(query):
+            return cls(owner, snapshot, Given(_ids(query), "ids"))
+        moment = moment_of(now, snap, snapshot.settle)
+        clause = to_clause(query)
+        return cls(owner, snapshot, bind(clause, snapshot.schema, snapshot.label, moment), str(clause))
+
+    # -- one plan, run once ------------------------------------------------------------------
+
+    @functools.cached_property
+    def _plan(self) -> list[planner.Step]:
+        return planner.plan(self._snapshot, self._clause)
+
+    @functools.cached_property
+    def _found(self) -> BitMap:
+        """The documents; not to be changed."""
+        return planner.run(self._plan)
+
+    @functools.cached_property
+    def _size(self) -> int:
+        return len(self._found) if "_found" in self.__dict__ else planner.count(self._plan)
+
+    def explain(self) -> "pd.DataFrame":
+        """Return the plan, one row a step, after running it (`Index.explain`)."""
+        import pandas as pd
+
+        return pd.DataFrame(planner.explain(self._plan))
+
+    # -- set ---------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bool__(self) -> bool:
+        return self._size > 0
+
+    def __contains__(self, id: Any) -> bool:
+        if isinstance(id, bool) or not isinstance(id, int | np.integer):
+            return False
+        return 0 <= int(id) < SLOTS and int(id) in self._found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Selection):
+            if isinstance(other, str | Clause | FieldRef | dict) or not np.iterable(other):
+                return NotImplemented
+            return bool(self._found == _ids(other))
+        return bool(self._found == self._operand(other)._found)
+
+    def __and__(self, other: Any) -> "Selection":
+        return self._combined("and", self._operand(other))
+
+    def __or__(self, other: Any) -> "Selection":
+        return self._combined("or", self._operand(other))
+
+    def __xor__(self, other: Any) -> "Selection":
+        return self._combined("xor", self._operand(other))
+
+    def __sub__(self, other: Any) -> "Selection":
+        return self._combined("and", ~self._operand(other))
+
+    def __rsub__(self, other: Any) -> "Selection":
+        return self._operand(other)._combined("and", ~self)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> "Selection":
+        return self._with(Not(self._part()), f"not ({self._text})")
+
+    def _combined(self, word: str, other: "Selection") -> "Selection":
+        text = f"({self._text}) {word} ({other._text})"
+        return self._with(_COMBINED[word](self._part(), other._part()), text)
+
+    def _with(self, clause: Clause, text: str | None = None) -> "Selection":
+        return Selection(self._owner, self._snapshot, clause, text)
+
+    def _part(self) -> Clause:
+        """Return the clause, or in its place the documents, where they are known already."""
+        if "_found" not in self.__dict__ or isinstance(self._clause, Given):
+            return self._clause
+        return Given(self._found, self._text)
+
+    def _operand(self, other: Any) -> "Selection":
+        """Return the other operand as a selection of this state."""
+        if not isinstance(other, Selection):
+            return Selection.of(self._owner, self._snapshot, other)
+        if other._owner is not self._owner:
+            raise InvalidError("these selections are of two indexes; give the ids of one of them: other.ids")
+        if other._snapshot is self._snapshot:
+            return other
+        return self._with(Given(other._found, other._text))
+
+    # -- forms -------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The ids, ascending, uint32."""
+        return np.frombuffer(self._found.to_array(), np.uint32)
+
+    @property
+    def bitmap(self) -> FrozenBitMap:
+        """The ids as a Roaring bitmap of pyroaring, which cannot be changed."""
+        return FrozenBitMap(self._found)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.ids if dtype is None else self.ids.astype(dtype)
+
+    def mask(self, size: int | None = None) -> np.ndarray:
+        """Return booleans by id: True at those of the selection.
+
+        Parameters
+        ----------
+        size : int, optional
+            How many; ids behind that are left out. By default up to the greatest id of the index.
+        """
+        alive = self._snapshot.alive
+        if size is None:
+            size = alive.max() + 1 if alive else 0
+        elif isinstance(size, bool) or not isinstance(size, int | np.integer) or not 0 <= size <= SLOTS:
+            raise InvalidError(f"size: {size!r} is no number from 0 to {SLOTS}")
+        held, ids = np.zeros(size, bool), self.ids
+        held[ids[: np.searchsorted(ids, size)]] = True
+        return held
+
+    def isin(self, labels: Any) -> np.ndarray:
+        """Tell which of some ids are in the selection: ``df[sel.isin(df.index)]`` (bool, their shape)."""
+        wanted = np.asarray(labels)
+        if not wanted.size:
+            return np.zeros(wanted.shape, bool)
+        if wanted.dtype.kind not in "iu":
+            raise InvalidError(f"labels: expected integers, found {wanted.dtype}; give ids, as in df.index")
+        if not self._found or self._found.max() >= WIDE:
+            return np.isin(wanted, self.ids)
+        held = self.mask(self._found.max() + 1)
+        inside = (wanted >= 0) & (wanted < len(held))
+        return held[np.where(inside, wanted, 0)] & inside
+
+    def sample(self, n: int, seed: int | None = None) -> "Selection":
+        """Return n documents at random, each with the same chance; a seed gives the same ones again."""
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 0 <= n <= len(self):
+            raise InvalidError(f"n: {n!r} is no number of documents from 0 to {len(self)}, which there are")
+        chosen = np.random.default_rng(seed).choice(len(self), n, replace=False, shuffle=False)
+        return self._with(Given(bitmap_of(self.ids[np.sort(chosen)]), f"{n} of ({self._text})"))
+
+    # -- documents ---------------------------------------------------------------------------
+
+    def head(
+        self, n: int = 5, sort: str | None = None, fields: Sequence[str] | None = None
+    ) -> "pd.DataFrame":
+        """Return the first documents, by id or in the order of a sort field, as a DataFrame."""
+        return self.to_pandas(fields, sort, n)
+
+    def to_pandas(
+        self, fields: Sequence[str] | None = None, sort: str | None = None, limit: int | None = None
+    ) -> "pd.DataFrame":
+        """Return the documents as a DataFrame of Arrow-backed columns: ``id``, and one a field.
+
+        Parameters
+        ----------
+        fields : sequence of str, optional
+            All that documents store by default.
+        sort : str, optional
+            A sort field, with ``-`` for descending; by id if None.
+        limit : int, optional
+            At most so many.
+        """
+        from bitdex.frames import to_pandas
+
+        return to_pandas(self.to_arrow(fields, sort, limit))
+
+    def to_arrow(
+        self, fields: Sequence[str] | None = None, sort: str | None = None, limit: int | None = None
+    ) -> "pa.Table":
+        """Return the documents as an Arrow table; labels are dictionaries, lists are lists (`to_pandas`)."""
+        from bitdex.analysis.export import columns_of
+        from bitdex.frames import to_arrow
+
+        documents = self._snapshot.documents
+        return to_arrow(documents, self._ordered(sort, limit), columns_of(documents, fields))
+
+    def batches(
+        self,
+        size: int = 65_536,
+        fields: Sequence[str] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+    ) -> "pa.RecordBatchReader":
+        """Return the documents as Arrow record batches, each read when it is taken (`to_pandas`)."""
+        from bitdex.analysis.export import reader
+
+        return reader(self._snapshot.documents, self._ordered(sort, limit), fields, size)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.batches().__arrow_c_stream__(requested_schema)
+
+    def _ordered(self, sort: str | None, limit: int | None) -> np.ndarray:
+        """Return ids in an order, at most so many."""
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 0
+        ):
+            raise InvalidError(f"limit: {limit!r} is no whole number of at least 0")
+        if sort is None:
+            return self.ids[:limit]
+        most = len(self) if limit is None else min(int(limit), len(self))
+        order = Sort.parse(sort)
+        return rank(self._snapshot, self._found, order, most, None).slots if most else self.ids[:0]
+
+    def __repr__(self) -> str:
+        return f"<Selection of {len(self):,} documents: {self._text:.200}>"
+
+
+def _is_query(query: Any) -> bool:
+    if query is None or isinstance(query, str | Clause | FieldRef | dict):
+        return True
+    return isinstance(query, list | tuple) and bool(query) and isinstance(query[0], str | dict)
+
+
+def _ids(ids: Any) -> BitMap:
+    """Return ids as a bitmap, or refuse them."""
+    if isinstance(ids, BitMap | FrozenBitMap):
+        return BitMap(ids)
+    if not np.iterable(ids):
+        raise InvalidError(f"{ids!r:.80} is no set: give a selection, a query, or ids in an iterable")
+    array = np.asarray(ids if hasattr(ids, "__array__") else list(ids))
+    if not array.size:
+        return BitMap()
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidError(f"ids: expected integers in one dimension, found {array.dtype} {array.shape}")
+    if array.min() < 0 or array.max() >= SLOTS:
+        raise InvalidError(f"ids: {array.min()} to {array.max()} goes beyond 0 to {SLOTS - 1}")
+    return bitmap_of(np.unique(array.astype(np.uint32)))

@@ -1,0 +1,118 @@
+"""Documents of a selection as columns: pandas, Arrow, streams that others take, Parquet."""
+
+import random
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bitdex.errors import InvalidError
+from tests.analysis.shop import make
+
+
+@pytest.fixture
+def index(tmp_path):
+    draw = random.Random(3)
+    with make(tmp_path / "index", draw, draw.sample(range(100_000), 300)) as index:
+        yield index
+
+
+def rows(table):
+    return table.to_pylist()
+
+
+def test_columns_are_the_documents(index):
+    selection = index["size == 3"]
+    table = selection.to_arrow()
+    assert table.column_names[0] == "id" and table.column("id").type == pa.uint32()
+    assert table.column("id").to_pylist() == selection.ids.tolist()
+    for row in rows(table):
+        assert {k: v for k, v in row.items() if v is not None} == index.get(row["id"])
+    assert pa.types.is_dictionary(table.schema.field("kind").type)
+    assert pa.types.is_large_list(table.schema.field("tags").type)
+    frame = selection.to_pandas(["kind", "tags"])
+    assert frame.columns.tolist() == ["id", "kind", "tags"] and len(frame) == len(selection)
+
+
+def test_order_and_limit(index):
+    selection = index["size == 3"]
+    for sort in ("price", "-price", "-id"):
+        expected = index.query("size == 3", sort=sort, limit=1000).ids.tolist()
+        assert selection.to_arrow(["price"], sort).column("id").to_pylist() == expected
+        assert selection.to_pandas(["price"], sort, 7)["id"].tolist() == expected[:7]
+        assert selection.head(4, sort)["id"].tolist() == expected[:4]
+        assert selection.batches(3, ["price"], sort, 8).read_all().column("id").to_pylist() == expected[:8]
+    assert selection.head()["id"].tolist() == selection.ids[:5].tolist()
+    assert len(selection.to_pandas(limit=0)) == len(index["id < 0"].to_pandas(sort="price")) == 0
+
+
+def test_batches_are_of_one_schema_and_read_when_taken(index, monkeypatch):
+    from bitdex.analysis import export
+
+    read = []
+    real = export.to_arrow
+    monkeypatch.setattr(export, "to_arrow", lambda d, s, n: (read.append(len(s)), real(d, s, n))[1])
+    selection = index.where()
+    stream = selection.batches(100)
+    assert read == [0]
+    batches = list(stream)
+    assert [len(one) for one in batches] == [100] * (len(selection) // 100) + [len(selection) % 100]
+    assert read == [0, *map(len, batches)] and {one.schema for one in batches} == {stream.schema}
+    assert rows(pa.Table.from_batches(batches)) == rows(selection.to_arrow())
+    with pytest.raises(InvalidError, match="size: 0"):
+        selection.batches(0)
+
+
+def test_pandas_and_duckdb_take_a_selection(index):
+    selection = index["size == 3"]
+    frame = pd.DataFrame.from_arrow(selection)
+    assert frame["id"].tolist() == selection.ids.tolist()
+    assert rows(pa.table(selection)) == rows(selection.to_arrow())
+    counts = duckdb.sql("select kind::varchar, count(*) from selection group by 1").fetchall()
+    assert dict(counts) == selection.facets("kind").to_dict()
+    tags = duckdb.sql(
+        "select t, count(distinct id) from (select id, unnest(tags) t from selection) group by 1"
+    )
+    assert dict(tags.fetchall()) == selection.facets("tags").to_dict()
+    empty = index["id < 0"]  # noqa: F841 - the query names it
+    assert duckdb.sql("select count(*) from empty").fetchall() == [(0,)]
+
+
+def test_parquet(index, tmp_path):
+    path = tmp_path / "out.parquet"
+    assert index.to_parquet(path) == len(index)
+    assert rows(pq.read_table(path)) == rows(index.where().to_arrow())
+    assert index.to_parquet(path, "size == 3", ["price"], sort="-price", compression="zstd") == index.count(
+        "size == 3"
+    )
+    read = pq.read_table(path)
+    assert read.column_names == ["id", "price"]
+    assert read.column("id").to_pylist() == index.query("size == 3", sort="-price", limit=1000).ids.tolist()
+    assert index.to_parquet(path, index["id < 0"]) == 0 and pq.read_table(path).num_rows == 0
+
+
+def test_a_parquet_file_is_whole_or_not_there(index, tmp_path):
+    path = tmp_path / "out.parquet"
+    index.to_parquet(path, fields=["price"])
+    before = path.read_bytes()
+    with pytest.raises(InvalidError, match="kinds"):
+        index.to_parquet(path, fields=["kinds"])
+    with pytest.raises(TypeError):
+        index.to_parquet(path, no_such_option=1)
+    assert path.read_bytes() == before and [one.name for one in tmp_path.glob("*out*")] == ["out.parquet"]
+    with pytest.raises(InvalidError, match="no directory"):
+        index.to_parquet(tmp_path / "nowhere" / "out.parquet")
+
+
+def test_memory_is_that_of_a_batch(index):
+    stream = index.where().batches(10)
+    base = pa.total_allocated_bytes()
+    most = 0
+    for batch in stream:
+        most = max(most, pa.total_allocated_bytes() - base)
+        assert batch.num_rows <= 10
+    assert most < 1 << 20
+    assert np.isclose(pa.total_allocated_bytes(), base, atol=1 << 16)

@@ -1,0 +1,251 @@
+"""Counts, tables and numbers of a selection equal those of pandas on the same documents."""
+
+import math
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bitdex
+from bitdex.analysis import counting, numbers
+from bitdex.errors import InvalidError
+from tests.analysis.shop import LISTS, NUMBERS, SINGLE, frame_of, make
+from tests.scale import scale
+
+QUERIES = [
+    None,
+    "kind == 'shoe'",
+    "size == 3 and not open",
+    "tags has 1 or tags is null",
+    "price > 50",
+    "id < 0",
+]
+FEW, SMALL, LARGE, BYTES = counting.FEW, numbers.SMALL, numbers.LARGE, counting.BYTES
+
+
+@pytest.fixture(params=range(scale(6, 200)))
+def pair(request, tmp_path, monkeypatch):
+    """An index and its DataFrame; every way of counting is taken, whatever the size."""
+    draw = random.Random(request.param)
+    monkeypatch.setattr(counting, "FEW", draw.choice([0, 2, FEW]))
+    monkeypatch.setattr(counting, "BYTES", draw.choice([1, 10**9]))
+    monkeypatch.setattr(numbers, "SMALL", draw.choice([0, SMALL]))
+    monkeypatch.setattr(numbers, "LARGE", draw.choice([0, LARGE]))
+    ids = draw.sample(range(draw.choice([300, 200_000])), 150)
+    with make(tmp_path / "index", draw, ids) as index:
+        yield index, frame_of(index)
+
+
+def parts(index, frame):
+    """Yield selections, and the same rows."""
+    for query in QUERIES:
+        selection = index.where(query)
+        yield selection, frame.loc[selection.ids.astype(np.int64)]
+
+
+def exploded(frame, name):
+    """Return the values of a field by row, each value of a list once."""
+    held = frame[name].dropna()
+    if name in LISTS:
+        held = held.map(lambda one: sorted(set(one))).explode().dropna()
+    return held
+
+
+def by_value(counts):
+    return {key.item() if hasattr(key, "item") else key: int(count) for key, count in counts.items()}
+
+
+def test_facets_are_value_counts(pair):
+    for selection, rows in parts(*pair):
+        for name in [*SINGLE, *LISTS, *NUMBERS]:
+            expected = by_value(exploded(rows, name).value_counts())
+            found = selection.facets(name)
+            assert by_value(found) == expected, name
+            assert found.index.name == name and found.dtype == np.int64
+            assert found.tolist() == sorted(found, reverse=True)
+            assert by_value(selection.facets(name, top=2)) == by_value(found[:2])
+            assert selection.nunique(name) == len(expected)
+            missing = len(rows) - exploded(rows, name).index.nunique()
+            with_missing = selection.facets(name, dropna=False)
+            assert with_missing[with_missing.index.isna()].sum() == missing
+
+
+def test_facets_are_what_a_snapshot_has(pair):
+    for selection, _ in parts(*pair):
+        snapshot = selection._snapshot
+        for name in [*SINGLE, *LISTS]:
+            values, counts = counting.value_counts(snapshot, selection._found, name)
+            expected = {
+                value: len(selection._found & snapshot.having(name, value))
+                for value in snapshot.values(name).tolist()
+            }
+            assert dict(zip(values.tolist(), counts.tolist())) == {k: n for k, n in expected.items() if n}
+
+
+def test_crosstab_is_that_of_pandas(pair):
+    for selection, rows in parts(*pair):
+        for row, column in [("kind", "size"), ("open", "owner"), ("state", "kind"), ("owner", "kind")]:
+            known = rows[[row, column]].dropna()
+            expected = pd.crosstab(known[row], known[column])
+            found = selection.crosstab(row, column)
+            assert (found.index.name, found.columns.name) == (row, column)
+            assert found.index.tolist() == expected.index.tolist()
+            assert found.columns.tolist() == expected.columns.tolist()
+            assert np.array_equal(found.to_numpy(), expected.to_numpy())
+    found = pair[0].where().crosstab("kind", "tags")
+    both = exploded(pair[1], "tags").to_frame().join(pair[1]["kind"])
+    assert np.array_equal(
+        found.to_numpy(), pd.crosstab(both["kind"], both["tags"].astype(np.int64)).to_numpy()
+    )
+
+
+def test_cooccurrence_counts_pairs(pair):
+    for selection, rows in parts(*pair):
+        for name in LISTS:
+            sets = [set(one) for one in rows[name].dropna()]
+            found = selection.cooccurrence(name, top=4)
+            assert found.index.tolist() == selection.facets(name, top=4).index.tolist()
+            for one in found.index:
+                for other in found.columns:
+                    assert found.loc[one, other] == sum({one, other} <= held for held in sets)
+
+
+def test_numbers_are_those_of_pandas(pair):
+    for selection, rows in parts(*pair):
+        for name in NUMBERS:
+            values = rows[name].dropna().tolist()
+            if name == "score":
+                assert selection.sum(name) == pytest.approx(sum(values))
+            else:
+                assert selection.sum(name) == sum(values)
+            if not values:
+                told = [
+                    selection.mean(name),
+                    selection.min(name),
+                    selection.max(name),
+                    selection.quantile(name),
+                ]
+                assert all(map(math.isnan, told))
+                continue
+            assert selection.mean(name) == pytest.approx(sum(values) / len(values))
+            assert (selection.min(name), selection.max(name)) == (min(values), max(values))
+            ordered = sorted(values)
+            for q in (0, 0.25, 0.3, 0.5, 0.99, 1):
+                place = q * (len(ordered) - 1)
+                assert selection.quantile(name, q, "lower") == ordered[math.floor(place)]
+                assert selection.quantile(name, q, "higher") == ordered[math.ceil(place)]
+            series = pd.Series(values, dtype=np.float64)
+            for how in ("linear", "midpoint", "nearest"):
+                expected = series.quantile([0.1, 0.5, 0.77], interpolation=how)
+                assert selection.quantile(name, [0.1, 0.5, 0.77], how).tolist() == pytest.approx(
+                    list(expected)
+                )
+            expected = sorted(zip(rows[name].dropna(), rows[name].dropna().index), reverse=True)[:3]
+            assert list(zip(selection.top(name, 3), selection.top(name, 3).index)) == expected
+
+
+def test_describe_is_that_of_pandas(pair):
+    for selection, rows in parts(*pair):
+        found = selection.describe(["price", "delta"])
+        expected = rows[["price", "delta"]].astype(np.float64).describe()
+        for name in ("price", "delta"):  # in floats the sum of great integers is not theirs
+            values = rows[name].dropna().tolist()
+            expected.loc["mean", name] = sum(values) / len(values) if values else math.nan
+        assert found.index.tolist() == expected.index.tolist()
+        assert np.allclose(found.to_numpy(), expected.to_numpy(), equal_nan=True)
+    assert pair[0].where().describe().columns.tolist() == NUMBERS
+
+
+def test_histograms_are_those_of_numpy(pair):
+    edges = {"price": [0, 1, 50.5, 100, 2**32], "delta": [-5, 0, 5], "score": [-2, 0.1, 7.25], "at": [0, 9e9]}
+    for selection, rows in parts(*pair):
+        for name in edges:
+            values = np.array(rows[name].dropna().tolist(), np.float64)
+            expected, _ = np.histogram(values, edges[name])
+            assert selection.histogram(name, edges[name]).tolist() == expected.tolist(), name
+        values = np.array(rows["price"].dropna().tolist(), np.float64)
+        for bins in (1, 7) if len(values) else ():
+            expected, cuts = np.histogram(values, bins)
+            found = selection.histogram("price", bins)
+            assert found.tolist() == expected.tolist() and found.index.left.tolist() == cuts[:-1].tolist()
+
+
+def test_histograms_by_time(pair):
+    for selection, rows in parts(*pair):
+        times = pd.to_datetime(pd.Series(rows["at"].dropna().tolist(), dtype=np.int64), unit="s")
+        for bins, period in (("1D", "D"), ("MS", "M")):
+            expected = times.dt.to_period(period).value_counts()
+            found = selection.histogram("at", bins)
+            assert found.sum() == len(times)
+            assert {str(k.to_period(period)): n for k, n in found[found > 0].items()} == {
+                str(k): n for k, n in expected.items()
+            }
+
+
+def test_groups_are_those_of_pandas(pair):
+    for selection, rows in parts(*pair):
+        for name in [*SINGLE, "tags"]:
+            groups = exploded(rows, name)
+            assert by_value(selection.groupby(name).count()) == by_value(groups.value_counts())
+            for field in NUMBERS:
+                held = {}
+                for id, value in groups.items():
+                    held.setdefault(value, []).extend([rows.at[id, field]] * (rows.at[id, field] is not None))
+                kept = {one: [v for v in values if v == v] for one, values in held.items()}
+                for method, of in (("sum", sum), ("min", min), ("max", max)):
+                    found = getattr(selection.groupby(name), method)(field)
+                    expected = [of(kept[k]) if kept[k] or method == "sum" else math.nan for k in sorted(kept)]
+                    assert found.index.tolist() == sorted(kept)
+                    if any(len(one) == 0 for one in kept.values()) or field == "score":
+                        assert found.astype(float).tolist() == pytest.approx(expected, nan_ok=True)
+                    else:
+                        assert found.tolist() == expected, (name, field, method)
+                means = [sum(kept[k]) / len(kept[k]) if kept[k] else math.nan for k in sorted(kept)]
+                found = selection.groupby(name).mean(field)
+                assert found.tolist() == pytest.approx(means, nan_ok=True, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda s: s.facets("sise"), "'sise'"),
+        (lambda s: s.facets("kind", top=-1), "top: -1"),
+        (lambda s: s.sum("kind"), "no sort field.*price"),
+        (lambda s: s.crosstab("kind", "price"), "'price' is a sort field only"),
+        (lambda s: s.cooccurrence("price"), "'price' is a sort field only"),
+        (lambda s: s.groupby("price"), "'price' is a sort field only"),
+        (lambda s: s.quantile("price", 1.5), "q: 1.5"),
+        (lambda s: s.quantile("price", 0.5, "cubic"), "'cubic' is none of linear"),
+        (lambda s: s.histogram("price", 0), "bins: 0"),
+        (lambda s: s.histogram("price", [3, 1]), "ascending"),
+        (lambda s: s.histogram("price", "1 elephant"), "1 elephant"),
+        (lambda s: s.histogram("score", "1D"), "'score' is a float"),
+        (lambda s: s.histogram("at", "1s"), "at most 100,000"),
+    ],
+)
+def test_what_cannot_be_counted_is_told(ask, said, tmp_path):
+    with (
+        make(tmp_path / "index", random.Random(1), list(range(60))) as index,
+        pytest.raises(InvalidError, match=said),
+    ):
+        ask(index.where())
+
+
+def test_an_empty_index_has_no_counts(tmp_path):
+    with bitdex.create(
+        tmp_path / "index",
+        {
+            "name": "empty",
+            "config": {
+                "sort_fields": [{"name": "n"}],
+                "filter_fields": [{"name": "k", "field_type": "single_value"}],
+            },
+        },
+    ) as index:
+        everything = index.where()
+        assert len(everything) == 0 and not everything
+        assert everything.facets("k").empty and everything.crosstab("k", "k").empty
+        assert everything.sum("n") == 0 and everything.histogram("n", 5).empty
+        assert everything.groupby("k").sum("n").empty and everything.describe().loc["count"].tolist() == [0]
+        assert everything.mask().tolist() == [] and everything.ids.tolist() == []
