@@ -12,6 +12,7 @@ from bitdex.bitmaps import BitmapSilo
 from bitdex.cache_silo import CacheSilo
 from bitdex.documents import DocSilo
 from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
+from bitdex.inside.looking import Looking
 from bitdex.live.changing import Changing
 from bitdex.live.rows import is_slot, slot_of
 from bitdex.page import Documents
@@ -70,7 +71,7 @@ def open_index(
     return Index(Path(path), mode, sync, maintenance)
 
 
-class Index(Querying, Changing):
+class Index(Querying, Changing, Looking):
     """An index opened for reading or writing.
 
     Any number of threads may query it, also while one of them loads: they see the last commit. Readers in

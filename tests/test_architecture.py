@@ -25,7 +25,7 @@ LAYERS = [
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
-    ["live"],
+    ["live", "inside"],
     ["querying", "index", "sample", "warming"],
     ["server", "cli", "__main__"],
 ]
