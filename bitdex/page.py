@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from bitdex.query.explained import Plan
     from bitdex.querying import Querying
 
 
@@ -123,8 +124,8 @@ class Page(Documents):
             return Page(self._index, self._snapshot, np.empty(0, np.uint32), self.total, None, 0.0, request)
         return self._index._answer(self._snapshot, request, self.cursor)
 
-    def explain(self) -> "pd.DataFrame":
-        """Return the plan as a DataFrame: step, clause, cardinality, documents left, microseconds, bytes."""
+    def explain(self) -> "Plan":
+        """Return the plan as a DataFrame, one row a step (`Index.explain`)."""
         return self._index.explain(self.request.where, self.request.now, self.request.snap)
 
     def __repr__(self) -> str:

@@ -1,8 +1,11 @@
 """Looking: the part of an index that shows what it is made of, and explains its answers."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+from bitdex.live.rows import slot_of
+from bitdex.query.expression import to_clause
 from bitdex.query.snapshot import Snapshot
+from bitdex.query.windows import moment_of
 from bitdex.schema import Schema
 from bitdex.store import Store
 
@@ -63,3 +66,67 @@ class Looking:
 
         self._store.guard.check_open()
         return memory_of(self._store, by)
+
+    # -- why an answer is what it is --------------------------------------------------------
+
+    def why(self, id: int, where: Any, now: Any = None, snap: bool = False) -> "pd.DataFrame":
+        """Return, clause by clause, whether a document matches a query; no other document is looked at.
+
+        Columns: depth, clause (as it was written), holds, value (that the document has).
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such document, or it waits for its time.
+        InvalidError
+            Naming the field, the value, and what the field accepts.
+        """
+        from bitdex.inside.why import why
+
+        snapshot = self.snapshot
+        return why(snapshot, slot_of(id), to_clause(where), moment_of(now, snap, snapshot.settle))
+
+    def relax(self, where: Any, now: Any = None, snap: bool = False) -> "pd.DataFrame":
+        """Return how many results each clause of a conjunction costs, the dearest first.
+
+        Columns: clause, matches (of the clause alone), without (results of the query without it), costs (how
+        many that is more). ``attrs["total"]`` says how many the query has.
+        """
+        from bitdex.inside.why import relax
+
+        snapshot = self.snapshot
+        return relax(snapshot, to_clause(where), moment_of(now, snap, snapshot.settle))
+
+    def check_against(
+        self, df: Any, queries: int = 200, seed: int = 0, progress: bool = False
+    ) -> "pd.DataFrame":
+        """Ask random queries of the index and of a table of the same documents; return where they differ.
+
+        Counts and the first rows in a random order are compared, each query as text.
+
+        Parameters
+        ----------
+        df : DataFrame or Arrow table
+            With a column (or an index) ``id`` and columns of indexed fields; other columns are ignored, and
+            so are documents that wait for their time.
+        queries : int
+        seed : int
+            The same queries for the same table.
+        progress : bool
+            Show a bar.
+
+        Returns
+        -------
+        DataFrame
+            One row a difference, none if there is none: query, sort, what ("ids", "count" or "page"), index
+            and table (what each answers), only_index, only_table (examples of ids). ``attrs`` tells what was
+            asked.
+
+        Raises
+        ------
+        InvalidError
+            If the table has no ids, an id twice, no column to ask about, or one of another type.
+        """
+        from bitdex.inside.against import Asked, check_against
+
+        return check_against(cast(Asked, self), df, queries, seed, progress)
