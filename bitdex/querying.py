@@ -26,6 +26,7 @@ class Querying:
     """The part of an index that answers queries; any number of threads may ask."""
 
     _answers: Answers
+    ui: Any  # how pages look (`inside.looking`)
 
     @property
     def schema(self) -> Schema:

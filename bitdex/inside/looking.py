@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, cast
 
 from bitdex.live.rows import slot_of
-from bitdex.query.expression import to_clause
+from bitdex.query.expression import FieldMaker, to_clause
 from bitdex.query.snapshot import Snapshot
 from bitdex.query.windows import moment_of
 from bitdex.schema import Schema
@@ -12,11 +12,14 @@ from bitdex.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bitdex.page_ui import Cards
+
 
 class Looking:
     """The part of an index that people look at; nothing here changes it."""
 
     _store: Store
+    _cards: "Cards | None" = None
 
     @property
     def schema(self) -> Schema:
@@ -25,6 +28,60 @@ class Looking:
     @property
     def snapshot(self) -> Snapshot:
         raise NotImplementedError
+
+    # -- in a notebook ---------------------------------------------------------------------
+
+    @property
+    def f(self) -> FieldMaker:
+        """The fields of the index: as `bitdex.field`, but only names that exist, which Tab completes."""
+        return FieldMaker(self.schema)
+
+    @property
+    def ui(self) -> "Cards | None":
+        """How pages look in a notebook: as cards, or None for tables.
+
+        Set it to a UI configuration, a path or a mapping; it lasts as long as the index is open.
+        """
+        return self._cards
+
+    @ui.setter
+    def ui(self, configuration: Any) -> None:
+        from bitdex.page_ui import Cards
+
+        self._cards = None if configuration is None else Cards.load(configuration, self.schema.fields)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.schema.fields)
+
+    def _repr_html_(self) -> str:
+        from bitdex.inside.panel import closed_panel, index_panel
+
+        return (
+            closed_panel(self._store) if self._store.guard.closed else index_panel(self._store, self.snapshot)
+        )
+
+    def plot(self, what: str = "space", ax: Any = None) -> Any:
+        """Draw what the index is made of; return the axes of matplotlib.
+
+        Parameters
+        ----------
+        what : {"space", "containers", "probes", "headroom", "log"}
+            Bytes of both data files by use, containers by field, and, of both silos: entries that a lookup
+            looks at, room that records have, growth of the logs.
+        ax : matplotlib axes, optional
+            New ones by default.
+
+        Raises
+        ------
+        InvalidError
+            If `what` is none of these.
+        MissingError
+            If matplotlib is not installed.
+        """
+        from bitdex.inside.plots import plot
+
+        self._store.guard.check_open()
+        return plot(self._store, what, ax)
 
     # -- what it is made of ----------------------------------------------------------------
 

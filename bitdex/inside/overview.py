@@ -6,6 +6,7 @@ import pandas as pd
 
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
+from bitdex.schema_html import sort_of
 
 
 def overview(snapshot: Snapshot) -> pd.DataFrame:
@@ -32,12 +33,3 @@ def _row(snapshot: Snapshot, field: Field) -> dict[str, Any]:
         "documents": None if missing is None else len(snapshot.alive) - missing,
         "missing": missing,
     }
-
-
-def sort_of(field: Field) -> str | None:
-    """Return what a field is sorted as, in a few words; None if it is not."""
-    if field.sort is None:
-        return None
-    computed = field.sort.computed
-    made = "" if computed is None else f", {computed.op} of {', '.join(computed.sources)}"
-    return f"{field.sort.source_type}, {field.sort.bits} bits{made}"
