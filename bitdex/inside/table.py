@@ -121,8 +121,11 @@ def _hits(column: Column, clause: Any) -> np.ndarray:
         key = column.key(clause.value)
         return values == key if key is not None else np.zeros(len(values), bool)
     if isinstance(clause, Membership):
-        keys = [key for one in clause.values if (key := column.key(one)) is not None]
-        return np.isin(values, np.array(keys, values.dtype))
+        found = np.zeros(len(values), bool)
+        for one in clause.values:  # one by one, so that an interrupt is answered in between
+            if (key := column.key(one)) is not None:
+                found |= values == key
+        return found
     if isinstance(clause, Between):
         return (values >= clause.low) & (values <= clause.high)
     if isinstance(clause, Gt | Gte):
