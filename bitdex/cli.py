@@ -16,6 +16,7 @@ import typer
 
 from bitdex import cli_output as output
 from bitdex.errors import BitdexError
+from bitdex.quantities import duration, size
 
 app = typer.Typer(
     help="Load table dumps into a bitmap index, then filter, sort, page and count.",
@@ -198,7 +199,7 @@ def compact(directory: Directory) -> None:
     with bitdex.open(directory, "w") as index:
         before = _size_of(directory)
         index.compact(progress=sys.stderr.isatty())
-    print(f"{directory}: {output.size(before)} before, {output.size(_size_of(directory))} after")
+    print(f"{directory}: {size(before)} before, {size(_size_of(directory))} after")
 
 
 @app.command()
@@ -208,7 +209,7 @@ def backup(directory: Directory, target: Vacant) -> None:
 
     with bitdex.open(directory, "r") as index:
         index.backup(target, progress=sys.stderr.isatty())
-    print(f"{target}: {_content_of(target)}, {output.size(_size_of(target))}")
+    print(f"{target}: {_content_of(target)}, {size(_size_of(target))}")
 
 
 @app.command()
@@ -220,7 +221,7 @@ def restore(
     import bitdex
 
     bitdex.restore(backup, target, progress=sys.stderr.isatty())
-    print(f"{target}: {_content_of(target)}, {output.size(_size_of(target))}")
+    print(f"{target}: {_content_of(target)}, {size(_size_of(target))}")
 
 
 def _content_of(directory: Path) -> str:
@@ -252,7 +253,8 @@ def explain(directory: Directory, where: Where = "") -> None:
     with bitdex.open(directory, "r") as index:
         index.count(where)  # decodes the bitmaps, which the first query would pay for
         plan = index.explain(where)
-        print(output.table(list(plan.columns), plan.itertuples(index=False, name=None)))
+        shown = plan[["step", "action", "clause", "cardinality", "left", "microseconds", "bytes"]]
+        print(output.table(list(shown.columns), shown.itertuples(index=False, name=None)))
 
 
 @app.command()
@@ -262,7 +264,7 @@ def warmup() -> None:
 
     clock = time.perf_counter()
     ready = bitdex.warmup(progress=sys.stderr.isatty())
-    print(f"{ready} kernels ready in {output.duration(time.perf_counter() - clock)}")
+    print(f"{ready} kernels ready in {duration(time.perf_counter() - clock)}")
 
 
 @app.command()

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bitdex.quantities import duration, size
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 LIST_SHOWN = 4  # elements of a list in a table's cell
 CELL_WIDTH = 56
 NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( \w{1,3})?|-")  # 12, 3.5, 4.0 MiB, 20 us, or nothing
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Any]], indent: str = "") -> str:
@@ -49,29 +50,6 @@ def cell(value: Any) -> str:
         return f"[{', '.join(map(_plain, value[:LIST_SHOWN]))}, +{len(value) - LIST_SHOWN}]"
     text = " ".join(_plain(value).split())
     return text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 3] + "..."
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it.
-
-    >>> duration(0.000042), duration(0.0123), duration(3.5)
-    ('42 us', '12.3 ms', '3.5 s')
-    """
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} us"
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:,.1f} s"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the unit that suits it.
-
-    >>> size(512), size(3 << 20)
-    ('512 B', '3.0 MiB')
-    """
-    number, unit = float(count), 0
-    while number >= 1024 and unit < len(UNITS) - 1:
-        number, unit = number / 1024, unit + 1
-    return f"{number:.1f} {UNITS[unit]}" if unit else f"{count} B"
 
 
 def to_json(value: Any) -> str:

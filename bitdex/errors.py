@@ -40,5 +40,9 @@ class WriteFailedError(BitdexError, OSError):
         return f"{self.filename}: {self.strerror} (errno {self.errno})"
 
 
+class MissingError(BitdexError, ImportError):
+    """A package that this needs is not installed; the message says how to install it."""
+
+
 class ClosedError(BitdexError, RuntimeError):
     """The object was closed and can no longer be used."""

@@ -12,11 +12,13 @@ from bitdex.bitmaps import BitmapSilo
 from bitdex.cache_silo import CacheSilo
 from bitdex.documents import DocSilo
 from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
+from bitdex.inside.looking import Looking
 from bitdex.live.changing import Changing
 from bitdex.live.rows import is_slot, slot_of
 from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
 from bitdex.query.answers import Answers
+from bitdex.query.expression import OPENED
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.querying import Querying
@@ -71,7 +73,7 @@ def open_index(
     return Index(Path(path), mode, sync, maintenance)
 
 
-class Index(Querying, Changing):
+class Index(Querying, Changing, Looking):
     """An index opened for reading or writing.
 
     Any number of threads may query it, also while one of them loads: they see the last commit. Readers in
@@ -84,6 +86,7 @@ class Index(Querying, Changing):
     ):
         self._store = Store(directory, mode, sync)
         silo = CacheSilo(directory, self._store.registry.identity + 2)
+        OPENED.update(self.schema.fields)
         self._answers = Answers(self.schema.settings.get("cache", {}), silo)
         if maintenance is not None:
             self._keep_up(maintenance)

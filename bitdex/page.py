@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from bitdex.html import Shown
+    from bitdex.query.explained import Plan
     from bitdex.querying import Querying
 
 
@@ -123,9 +125,38 @@ class Page(Documents):
             return Page(self._index, self._snapshot, np.empty(0, np.uint32), self.total, None, 0.0, request)
         return self._index._answer(self._snapshot, request, self.cursor)
 
-    def explain(self) -> "pd.DataFrame":
-        """Return the plan as a DataFrame: step, clause, cardinality, documents left, microseconds, bytes."""
+    def explain(self) -> "Plan":
+        """Return the plan as a DataFrame, one row a step (`Index.explain`)."""
         return self._index.explain(self.request.where, self.request.now, self.request.snap)
+
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """Return the first documents of the page as dicts."""
+        return self._source.get_many(self.ids[:count])
+
+    def cards(self, ui: Any) -> "Shown":
+        """Return the first documents as cards for a notebook.
+
+        Parameters
+        ----------
+        ui : path or mapping
+            A UI configuration (`page_ui`): its ``card`` says what a card shows.
+
+        Raises
+        ------
+        InvalidError
+            Naming the place in the configuration, the value and the remedy.
+        """
+        from bitdex.html import Shown
+        from bitdex.page_html import cards_panel
+        from bitdex.page_ui import Cards
+
+        return Shown(cards_panel(self, Cards.load(ui, self._snapshot.schema.fields)))
+
+    def _repr_html_(self) -> str:
+        from bitdex.page_html import cards_panel, page_panel
+
+        cards = self._index.ui
+        return page_panel(self) if cards is None else cards_panel(self, cards)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(str, self.ids[:8].tolist())) + (", ..." if len(self.ids) > 8 else "")

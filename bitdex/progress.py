@@ -34,30 +34,28 @@ def counter(progress: bool, name: str, total: int, unit: str) -> Iterator[Callab
     if not progress:
         yield lambda more: None
         return
-    with _tqdm()(total=total, desc=name, unit=" " + unit, mininterval=INTERVAL, file=sys.stderr) as bar:
+    with _shown(total=total, desc=name, unit=" " + unit) as bar:
         yield bar.update
 
 
 def _bar(name: str, total: int) -> Any:
-    return _tqdm()(
-        total=total or None,
-        desc=name,
-        unit="B",
-        unit_scale=True,
-        mininterval=INTERVAL,
-        bar_format="{desc:>12}: {percentage:3.0f}% |{bar:24}| {n_fmt}/{total_fmt} {rate_fmt} "
-        "[{elapsed}<{remaining}] {postfix}"
-        if total
-        else None,
-        file=sys.stderr,
+    counted = "{n_fmt}/{total_fmt} {rate_fmt} [{elapsed}<{remaining}] {postfix}"
+    form = "{desc:>12}: {percentage:3.0f}% |{bar:24}| " + counted
+    return _shown(
+        total=total or None, desc=name, unit="B", unit_scale=True, bar_format=form if total else None
     )
 
 
-def _tqdm() -> Any:
-    """Return the widget bar where it can be shown, else the plain one."""
+def _shown(**options: Any) -> Any:
+    """Return a widget bar where it can be shown, else a plain one; a bar never stops what it shows."""
+    from tqdm import tqdm as plain
+
+    options |= {"mininterval": INTERVAL, "file": sys.stderr}
     try:
-        import ipywidgets  # noqa: F401
+        import ipywidgets  # noqa: F401  # without it the bar of a notebook fails
         from tqdm.auto import tqdm
-    except ImportError:
-        from tqdm import tqdm
-    return tqdm
+
+        form = options.get("bar_format")  # a widget has its own width
+        return tqdm(**options | {"bar_format": form and form.replace("{bar:24}", "{bar}")})
+    except Exception:
+        return plain(**options)

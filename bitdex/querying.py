@@ -15,18 +15,19 @@ from bitdex.query.cursor import Cursor
 from bitdex.query.expression import to_clause
 from bitdex.query.rank import Sort
 from bitdex.query.snapshot import Snapshot
-from bitdex.query.windows import Moment, moment_of
+from bitdex.query.windows import moment_of
 from bitdex.schema import Schema
 from bitdex.selection import Selection
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from bitdex.query.explained import Plan
 
 
 class Querying:
     """The part of an index that answers queries; any number of threads may ask."""
 
     _answers: Answers
+    ui: Any  # how pages look (`inside.looking`)
 
     @property
     def schema(self) -> Schema:
@@ -93,8 +94,10 @@ class Querying:
 
     def ids(self, where: Any = None, now: Any = None, snap: bool = False) -> np.ndarray:
         """Return the ids of all documents that match, ascending, uint32."""
-        steps, _ = self._plan(where, now, snap)
-        return np.frombuffer(planner.run(steps).to_array(), np.uint32)
+        snapshot = self.snapshot
+        moment = moment_of(now, snap, snapshot.settle)
+        bound = bind(to_clause(where), snapshot.schema, snapshot.label, moment)
+        return np.frombuffer(planner.run(planner.plan(snapshot, bound)).to_array(), np.uint32)
 
     def where(self, query: Any = None, now: Any = None, snap: bool = False) -> Selection:
         """Return the documents that match as a set to compute with; all documents if None.
@@ -110,13 +113,20 @@ class Querying:
 
     __iter__ = None  # or else a loop would ask for index[0]
 
-    def explain(self, where: Any = None, now: Any = None, snap: bool = False) -> "pd.DataFrame":
-        """Return the plan of a query as a DataFrame, one row a step, after running it."""
-        import pandas as pd
+    def explain(self, where: Any = None, now: Any = None, snap: bool = False) -> "Plan":
+        """Return the plan of a query as a DataFrame, one row a step, after running it.
 
-        steps, moment = self._plan(where, now, snap)
-        rows = planner.explain(steps)
-        return pd.DataFrame([row | {"clause": moment.noted(one.clause)} for row, one in zip(rows, steps)])
+        Columns: step, action, clause, cardinality (documents in the clause's own set), left (after the step),
+        arrays, bitsets, runs (containers that are read), bytes, cache ("hit" if everything the clause reads
+        was in memory, else "miss"), prepared (microseconds until its set was at hand), microseconds (of the
+        step).
+        Its ``plot()`` draws it.
+        """
+        from bitdex.query.explained import explain
+
+        snapshot = self.snapshot
+        moment = moment_of(now, snap, snapshot.settle)
+        return explain(snapshot, bind(to_clause(where), snapshot.schema, snapshot.label, moment), moment)
 
     def rebuild_time_buckets(self, now: Any = None) -> dict[str, int]:
         """Build what windows rest on anew, from what is stored; return how many documents each holds.
@@ -135,12 +145,6 @@ class Querying:
         moment = moment_of(now, False, self.snapshot.settle).now
         names = [bucket.name for bucket in buckets.buckets]
         return {name: self.count(Within(buckets.filter_field, name), False, moment) for name in names}
-
-    def _plan(self, where: Any, now: Any, snap: bool) -> tuple[list[planner.Step], Moment]:
-        snapshot = self.snapshot
-        moment = moment_of(now, snap, snapshot.settle)
-        bound = bind(to_clause(where), snapshot.schema, snapshot.label, moment)
-        return planner.plan(snapshot, bound), moment
 
     def _answer(self, snapshot: Snapshot, request: Request, after: Cursor | None) -> Page:
         clock = time.perf_counter()

@@ -250,6 +250,11 @@ class Schema:
             raise InvalidError(f"unknown field {name!r} in index {self.name!r}; {nearest(name, self.fields)}")
         return self.fields[name]
 
+    def _repr_html_(self) -> str:
+        from bitdex.schema_html import schema_panel
+
+        return schema_panel(self)
+
     @property
     def filter_fields(self) -> tuple[Field, ...]:
         """The fields that have bitmaps per value."""

@@ -26,12 +26,14 @@ from bitdex.query.given import Given, Xor
 from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
-from bitdex.query.windows import moment_of
+from bitdex.query.windows import Moment, moment_of
 from bitdex.summaries import Summaries
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from bitdex.query.explained import Plan
 
 SLOTS = 1 << 32
 _COMBINED: dict[str, Callable[[Clause, Clause], Clause]] = {
@@ -97,11 +99,11 @@ class Selection(Summaries):
     def _size(self) -> int:
         return len(self._found) if "_found" in self.__dict__ else planner.count(self._plan)
 
-    def explain(self) -> "pd.DataFrame":
+    def explain(self) -> "Plan":
         """Return the plan, one row a step, after running it (`Index.explain`)."""
-        import pandas as pd
+        from bitdex.query.explained import explain
 
-        return pd.DataFrame(planner.explain(self._plan))
+        return explain(self._snapshot, self._clause, Moment())
 
     # -- set ---------------------------------------------------------------------------------
 

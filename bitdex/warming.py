@@ -5,7 +5,6 @@ user's cache directory (see `bitdex.kernels.jit`); a lock file beside it makes a
 wait and then read what the first has compiled.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,6 +12,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from bitdex import filesystem
+from bitdex.progress import counter
 
 
 def warmup(progress: bool = False) -> int:
@@ -34,17 +34,20 @@ def warmup(progress: bool = False) -> int:
     >>> bitdex.warmup() > 80
     True
     """
-    from tqdm import tqdm
-
     from bitdex.kernels import jit
 
     _import_kernels()
     if not jit.JIT_ENABLED:
         return 0
     jit._announced = True  # this is the warm-up that the announcement would recommend
-    with _locked(jit.cache_directory().parent):
-        for kernel in tqdm(jit.registry, "kernels", file=sys.stderr, disable=not progress):
+    kernels = jit.registry
+    with (
+        _locked(jit.cache_directory().parent),
+        counter(progress, "kernels", len(kernels), "kernels") as report,
+    ):
+        for kernel in kernels:
             kernel.compile()
+            report(1)
     return len(jit.registry)
 
 

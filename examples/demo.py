@@ -15,7 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 import bitdex
-from bitdex.cli_output import cell, duration, record, size, table
+from bitdex.cli_output import cell, record, table
+from bitdex.quantities import duration, size
 from bitdex.sample import NOW, generate, sample_phases, sample_schema
 
 f = bitdex.field

@@ -20,13 +20,13 @@ MODULES = {
 # From the ground up: a module may import its own layer and those below it. `cli_output` belongs to `cli`.
 LAYERS = [
     ["errors"],
-    ["kernels", "formats", "filesystem", "progress"],
+    ["kernels", "formats", "filesystem", "progress", "html", "charts", "quantities"],
     ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
     ["analysis"],
-    ["live", "summaries"],
+    ["live", "inside", "summaries"],
     ["selection"],
     ["querying", "sets", "index", "sample", "warming"],
     ["server", "cli", "__main__"],

@@ -7,7 +7,7 @@ reference in ``&``, ``|`` stands for "is true", ``~`` before it for "is false".
 import datetime
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bitdex.errors import InvalidError
 from bitdex.query.clauses import (
@@ -29,6 +29,10 @@ from bitdex.query.clauses import (
     all_of,
 )
 
+if TYPE_CHECKING:
+    from bitdex.schema import Schema
+
+OPENED: set[str] = set()  # names of the fields of indexes that were opened, for Tab
 LONG = 1000  # characters of a text that is read anew each time
 _VALUES = frozenset({int, str, float, bool, type(None)})
 
@@ -166,19 +170,52 @@ class FieldRef:
         return f"field[{self._name!r}]"
 
 
+class UnknownFieldError(InvalidError, AttributeError):
+    """There is no field of that name; the message says which are near."""
+
+
 class FieldMaker:
-    """Makes field references: ``field.width``; ``field["any name"]`` for names that are not words."""
+    """Makes field references: ``field.width``; ``field["any name"]`` for names that are not words.
+
+    With a schema (`Index.f`) only names that exist are accepted. Tab completes them; without a schema,
+    those of the indexes that were opened.
+    """
+
+    def __init__(self, schema: "Schema | None" = None) -> None:
+        self._schema = schema
 
     def __getattr__(self, name: str) -> FieldRef:
         if name[0] == "_":  # notebooks and copiers ask for many of these
             raise AttributeError(f"{name}: write field[{name!r}] for a name that begins with an underscore")
+        self._check(name)
         reference = self.__dict__[name] = FieldRef(name)  # the next time it is an attribute
         return reference
 
     def __getitem__(self, name: str) -> FieldRef:
         if not isinstance(name, str):
             raise InvalidError(f"A field's name is a string, not {name!r}")
+        self._check(name)
         return FieldRef(name)
+
+    def _check(self, name: str) -> None:
+        """Refuse a name that the schema does not have."""
+        if self._schema is not None and name not in self._names():
+            try:
+                self._schema.field(name)
+            except InvalidError as error:
+                raise UnknownFieldError(str(error)) from None
+
+    def _names(self) -> list[str]:
+        if self._schema is None:
+            return sorted(OPENED)
+        buckets = self._schema.time_buckets
+        return ["id", *self._schema.fields, *([] if buckets is None else [buckets.filter_field])]
+
+    def __dir__(self) -> list[str]:
+        return [name for name in self._names() if name.isidentifier() and name[0] != "_"]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._names()
 
     def __repr__(self) -> str:
         return "field"

@@ -63,7 +63,7 @@ def plan(snapshot: Snapshot, clause: Clause) -> list[Step]:
     sets: list[Step] = []
     minus: list[Step] = []
     ranges: list[Step] = []
-    for member in _members(clause):
+    for member in members(clause):
         kind = type(member)
         if kind is NotEq or kind is NotIn or kind is Not:
             found = evaluate(snapshot, _negated(member))
@@ -147,8 +147,8 @@ def evaluate(snapshot: Snapshot, clause: Clause) -> BitMap:
     if kind is In:
         return _any_of(snapshot, clause)
     if kind is Or:
-        members = [evaluate(snapshot, member) for member in clause.clauses]  # type: ignore[attr-defined]
-        return BitMap.union(*members) if members else EMPTY
+        each = [evaluate(snapshot, member) for member in clause.clauses]  # type: ignore[attr-defined]
+        return BitMap.union(*each) if each else EMPTY
     if kind is IsNull:
         return snapshot.missing(clause.field) if clause.field != "id" else EMPTY  # type: ignore[attr-defined]
     if kind is IsNotNull:
@@ -162,20 +162,40 @@ def evaluate(snapshot: Snapshot, clause: Clause) -> BitMap:
     return run(plan(snapshot, clause))
 
 
-def _by_size(step: Step) -> int:
-    return step.size
-
-
-def _members(clause: Clause) -> list[Clause]:
+def members(clause: Clause) -> list[Clause]:
+    """Return the clauses of a conjunction, of any other clause itself."""
     if type(clause) is not And:
         return [clause]
-    members: list[Clause] = []
+    found: list[Clause] = []
     for member in clause.clauses:
         if type(member) is And:
-            members += _members(member)
+            found += members(member)
         else:
-            members.append(member)
-    return members
+            found.append(member)
+    return found
+
+
+def sets_of(step: Step) -> list[BitMap]:
+    """Return the bitmaps that a step reads; none where it reads a column."""
+    if step.members is not None:
+        return step.members
+    return [] if step.bitmap is None else [step.bitmap]
+
+
+def values_inside(snapshot: Snapshot, clause: Any) -> tuple[int, ...]:
+    """Return the values of a filter field, as bound keys, that lie in a range."""
+    low, high = _bounds(clause)
+    values = snapshot.values(clause.field)
+    inside = np.ones(len(values), bool)
+    if low is not None:
+        inside &= values >= low
+    if high is not None:
+        inside &= values <= high
+    return tuple(values[inside].tolist())
+
+
+def _by_size(step: Step) -> int:
+    return step.size
 
 
 def _negated(clause: Any) -> Clause:
@@ -221,11 +241,9 @@ def _within(found: BitMap, step: Step) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bytes(step: Step) -> int:
-    if step.members is not None:
-        return sum(len(member.serialize()) for member in step.members)
-    if step.bitmap is None:
-        return 0 if step.column is None else step.column.nbytes
-    return len(step.bitmap.serialize())
+    if step.column is not None:
+        return step.column.nbytes
+    return sum(len(one.serialize()) for one in sets_of(step))
 
 
 def _equal(snapshot: Snapshot, clause: Any) -> BitMap:
@@ -257,11 +275,11 @@ def _bounds(clause: Any) -> tuple[Any, Any]:
 
 def _members_step(snapshot: Snapshot, clause: Any) -> Step:
     """Return the step of an In on a filter field."""
-    members = snapshot.having_each(clause.field, clause.values)
+    each = snapshot.having_each(clause.field, clause.values)
     disjoint = snapshot.schema.field(clause.field).filter != "multi_value"
-    size = sum(map(len, members))
+    size = sum(map(len, each))
     few = snapshot.dense_bytes // MEETING
-    return Step("and", clause, size, members=members, disjoint=disjoint, few=few)
+    return Step("and", clause, size, members=each, disjoint=disjoint, few=few)
 
 
 def _range_step(snapshot: Snapshot, clause: Any) -> Step | None:
@@ -281,11 +299,5 @@ def _range(snapshot: Snapshot, clause: Any) -> BitMap:
     step = _range_step(snapshot, clause)
     if step is not None:
         return _start(step)
-    values = snapshot.values(clause.field)
-    inside = np.ones(len(values), bool)
-    if low is not None:
-        inside &= values >= low
-    if high is not None:
-        inside &= values <= high
-    members = snapshot.having_each(clause.field, tuple(values[inside].tolist()))
-    return BitMap.union(*members) if members else EMPTY
+    found = snapshot.having_each(clause.field, values_inside(snapshot, clause))
+    return BitMap.union(*found) if found else EMPTY

@@ -7,7 +7,7 @@ field is first sorted or compared. Nothing a snapshot returns may be changed.
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from copy import copy
 from functools import partial
 from typing import Any, Protocol
@@ -220,6 +220,18 @@ class Snapshot:
             for value, bitmap in zip(unseen, loaded):
                 self._keep((name, value), bitmap & self.alive)
         return [self.having(name, value) for value in values]
+
+    def keeps(self, name: str, values: Iterable[Any]) -> bool:
+        """Tell whether the documents for each of some values are in memory."""
+        return all((name, value) in self._values for value in values)
+
+    def keeps_missing(self, name: str) -> bool:
+        """Tell whether the documents without a value of a field are in memory."""
+        return name in self._missing
+
+    def keeps_column(self, name: str) -> bool:
+        """Tell whether the values of a sort field are in memory."""
+        return name in self._columns
 
     def defaults(self, name: str) -> tuple[Any, ...]:
         """Return the values that count where a document has none, as bound keys."""

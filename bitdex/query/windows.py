@@ -75,6 +75,8 @@ def window_of(schema: Schema, name: str, window: Any) -> tuple[TimeBuckets, Buck
     """Return a window of a field by its name."""
     buckets = schema.time_buckets
     if buckets is None or name not in (buckets.filter_field, buckets.sort_field):
+        if name not in schema.fields and (buckets is None or name != buckets.filter_field):
+            schema.field(name)  # unknown: the error says which names are near
         known = "there are none" if buckets is None else f"{buckets.filter_field} has some"
         raise InvalidError(f"{name} has no windows: {known}; declare them in time_buckets")
     for bucket in buckets.buckets:

@@ -21,13 +21,14 @@ from bitdex import filesystem
 from bitdex.errors import CorruptError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.formats import frame
 from bitdex.progress import counter
-from bitdex.silo import inspect
+from bitdex.silo import inspect, plots
 from bitdex.silo.backup import write_backup
 from bitdex.silo.check import Finding, check
 from bitdex.silo.creation import create
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.maintenance import Holding, Maintenance
 from bitdex.silo.merge_writer import MergeWriter
+from bitdex.silo.panel import silo_panel
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
 from bitdex.silo.values import Values, as_keys, as_packed
@@ -240,6 +241,28 @@ class Silo(Maintenance):
     def ops_frame(self) -> "pd.DataFrame":
         """Return the operations that still lie in the logs (`silo.inspect.ops_frame`)."""
         return inspect.ops_frame(self)
+
+    def plot(self, what: str = "space", ax: Any = None) -> Any:
+        """Draw what lies in the silo (`silo.plots`); return the axes of matplotlib.
+
+        Parameters
+        ----------
+        what : {"space", "probes", "headroom", "log"}
+        ax : matplotlib axes, optional
+            New ones by default.
+
+        Raises
+        ------
+        InvalidError
+            If `what` is none of these.
+        MissingError
+            If matplotlib is not installed.
+        """
+        self._guard.check_open()
+        return plots.plot(self, what, ax)
+
+    def _repr_html_(self) -> str:
+        return silo_panel(self)
 
     # -- writing -------------------------------------------------------------------------
 

@@ -217,3 +217,4 @@ def _ask(rng, index):
         index.count(where)
     index.query(None, limit=50).to_pandas()
     index.to_pandas()
+    index.memory()

@@ -1,0 +1,221 @@
+"""Memory: what every byte of every file of an index is for, by file, part, field, value and container kind.
+
+::
+
+    directory = data.bin of both silos + everything else
+    data.bin  = records, by field + headroom + dead regions + headers + room that no commit accounts for yet
+
+The parts are counted one by one, from the committed state; their sum is what the file system says.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bitdex import filesystem
+from bitdex.configuration import nearest
+from bitdex.errors import CorruptError, InvalidError
+from bitdex.formats import bitmap, data, frame
+from bitdex.formats.header import SIZE as FILE_HEADER
+from bitdex.inside.values import shown_values
+from bitdex.kernels.containers import measure_containers
+from bitdex.kernels.document_sizes import add_field_sizes
+from bitdex.silo.silo import Silo
+from bitdex.store import BITMAPS, DOCUMENTS, Store
+
+GROUPS = {
+    "value": ["file", "part", "field", "value"],
+    "field": ["file", "part", "field"],
+    "file": ["file"],
+    "container": ["file", "part", "field", "container"],
+}
+CONTAINERS = ("array", "bitset", "run")
+COUNTS = ("count", "arrays", "bitsets", "runs")
+BLOCK = 1 << 15  # records between two answers to an interrupt
+_ROLES = {"filter": "values", "layer": "layers"}  # of the others the name will do
+
+
+@dataclass(slots=True)
+class Parts:
+    """Rows about one file: columns of one length, or single values that hold for all of them."""
+
+    columns: dict[str, Any]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows with every column that there is."""
+        empty = {"part": "", "field": None, "value": None, "bytes": 0, **dict.fromkeys(COUNTS, 0)}
+        sized = {f"{kind}_bytes": 0 for kind in CONTAINERS}
+        return pd.DataFrame({**empty, **sized, **self.columns})
+
+
+def memory_of(store: Store, by: str) -> pd.DataFrame:
+    """Return what `Index.memory` shows."""
+    if by not in GROUPS:
+        raise InvalidError(f"by: {by!r} is unknown; {nearest(by, GROUPS)}")
+    with store.maintenance.awaited(), store.turn.awaited():
+        parts = [one.frame() for one in _parts(store)]
+    every = pd.concat(parts, ignore_index=True)
+    if by == "container":
+        return _by_container(every)
+    shown = GROUPS[by] + [name for name in (*COUNTS, "bytes") if by != "file" or name == "bytes"]
+    if by == "value":
+        return every[shown].reset_index(drop=True)
+    grouped = every.groupby(GROUPS[by], sort=False, dropna=False)[shown[len(GROUPS[by]) :]].sum()
+    return grouped.reset_index().sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+
+
+def _by_container(every: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each kind of container, and one for what lies in no container."""
+    keys = GROUPS["field"]
+    rows = []
+    for kind in CONTAINERS:
+        one = every[[*keys, f"{kind}s", f"{kind}_bytes"]]
+        rows.append(one.set_axis([*keys, "count", "bytes"], axis=1).assign(container=kind))
+    inside = every[[f"{kind}_bytes" for kind in CONTAINERS]].sum(axis=1)
+    rest = every[keys].assign(container="none", count=0, bytes=every["bytes"] - inside)
+    rows = [one[one["bytes"] > 0] for one in (*rows, rest)]
+    grouped = (
+        pd.concat(rows).groupby([*keys, "container"], sort=False, dropna=False)[["count", "bytes"]].sum()
+    )
+    return grouped.reset_index().sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+
+
+def _parts(store: Store) -> Iterator[Parts]:
+    yield from _data_parts(store.bitmaps.silo, BITMAPS, _bitmap_parts(store))
+    yield from _data_parts(store.documents.silo, DOCUMENTS, _document_parts(store))
+    known = {f"{name}/data.bin" for name in (BITMAPS, DOCUMENTS)}
+    for name, size in _files(store.directory):
+        if name not in known and size:
+            yield Parts({"file": [name], "part": _part_of(name), "bytes": size})
+
+
+def _part_of(name: str) -> str:
+    last = name.rpartition("/")[2]
+    if name.startswith("cache/"):
+        return "kept answers"
+    if last.startswith("index."):
+        return "hash index"
+    return "log" if last.startswith("ops_") else "other"
+
+
+def _files(directory: Path, before: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the files below a directory, and their sizes."""
+    for name in sorted(filesystem.list_directory(directory)):
+        path = directory / name
+        if filesystem.is_directory(path):
+            yield from _files(path, f"{before}{name}/")
+        else:
+            yield before + name, filesystem.size(path)
+
+
+def _data_parts(silo: Silo, name: str, records: Parts) -> Iterator[Parts]:
+    """Yield the parts of a data file: its records, and what lies between them."""
+    path, file = silo.files.data, f"{name}/data.bin"
+    if not filesystem.exists(path):
+        return
+    records.columns["file"] = file
+    yield records
+    entries = silo.index_frame()
+    live, allocated = int(entries["length"].sum()), int(entries["allocated"].sum())
+    headers = FILE_HEADER + data.REGION_SIZE * len(entries)
+    rest = {
+        "headroom": allocated - live,
+        "dead": len(silo.data) - headers - allocated,
+        "headers": headers,
+        "uncommitted": filesystem.size(path) - len(silo.data),
+    }
+    parts = [part for part, size in rest.items() if size]
+    yield Parts({"file": file, "part": parts, "bytes": [rest[part] for part in parts]})
+
+
+def _frames(silo: Silo) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return key, begin and end of the payload of every frame in the data file, and whether it is a put."""
+    found = silo.records_frame()
+    found = found[found["file"] == "data.bin"]
+    starts = found["offset"].to_numpy(np.int64) + frame.SIZE
+    sizes = found["length"].to_numpy(np.int64)
+    return found["key"].to_numpy(np.uint64), starts, starts + sizes, (found["kind"] == "put").to_numpy()
+
+
+def _bitmap_parts(store: Store) -> Parts:
+    silo = store.bitmaps.silo
+    keys, starts, stops, put = _frames(silo)
+    counts, sizes = np.zeros((len(keys), 3), np.int64), np.zeros((len(keys), 3), np.int64)
+    whole = np.flatnonzero(put)  # the others hold operations
+    counts[whole], sizes[whole] = _containers(silo, starts[whole], stops[whole])
+    distinct, first = np.unique(keys, return_index=True)
+    columns: dict[str, Any] = {"count": np.ones(len(distinct), np.int64)}
+    for number, kind in enumerate(CONTAINERS):
+        columns[f"{kind}s"] = _sums(counts[:, number], first)
+        columns[f"{kind}_bytes"] = _sums(sizes[:, number], first)
+    columns["bytes"] = _lengths(silo, distinct)
+    return Parts(columns | _roles(store, distinct))
+
+
+def _containers(silo: Silo, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the containers of each payload by kind, and their bytes: shape (n, 3)."""
+    counts, sizes = np.empty(3 * len(starts), np.int64), np.empty(3 * len(starts), np.int64)
+    for lo in range(0, len(starts), BLOCK):
+        bad = measure_containers(silo.data, starts, stops, lo, min(lo + BLOCK, len(starts)), counts, sizes)
+        if bad >= 0:
+            raise CorruptError(
+                f"{silo.files.data}: offset {starts[bad]}: expected a bitmap, found damaged bytes"
+            )
+    return counts.reshape(-1, 3), sizes.reshape(-1, 3)
+
+
+def _sums(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the sums of values from each place up to the next."""
+    return np.add.reduceat(values, first) if len(first) else np.empty(0, np.int64)
+
+
+def _lengths(silo: Silo, keys: np.ndarray) -> np.ndarray:
+    """Return the committed bytes of the records of keys."""
+    return silo.find_many(keys)[1]
+
+
+def _roles(store: Store, keys: np.ndarray) -> dict[str, list[Any]]:
+    """Return what each key of a bitmap stands for: part, field and value."""
+    parts, fields, values = [], [], []
+    filtered = (keys >> np.uint64(48) > 0) & (keys >> np.uint64(48) <= bitmap.FIELD_MAX)
+    numbers = (keys[filtered] >> np.uint64(48)).astype(np.int64)
+    shown: list[Any] = []
+    for number in np.unique(numbers).tolist():
+        stored = keys[filtered][numbers == number] & np.uint64(bitmap.VALUE_MAX)
+        shown += shown_values(store, number, stored)
+    each = iter(shown)
+    for key, is_value in zip(keys.tolist(), filtered.tolist()):
+        kind, number, value = ("filter", key >> 48, next(each)) if is_value else bitmap.describe(key)
+        parts.append(_ROLES.get(kind, kind))
+        fields.append(None if number is None else store.registry.name(number) or f"field_{number}")
+        values.append(value)
+    return {"part": parts, "field": fields, "value": values}
+
+
+def _document_parts(store: Store) -> Parts:
+    """Return the bytes of documents by field, and those of their frames."""
+    silo = store.documents.silo
+    keys, starts, stops, _ = _frames(silo)
+    counts, sizes = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
+    for lo in range(0, len(keys), BLOCK):
+        hi = min(lo + BLOCK, len(keys))
+        bad = add_field_sizes(silo.data, starts, stops, lo, hi, counts, sizes)
+        if bad >= 0:
+            raise CorruptError(
+                f"{silo.files.data}: offset {starts[bad]}: expected a document, found damaged bytes"
+            )
+    numbers = np.flatnonzero(counts).tolist()
+    live = int(silo.index_frame()["length"].sum())
+    names = [store.registry.name(number) or f"field_{number}" for number in numbers]
+    return Parts(
+        {
+            "part": ["documents"] * len(numbers) + ["frames"],
+            "field": [*names, None],
+            "count": [*counts[numbers].tolist(), len(keys)],
+            "bytes": [*sizes[numbers].tolist(), live - int(sizes.sum())],
+        }
+    )
