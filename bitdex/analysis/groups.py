@@ -1,7 +1,8 @@
 """Groups: the documents of a set by the value of a filter field, and what a sort field comes to in each.
 
-The members of many groups are listed together, as ranks in the set, so that each value of the sort field is
-looked up once; a few million at a time. A document with several values of a list is in several groups.
+A few groups are sets of their own. The members of many are listed together, as ranks in the set, so that each
+value of the sort field is looked up once; a few million at a time. A document with several values of a list
+is in several groups.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pyroaring import BitMap
 from bitdex.analysis.counting import counted_field, shown, value_counts
 from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
-from bitdex.analysis.postings import postings_of
+from bitdex.analysis.postings import postings_of, values_of
 from bitdex.errors import InvalidError
 from bitdex.query.snapshot import Snapshot
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST = 1 << 63  # sums are int64 below it, else Python's integers
+FEW = 32  # values whose groups are looked at one by one
 TOGETHER = 1 << 22  # members that are listed at a time
 
 _Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # values, where each group begins in the ranks, the ranks
@@ -44,21 +46,32 @@ class Groups:
 
     def sum(self, name: str) -> "pd.Series":
         """Return the sums of a sort field; integers beyond 64 bits are Python's."""
-        return self._reduced(name, _sums)
+        return self._reduced(name, Numbers.sum, _sums)
 
     def mean(self, name: str) -> "pd.Series":
         """Return the means of a sort field; NaN where no document has a value."""
-        return self._reduced(name, _means)
+        return self._reduced(name, Numbers.mean, _means)
 
     def min(self, name: str) -> "pd.Series":
         """Return the least values of a sort field."""
-        return self._reduced(name, lambda numbers, *part: _extremes(numbers, np.minimum, *part))
+        return self._reduced(name, Numbers.min, lambda numbers, *part: _extremes(numbers, np.minimum, *part))
 
     def max(self, name: str) -> "pd.Series":
         """Return the greatest values of a sort field."""
-        return self._reduced(name, lambda numbers, *part: _extremes(numbers, np.maximum, *part))
+        return self._reduced(name, Numbers.max, lambda numbers, *part: _extremes(numbers, np.maximum, *part))
 
-    def _reduced(self, name: str, reduce: Any) -> "pd.Series":
+    def _reduced(self, name: str, of_one: Any, reduce: Any) -> "pd.Series":
+        """Return what a sort field comes to, group by group if they are few, else all groups together."""
+        snapshot = self._snapshot
+        values = values_of(snapshot, self._field.name)
+        if len(values) <= FEW:
+            sets = [
+                self._found & one for one in snapshot.having_each(self._field.name, tuple(values.tolist()))
+            ]
+            kept = [i for i, one in enumerate(sets) if one]
+            told = [of_one(Numbers(snapshot, sets[i], name)) for i in kept]
+            large = any(isinstance(one, int) and not -LARGEST <= one < LARGEST for one in told)
+            return self._series(values[kept], np.array(told, object if large else None), name)
         numbers = Numbers(self._snapshot, self._found, name)
         if not len(numbers.found):
             return self._series(np.empty(0, np.int64), np.empty(0, np.int64), name)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bitdex
-from bitdex.analysis import counting, numbers
+from bitdex.analysis import counting, groups, numbers
 from bitdex.errors import InvalidError
 from tests.analysis.shop import LISTS, NUMBERS, SINGLE, frame_of, make
 from tests.scale import scale
@@ -29,6 +29,7 @@ def pair(request, tmp_path, monkeypatch):
     """An index and its DataFrame; every way of counting is taken, whatever the size."""
     draw = random.Random(request.param)
     monkeypatch.setattr(counting, "FEW", draw.choice([0, 2, FEW]))
+    monkeypatch.setattr(groups, "FEW", draw.choice([0, groups.FEW]))
     monkeypatch.setattr(counting, "BYTES", draw.choice([1, 10**9]))
     monkeypatch.setattr(numbers, "SMALL", draw.choice([0, SMALL]))
     monkeypatch.setattr(numbers, "LARGE", draw.choice([0, LARGE]))
