@@ -6,12 +6,39 @@ A later snapshot takes it, and the changes since.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from pyroaring import BitMap
+
+from bitdex.query.edited import Edits
 
 MOST = 1000  # commits that are remembered, and
 KEYS = 200_000  # bitmaps that they alter
 HANDED = 64  # things that wait to be taken
+
+
+class Changed(Protocol):
+    """One bitmap as a commit alters it."""
+
+    @property
+    def added(self) -> BitMap: ...
+
+    @property
+    def removed(self) -> BitMap: ...
+
+
+class Altering(Protocol):
+    """What a commit alters (`live.alterations.Alterations`)."""
+
+    @property
+    def keys(self) -> np.ndarray: ...
+
+    @property
+    def edits(self) -> Mapping[int, Edits]: ...
+
+    def get(self, key: int) -> Changed | None: ...
 
 
 class Line:
@@ -25,11 +52,13 @@ class Line:
 
     def __init__(self, sequence: int):
         self.latest = sequence
-        self._changes: deque[tuple[int, int, Any, Any]] = deque()  # from, to, what is altered, who is alive
+        self._changes: deque[tuple[int, int, Altering, BitMap]] = (
+            deque()
+        )  # from, to, what is altered, who is alive
         self._keys = 0
         self._handed: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
 
-    def note(self, sequence: int, altered: Any, alive: Any) -> None:
+    def note(self, sequence: int, altered: Altering, alive: BitMap) -> None:
         """Note what a commit alters, and who is alive behind it."""
         self._changes.append((self.latest, sequence, altered, alive))
         self.latest = sequence
@@ -44,7 +73,7 @@ class Line:
         while len(self._handed) > HANDED:
             self._handed.popitem(last=False)
 
-    def take(self, key: Hashable, sequence: int) -> tuple[Any, list[tuple[Any, Any]]] | None:
+    def take(self, key: Hashable, sequence: int) -> tuple[Any, list[tuple[Altering, BitMap]]] | None:
         """Return what was handed over at or before a sequence, and the changes since: altered, alive."""
         made, one = self._handed.get(key, (sequence + 1, None))
         if made > sequence:

@@ -7,10 +7,10 @@ field is first sorted or compared. Nothing a snapshot returns may be changed.
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from copy import copy
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from pyroaring import BitMap
@@ -21,7 +21,7 @@ from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
 from bitdex.query.dependence import altered_tokens
 from bitdex.query.edited import Column, Edits, edited
-from bitdex.query.line import Line
+from bitdex.query.line import Altering, Changed, Line
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
 
@@ -31,28 +31,6 @@ PUT_OFF = 1000  # changes of one bitmap or column at most
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
 EMPTY = BitMap()
 UNNUMBERED = 0  # a default label that no document holds; dictionaries number from 1
-
-
-class Changed(Protocol):
-    """One bitmap as a commit alters it."""
-
-    @property
-    def added(self) -> BitMap: ...
-
-    @property
-    def removed(self) -> BitMap: ...
-
-
-class Altering(Protocol):
-    """What a commit alters (`live.alterations.Alterations`)."""
-
-    @property
-    def keys(self) -> np.ndarray: ...
-
-    @property
-    def edits(self) -> Mapping[int, Edits]: ...
-
-    def get(self, key: int) -> Changed | None: ...
 
 
 class Snapshot:
@@ -89,7 +67,7 @@ class Snapshot:
             return cls(schema, documents, bitmaps)
         return before.after(documents, bitmaps, None)  # a compaction: only the files are others
 
-    def after(self, documents: DocSilo, bitmaps: BitmapSilo, altered: "Altering | None") -> "Snapshot":
+    def after(self, documents: DocSilo, bitmaps: BitmapSilo, altered: Altering | None) -> "Snapshot":
         """Return the snapshot of the next commit, which keeps all of this one that is not altered.
 
         Parameters
@@ -108,7 +86,7 @@ class Snapshot:
             self._line.note(following.sequence, altered, following.alive)
         return following
 
-    def _follow(self, altered: "Altering") -> None:
+    def _follow(self, altered: Altering) -> None:
         """Take over what a commit altered."""
         unlike: set[str] = set()  # fields whose documents without a value are others
         lives = altered.get(format_.alive_key())
@@ -130,7 +108,7 @@ class Snapshot:
                 self._values.pop((name, value), None)
                 self._columns.pop(name, None)
 
-    def _altered_values(self, altered: "Altering") -> Iterator[tuple[int, tuple[str, int]]]:
+    def _altered_values(self, altered: Altering) -> Iterator[tuple[int, tuple[str, int]]]:
         """Yield keys of filter values and how they are kept: those that are altered, or all kept ones."""
         keys = altered.keys
         if len(self._values) < len(keys):
@@ -289,12 +267,12 @@ class Snapshot:
                 later = change, later, 1 if later is None else later[2] + 1
         return one, later
 
-    def _edits_of(self, name: str, altered: "Altering", alive: BitMap) -> Edits | None:
+    def _edits_of(self, name: str, altered: Altering, alive: BitMap) -> Edits | None:
         """Return what a commit changes of a sort column."""
         edits = altered.edits.get(self.registry.number(name)) if name in self.registry else None
         return None if edits is None else edits.within(alive)
 
-    def _change_of(self, name: str, value: int, altered: "Altering", alive: BitMap) -> "Changed | None":
+    def _change_of(self, name: str, value: int, altered: Altering, alive: BitMap) -> Changed | None:
         """Return what a commit changes of the bitmap of a value."""
         stored = None
         if name in self.registry:
