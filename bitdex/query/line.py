@@ -19,6 +19,9 @@ KEYS = 200_000  # bitmaps that they alter
 HANDED = 64  # things that wait to be taken
 
 
+_Change = tuple[int, int, "Altering", BitMap]  # from, to, what is altered, who is alive behind it
+
+
 class Changed(Protocol):
     """One bitmap as a commit alters it."""
 
@@ -52,9 +55,7 @@ class Line:
 
     def __init__(self, sequence: int):
         self.latest = sequence
-        self._changes: deque[tuple[int, int, Altering, BitMap]] = (
-            deque()
-        )  # from, to, what is altered, who is alive
+        self._changes: deque[_Change] = deque()
         self._keys = 0
         self._handed: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
 
