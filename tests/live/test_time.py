@@ -137,7 +137,7 @@ def test_a_moment_is_written_in_four_ways(index):
     [
         ("sortAtUnix within '3d'", {}, "sortAtUnix: unknown window '3d'; it has '1h', '24h', '7d', '1y'"),
         ("score within '7d'", {}, "score has no windows: sortAtUnix has some; declare them in time_buckets"),
-        ("nothing_such within '7d'", {}, "nothing_such has no windows"),
+        ("nothing_such within '7d'", {}, "unknown field 'nothing_such'"),
         ("sortAtUnix within 7", {}, "the name of a window, as '7d'"),
         ({"sortAtUnix": {"$within": 7}}, {}, r"sortAtUnix \$within takes the name of a window"),
         ([{"Within": ["sortAtUnix", 7]}], {}, "sortAtUnix takes the name of a window, as '7d', not 7"),
