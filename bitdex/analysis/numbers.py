@@ -74,15 +74,11 @@ class Numbers:
 
     def min(self) -> int | float:
         """Return the least value, NaN of nothing."""
-        return self._first(False)
+        return self._value(self._totals[2]) if self.count else math.nan
 
     def max(self) -> int | float:
         """Return the greatest value, NaN of nothing."""
-        return self._first(True)
-
-    def _first(self, descending: bool) -> int | float:
-        words = self._column.top(self.found, 1, descending)[1]
-        return self._value(int(words[0])) if len(words) else math.nan
+        return self._value(self._totals[3]) if self.count else math.nan
 
     # -- values ----------------------------------------------------------------------------
 
