@@ -148,13 +148,18 @@ def _elements(column: Column, array: pa.Array) -> np.ndarray:
     return _buffer(array.values, 1, np.int64)
 
 
+def is_text(found: pa.DataType) -> bool:
+    """Tell whether an Arrow type holds text."""
+    return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+
+
 def _accepts(kind: str, found: pa.DataType) -> bool:
     if kind in ("integer", "boolean"):
         return pa.types.is_integer(found) if kind == "integer" else pa.types.is_boolean(found)
     if kind == "float":
         return pa.types.is_floating(found) or pa.types.is_integer(found)
     if kind == "string":
-        return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+        return is_text(found)
     lists = pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
     return lists and (pa.types.is_integer(found.value_type) or pa.types.is_null(found.value_type))
 

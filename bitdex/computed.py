@@ -18,15 +18,21 @@ def compute(field: Field, slots: np.ndarray, sources: Sequence[pa.Array]) -> pa.
     InvalidError
         If a value does not fit the layers: the sources may be wider.
     """
-    assert field.sort is not None and field.sort.computed is not None
-    wanted = pa.float64() if field.kind == "float" else pa.int64()
-    pick = pc.max_element_wise if field.sort.computed.op == "greatest" else pc.min_element_wise
-    values = pick(*(source.cast(wanted) for source in sources), skip_nulls=True)
+    values = picked(field, sources)
+    assert field.sort is not None
     span = pc.min_max(values).as_py()
     for value in (span["min"], span["max"]):
         if value is not None and not field.sort.low <= value <= field.sort.high:
             raise too_wide(field, value, int(slots[pc.index(values, value).as_py()]))
     return values
+
+
+def picked(field: Field, sources: Sequence[pa.Array]) -> pa.Array:
+    """Return the greatest or least of a field's sources, int64 or float64, whether it fits or not."""
+    assert field.sort is not None and field.sort.computed is not None
+    wanted = pa.float64() if field.kind == "float" else pa.int64()
+    pick = pc.max_element_wise if field.sort.computed.op == "greatest" else pc.min_element_wise
+    return pick(*(source.cast(wanted) for source in sources), skip_nulls=True)
 
 
 def too_wide(field: Field, value: int | float, slot: int) -> InvalidError:

@@ -13,6 +13,7 @@ from pyroaring import BitMap
 
 from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
+from bitdex.analysis.overlap import shared_counts
 from bitdex.analysis.postings import postings_of, values_of
 from bitdex.errors import InvalidError
 from bitdex.query.snapshot import Snapshot
@@ -126,11 +127,7 @@ def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.
         raise InvalidError(f"field {name!r} is a sort field only; cooccurrence takes a filter field")
     keys, counts = value_counts(snapshot, found, name)
     keys = keys[np.lexsort((keys, -counts))[:top]]
-    each = [found & one for one in _havings(snapshot, name, keys)]
-    table = np.zeros((len(keys), len(keys)), np.int64)
-    for i, one in enumerate(each):
-        table[i, i:] = [one.intersection_cardinality(other) for other in each[i:]]
-        table[i:, i] = table[i, i:]
+    table = shared_counts([found & one for one in _havings(snapshot, name, keys)])
     labels = shown(snapshot, field, keys)
     return pd.DataFrame(table, index=labels, columns=labels)
 

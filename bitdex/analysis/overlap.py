@@ -25,11 +25,16 @@ def overlap(sets: Mapping[str, Any] | Sequence[Any]) -> "pd.DataFrame":
     import pandas as pd
 
     names, bitmaps = _named(sets)
-    table = np.zeros((len(names), len(names)), np.int64)
+    return pd.DataFrame(shared_counts(bitmaps), index=names, columns=names)
+
+
+def shared_counts(bitmaps: Sequence[Any]) -> np.ndarray:
+    """Return how many members each two of several bitmaps share, int64, square."""
+    table = np.zeros((len(bitmaps), len(bitmaps)), np.int64)
     for i, one in enumerate(bitmaps):
         table[i, i:] = [one.intersection_cardinality(other) for other in bitmaps[i:]]
         table[i:, i] = table[i, i:]
-    return pd.DataFrame(table, index=names, columns=names)
+    return table
 
 
 def jaccard(sets: Mapping[str, Any] | Sequence[Any]) -> "pd.DataFrame":

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bitdex.columns import ARROW
+from bitdex.columns import ARROW, is_text
 from bitdex.documents import column_kind
 from bitdex.errors import InvalidError
 from bitdex.kernels.pairs import sort_pairs
@@ -86,7 +86,7 @@ def _numbered(values: Values, field: Field, column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type) and column.dictionary.null_count:
         column = column.dictionary_decode()
     if not pa.types.is_dictionary(column.type):
-        if not _is_text(column.type):
+        if not is_text(column.type):
             return _one_by_one(values, field, column)
         column = column.dictionary_encode()
     used = pc.drop_null(pc.unique(column.indices))
@@ -125,7 +125,7 @@ def _booleans(field: Field, column: pa.Array) -> pa.Array | None:
 def _texts(field: Field, column: pa.Array) -> pa.Array | None:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return column.cast(pa.large_string()) if _is_text(column.type) else None
+    return column.cast(pa.large_string()) if is_text(column.type) else None
 
 
 def _lists(field: Field, column: pa.Array) -> pa.Array | None:
@@ -163,10 +163,6 @@ def list_array(counts: np.ndarray, elements: np.ndarray) -> pa.Array:
     np.cumsum(counts, out=offsets[1:])
     empty = pa.array(counts == 0) if not counts.all() else None
     return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(elements), mask=empty)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 _PLAIN: dict[str, Plain] = {

@@ -46,14 +46,18 @@ class OnlyBits:
         return self._inverse(number).pairs_of(slots)
 
     def words_of(self, number: int, slots: np.ndarray) -> np.ndarray:
-        """Return sort values (u64) of ascending slots (u32), 0 for none."""
+        """Return sort values (u64) of slots (u32), 0 for none."""
+        return self._words(number, slots)[0]
+
+    def _words(self, number: int, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return sort values of slots, and which of them have one."""
         held, words = self._bitmaps.layers(number)
         found = np.zeros(len(slots), np.uint64)
         places = np.searchsorted(held, slots)
         inside = places < len(held)
         inside[inside] = held[places[inside]] == slots[inside]
         found[inside] = words[places[inside]]
-        return found
+        return found, inside
 
     def note(self, altered: Alterations) -> None:
         """Follow a commit."""
@@ -70,12 +74,11 @@ class OnlyBits:
 
     def _sort_values(self, number: int, field: Field, slots: list[int]) -> dict[int, Any]:
         assert field.sort is not None
-        held, words = self._bitmaps.layers(number)
+        words, inside = self._words(number, np.array(slots, np.uint32))
         dtype = np.float64 if field.kind == "float" else np.int64 if field.sort.signed else np.uint64
-        found = {}
-        for slot in slots:
-            place = int(np.searchsorted(held, slot))
-            if place < len(held) and held[place] == slot:
-                value = format_.from_ordered(words[place : place + 1], dtype)[0].item()
-                found[slot] = bool(value) if field.is_boolean else value
-        return found
+        values = format_.from_ordered(words, dtype).tolist()
+        return {
+            slot: bool(value) if field.is_boolean else value
+            for slot, value, there in zip(slots, values, inside.tolist())
+            if there
+        }

@@ -21,6 +21,7 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapChanges, BitmapSilo, sort_word
 from bitdex.columns import ARROW, Column, decode_columns, encode_columns
+from bitdex.computed import picked
 from bitdex.documents import column_kind
 from bitdex.dump.postings import Postings
 from bitdex.dump.sinks import FieldSink
@@ -193,16 +194,14 @@ class Renewal:
     def _computed(self, field: Field, stored: Columns, slots: np.ndarray) -> pa.Array:
         """Return the greatest or least of a field's sources."""
         assert field.sort is not None and field.sort.computed is not None
-        wanted = pa.float64() if field.kind == "float" else pa.int64()
         sources = []
         for source in field.sort.computed.sources:
             one = self._schema.field(source)
             array = stored.get(source)
             if array is None:
                 array = pa.nulls(len(slots), ARROW[column_kind(one)])
-            sources.append((array if one.default is None else array.fill_null(one.default)).cast(wanted))
-        pick = pc.max_element_wise if field.sort.computed.op == "greatest" else pc.min_element_wise
-        return pick(*sources, skip_nulls=True).cast(ARROW[column_kind(field)])
+            sources.append(array if one.default is None else array.fill_null(one.default))
+        return picked(field, sources).cast(ARROW[column_kind(field)])
 
     def _exists(self, field: Field, stored: Columns, slots: np.ndarray) -> pa.Array:
         """Return whether one of a field's sources has a value; nothing where no document can tell."""

@@ -94,7 +94,8 @@ class Snapshot:
             self.stored_alive = self.alive = (self.alive - lives.removed) | lives.added
             self._measure()
             unlike.update(self.schema.fields)
-        self._defaults = {f.name: self._default_keys(f) for f in self.schema.fields.values()}
+        numbered = (f for f in self.schema.fields.values() if f.is_labelled and f.default is not None)
+        self._defaults = self._defaults | {f.name: self._default_keys(f) for f in numbered}
         unlike.update(self.registry.name(number) or "" for number in format_.present_fields(altered.keys))
         for key, kept in self._altered_values(altered):
             change = altered.get(key)
