@@ -14,28 +14,20 @@ from bitdex.query.clauses import Within
 from bitdex.query.cursor import Cursor
 from bitdex.query.expression import to_clause
 from bitdex.query.rank import Sort
+from bitdex.query.shown import Shown
 from bitdex.query.snapshot import Snapshot
 from bitdex.query.windows import moment_of
-from bitdex.schema import Schema
 from bitdex.selection import Selection
 
 if TYPE_CHECKING:
     from bitdex.query.explained import Plan
 
 
-class Querying:
+class Querying(Shown):
     """The part of an index that answers queries; any number of threads may ask."""
 
     _answers: Answers
     ui: Any  # how pages look (`inside.looking`)
-
-    @property
-    def schema(self) -> Schema:
-        raise NotImplementedError
-
-    @property
-    def snapshot(self) -> Snapshot:
-        raise NotImplementedError
 
     def query(
         self,

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bitdex.live.rows import slot_of
 from bitdex.query.expression import FieldMaker, to_clause
-from bitdex.query.snapshot import Snapshot
+from bitdex.query.shown import Shown
 from bitdex.query.windows import moment_of
-from bitdex.schema import Schema
 from bitdex.store import Store
 
 if TYPE_CHECKING:
@@ -15,19 +14,11 @@ if TYPE_CHECKING:
     from bitdex.page_ui import Cards
 
 
-class Looking:
+class Looking(Shown):
     """The part of an index that people look at; nothing here changes it."""
 
     _store: Store
     _cards: "Cards | None" = None
-
-    @property
-    def schema(self) -> Schema:
-        raise NotImplementedError
-
-    @property
-    def snapshot(self) -> Snapshot:
-        raise NotImplementedError
 
     # -- in a notebook ---------------------------------------------------------------------
 

@@ -16,12 +16,12 @@ from bitdex.live.rows import columns_of, rows_of, slot_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.live.writer import Writer
 from bitdex.progress import reporter
+from bitdex.query.shown import Shown
 from bitdex.query.snapshot import Snapshot
-from bitdex.schema import Schema
 from bitdex.store import Store
 
 
-class Changing(Fields):
+class Changing(Shown, Fields):
     """The part of an index that changes documents; each call is one commit, or part of a `batch`.
 
     What is wrong with an argument is an error that names it, and nothing of the call is applied.
@@ -32,14 +32,6 @@ class Changing(Fields):
     _writer: Writer | None = None
     _batch: Batch | None = None
     _upkeep: Upkeep | None = None
-
-    @property
-    def schema(self) -> Schema:
-        raise NotImplementedError
-
-    @property
-    def snapshot(self) -> Snapshot:
-        raise NotImplementedError
 
     def ids(self, where: Any = None) -> np.ndarray:
         raise NotImplementedError
