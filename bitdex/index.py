@@ -18,6 +18,7 @@ from bitdex.live.rows import is_slot, slot_of
 from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
 from bitdex.query.answers import Answers
+from bitdex.query.bindings import Bindings
 from bitdex.query.expression import OPENED
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
@@ -88,6 +89,7 @@ class Index(Querying, Changing, Looking):
         silo = CacheSilo(directory, self._store.registry.identity + 2)
         OPENED.update(self.schema.fields)
         self._answers = Answers(self.schema.settings.get("cache", {}), silo)
+        self._bindings = Bindings()
         if maintenance is not None:
             self._keep_up(maintenance)
 
