@@ -62,9 +62,10 @@ class Column:
 
 
 def _blocks(rows: int, work: Callable[[int, int], Any]) -> list[Any]:
-    """Call `work(lo, hi)` for every block of rows; return the results, or raise the first error, in order."""
-    starts = range(0, rows, BLOCK)
-    stops = [min(start + BLOCK, rows) for start in starts]
+    """Call `work(lo, hi)` for blocks of rows, all as long; return the results in order, or raise an error."""
+    size = -(-rows // -(-rows // BLOCK)) if rows else BLOCK
+    starts = range(0, rows, size)
+    stops = [min(start + size, rows) for start in starts]
     if len(starts) < 2 or THREADS == 1:
         return list(map(work, starts, stops))
     with ThreadPoolExecutor(THREADS) as pool:
