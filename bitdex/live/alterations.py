@@ -27,7 +27,7 @@ from bitdex.query.edited import Edits
 from bitdex.query.order import bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 Held = Mapping[int, Any]  # a document: field number -> value as it is held
 Pairs = tuple[np.ndarray, np.ndarray]  # keys (u64) and slots (u32)

@@ -18,7 +18,7 @@ from pyroaring import BitMap
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
 from bitdex.formats.document import decode_document, encode_document
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 KEY = (1 << 32) + 1  # the second record behind the documents; the first has the cursors of feeds
 

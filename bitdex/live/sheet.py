@@ -37,7 +37,7 @@ from bitdex.query.edited import Edits, held_in
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 Columns = dict[int, pa.Array]  # field number -> values of the Arrow type of its kind, one a document
 Pairs = tuple[np.ndarray, np.ndarray]  # stored values (u64) and slots (u32)
