@@ -26,9 +26,8 @@ def each_block(rows: int, longest: int, work: Callable[[int, int], Result]) -> l
     count = -(-rows // longest)
     edges = [block * rows // count for block in range(count + 1)] if count else [0]
     bounds = list(zip(edges, edges[1:]))
-    if (
-        count < 2 or THREADS == 1 or getattr(_here, "working", False)
-    ):  # who waits in the pool may wait for ever
+    alone = THREADS == 1 or getattr(_here, "working", False)  # in the pool one would wait for oneself
+    if alone or count < 2:
         return [work(lo, hi) for lo, hi in bounds]
     futures = [_shared().submit(work, lo, hi) for lo, hi in bounds[1:]]
     try:
