@@ -294,8 +294,10 @@ def _range_step(snapshot: Snapshot, clause: Any) -> Step | None:
 def _range(snapshot: Snapshot, clause: Any) -> BitMap:
     low, high = _bounds(clause)
     if clause.field == "id":
-        first, last = 0 if low is None else low, (1 << 32) - 1 if high is None else high
-        return BitMap(range(first, last + 1)) & snapshot.alive if first <= last else EMPTY
+        alive = snapshot.alive
+        first, last = (alive.min(), alive.max()) if alive else (1, 0)  # a set of all ids takes milliseconds
+        first, last = first if low is None else max(first, low), last if high is None else min(last, high)
+        return BitMap(range(first, last + 1)) & alive if first <= last else EMPTY
     step = _range_step(snapshot, clause)
     if step is not None:
         return _start(step)
