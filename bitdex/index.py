@@ -15,6 +15,7 @@ from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedE
 from bitdex.inside.looking import Looking
 from bitdex.live.changing import Changing
 from bitdex.live.rows import is_slot, slot_of
+from bitdex.live.upkeep import give_back
 from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
 from bitdex.query.answers import Answers
@@ -323,6 +324,7 @@ class Index(Querying, Changing, Looking):
         with self._store.maintenance.taken(), self._store.guard.writing():
             self._store.compact(progress)
             self._save_answers()
+        give_back()
 
     def backup(self, path: str | Path, progress: bool = False) -> None:
         """Write the newest commit into a new or empty directory, as an index of its own; loading goes on.

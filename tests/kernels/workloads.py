@@ -221,6 +221,7 @@ def _ask(rng, index):
             page.next().documents()
         index.explain(where)
         index.count(where)
+    index.containers("level", int(rng.integers(0, 9)))
     index.query(None, limit=50).to_pandas()
     index.to_pandas()
     index.memory()
