@@ -235,7 +235,7 @@ class Store:
 
     def _name(self, sequence: int, durable: bool = True) -> None:
         """Write the commit record of a sequence."""
-        record = self._record.copy()
+        record = meta_format.copied(self._record)
         record["sequence"] = sequence
         record["commit"] += 1
         descriptor = self._open_commit()
