@@ -292,7 +292,7 @@ def test_a_plan_is_a_small_table(images: Index) -> None:
 def test_fields_complete(images: Index) -> None:
     names = set(images.schema.fields)
     assert names <= set(dir(images.f)) and names <= set(images.f._ipython_key_completions_())
-    assert images._ipython_key_completions_() == list(images.schema.fields)
+    assert names <= set(images._ipython_key_completions_())
     assert names <= set(dir(bitdex.field)) and not [one for one in dir(bitdex.field) if one[0] == "_"]
     assert images.count(images.f.nsfwLevel == 1) == images.count(bitdex.field.nsfwLevel == 1)
     assert images.count(images.f["nsfwLevel"] == 1) == images.count("nsfwLevel == 1")
