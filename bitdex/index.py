@@ -10,6 +10,7 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
 from bitdex.cache_silo import CacheSilo
+from bitdex.completion import attribute
 from bitdex.documents import DocSilo
 from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.inside.looking import Looking
@@ -269,7 +270,7 @@ class Index(Querying, Changing, Looking):
 
         return write_parquet(path, self.where(where).batches(fields=fields, sort=sort), **options)
 
-    @property
+    @attribute
     def sets(self) -> Sets:
         """The saved sets, by name: ``index.sets["hot"] = index["reactionCount > 100"]``."""
         return Sets(self)

@@ -138,9 +138,8 @@ class Predicate:
 
             return of_column
         if field.filter is not None:
-            values = _of_bitmaps(snapshot, name, found)
-            formed = values.astype(np.uint8) if field.is_boolean else _turned(values)
-            return lambda lo, hi: (formed[lo:hi], None)
+            values = _of_bitmaps(snapshot, field, found)
+            return lambda lo, hi: (values[lo:hi], None)
         return lambda lo, hi: _of_documents(snapshot, name, slots[lo:hi])
 
 
@@ -173,13 +172,19 @@ def _turned(values: np.ndarray) -> np.ndarray:
     return to_ordered(values).view(np.int64)
 
 
-def _of_bitmaps(snapshot: Snapshot, name: str, found: BitMap) -> np.ndarray:
-    """Return the values of a filter field (int64, bound keys) of the documents of a set, which have one."""
-    members, out = Members(found), np.zeros(len(found), np.int64)
-    for part in postings_of(snapshot, name):
+def _of_bitmaps(snapshot: Snapshot, field: Field, found: BitMap) -> np.ndarray:
+    """Return the values of a filter field of documents that have one, as the loop takes them."""
+    parts = list(postings_of(snapshot, field.name))
+    least = min((int(part.values.min(initial=0)) for part in parts), default=0)
+    greatest = max((int(part.values.max(initial=0)) for part in parts), default=0)
+    narrow = least >= 0 and greatest < 1 << 32
+    kind: Any = np.uint8 if field.is_boolean else np.uint32 if narrow else np.int64
+    members, out = Members(found), np.zeros(len(found), kind)
+    for part in parts:
+        values = part.values.astype(kind) if narrow else _turned(part.values)
         counts = members.count(part.data, part.starts, part.stops)
         ranks = members.list(part.data, part.starts, part.stops, counts)
-        out[ranks] = np.repeat(part.values, counts)
+        out[ranks] = np.repeat(values, counts)
     return out
 
 
@@ -243,10 +248,11 @@ def _bitmap_of_words(keys: np.ndarray, words: np.ndarray) -> BitMap:
     parts = cookie, heads, places.astype("<u4"), table[full]
     found = BitMap.deserialize(b"".join(one.tobytes() for one in parts))
     few = np.flatnonzero((counts > 0) & (counts <= ARRAY_MAX))
-    rows, columns = np.nonzero(table[few])
-    for lo in range(0, len(rows), LISTED):
-        row, column = few[rows[lo : lo + LISTED]], columns[lo : lo + LISTED]
-        bits = np.flatnonzero(np.unpackbits(table[row, column].view(np.uint8), bitorder="little"))
-        firsts = (keys[row] << 16) + 64 * column
+    listed = table[few].reshape(-1)
+    filled = np.flatnonzero(listed)
+    for lo in range(0, len(filled), LISTED):
+        places = filled[lo : lo + LISTED]
+        bits = np.flatnonzero(np.unpackbits(listed[places].view(np.uint8), bitorder="little"))
+        firsts = (keys[few[places // WORDS]] << 16) + 64 * (places % WORDS)
         found |= bitmap_of((firsts[bits >> 6] + (bits & 63)).astype(np.uint32))
     return found

@@ -231,6 +231,8 @@ class Snapshot:
         if name in self.registry:
             number = self.registry.number(name)
             found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
+        if not self._defaults[name] and (found[1:] > found[:-1]).all():
+            return found
         return np.union1d(found, np.array(self._defaults[name], np.int64))
 
     def column(self, name: str) -> Column:

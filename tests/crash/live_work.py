@@ -3,9 +3,9 @@
 from unittest.mock import patch
 
 import bitdex
+from bitdex import registry_sets
 from bitdex.formats.bitmap import set_key
 from bitdex.live.batch import Batch
-from bitdex.live.saved import SavedSets
 from tests.crash.failing_work import UPKEEP, IndexCourse
 from tests.crash.index_work import IDS, SCHEMA, TAGS, Compact, KilledIndex, Plan
 
@@ -71,7 +71,7 @@ def _fields(draw):
 def set_disagreements(index, documents):
     """Return what the saved set says of another change than document 0, or of another set than its bitmap."""
     snapshot = index.snapshot
-    entries = SavedSets(snapshot.documents.source)._entries()
+    entries = registry_sets.read(snapshot.documents.source)
     wrong, expected = [], [f"change {documents[0]['likes'] - 1000}"] if documents else []
     if list(entries) != expected:
         wrong.append(f"sets: {entries}, document 0: {documents.get(0)}")
