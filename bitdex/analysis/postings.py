@@ -39,20 +39,35 @@ class Postings:
 
 def postings_of(snapshot: Snapshot, name: str) -> Iterator[Postings]:
     """Yield the postings of a filter field; no value comes twice."""
-    defaults = np.array(sorted(set(snapshot.defaults(name)) - {None}), np.int64)
+    mapped, altered = mapped_postings(snapshot, name)
+    yield mapped.only(~np.isin(mapped.values, altered)) if len(altered) else mapped
+    yield from altered_postings(snapshot, name)
+
+
+def mapped_postings(snapshot: Snapshot, name: str) -> tuple[Postings, np.ndarray]:
+    """Return the postings in the data file, and the values (ascending) of which they are not, or not all."""
+    defaults = _defaults(snapshot, name)
+    if name not in snapshot.registry:
+        empty = np.empty(0, np.int64)
+        return Postings(empty, np.empty(0, np.uint8), empty, empty), defaults
+    mapped, keys = _mapped(snapshot, name)
+    if not len(keys):
+        return mapped, defaults
+    number = snapshot.registry.number(name)
+    pending = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
+    return mapped, np.union1d(pending, defaults)
+
+
+def altered_postings(snapshot: Snapshot, name: str) -> Iterator[Postings]:
+    """Yield the postings of the values that are not, or not all, in the data file."""
+    defaults = _defaults(snapshot, name)
     if name in snapshot.registry:
+        _, keys = _mapped(snapshot, name)
         number, state = snapshot.registry.number(name), snapshot.bitmaps.source
-        assert isinstance(state, State)
-        mapped, folded = _mapped(snapshot, state, number)
-        keys = _pending(state, number)
-        keys = np.union1d(keys, folded)
-        pending = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
-        others = np.union1d(pending, defaults)
-        yield mapped.only(~np.isin(mapped.values, others)) if len(others) else mapped
-        keys = keys[~np.isin(pending, defaults)]
-        read = state.get_many(keys)
         values = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
-        yield Postings(values, read.data, read.offsets[:-1], read.offsets[1:]).only(read.found)
+        kept = ~np.isin(values, defaults)
+        read = state.get_many(keys[kept])
+        yield Postings(values[kept], read.data, read.offsets[:-1], read.offsets[1:]).only(read.found)
     if len(defaults):
         payloads = [snapshot.having(name, value).serialize() for value in defaults.tolist()]
         ends = np.cumsum([0, *map(len, payloads)])
@@ -65,9 +80,11 @@ def values_of(snapshot: Snapshot, name: str) -> np.ndarray:
     if name in snapshot.registry:
         number, state = snapshot.registry.number(name), snapshot.bitmaps.source
         assert isinstance(state, State)
-        keys = np.union1d(_keys(snapshot, state, number), _pending(state, number))
+        keys, pending = _keys(snapshot, state, number), _pending(state, number)
+        keys = np.union1d(keys, pending) if len(pending) else keys
         found = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
-    return np.union1d(found, np.array(snapshot.defaults(name), np.int64))
+    defaults = np.array(snapshot.defaults(name), np.int64)
+    return np.union1d(found, defaults) if len(defaults) else np.sort(found)
 
 
 def _keys(snapshot: Snapshot, state: State, number: int) -> np.ndarray:
@@ -80,13 +97,20 @@ def _keys(snapshot: Snapshot, state: State, number: int) -> np.ndarray:
     return kept[1][first:stop]
 
 
-def _mapped(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np.ndarray]:
-    """Return the postings in the data file, and the keys of the records that have to be folded."""
+def _defaults(snapshot: Snapshot, name: str) -> np.ndarray:
+    return np.array(sorted(set(snapshot.defaults(name)) - {None}), np.int64)
+
+
+def _mapped(snapshot: Snapshot, name: str) -> tuple[Postings, np.ndarray]:
+    """Return the postings in the data file, and the keys of records that logs alter, or have to be folded."""
+    number, state = snapshot.registry.number(name), snapshot.bitmaps.source
+    assert isinstance(state, State)
     kept = snapshot.derived.get(("postings", number))
     if kept is None or kept[0] is not state.base:
         kept = (state.base, *_survey(snapshot, state, number))
         snapshot.derived["postings", number] = kept
-    return kept[1], kept[2]
+    pending = _pending(state, number)
+    return kept[1], np.union1d(pending, kept[2]) if len(pending) else kept[2]
 
 
 def _survey(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np.ndarray]:
@@ -100,7 +124,8 @@ def _survey(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np
     whole = places >= 0
     starts = places[whole] + gather.HEAD
     values = snapshot.bitmaps.decode_values(number, keys[whole] & np.uint64(format_.VALUE_MAX))
-    return Postings(values, base.data, starts, starts + sizes[1:][whole]), keys[~whole]
+    found = Postings(values, base.data, starts, starts + sizes[1:][whole])
+    return found.only(np.argsort(values, kind="stable")), keys[~whole]
 
 
 def _pending(state: State, number: int) -> np.ndarray:

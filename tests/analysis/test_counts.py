@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bitdex
-from bitdex.analysis import counting, groups, numbers
+from bitdex.analysis import codes, counting, groups, kept, numbers, team
 from bitdex.errors import InvalidError
 from tests.analysis.shop import LISTS, NUMBERS, SINGLE, frame_of, make
 from tests.scale import scale
@@ -30,6 +30,14 @@ def pair(request, tmp_path, monkeypatch):
     draw = random.Random(request.param)
     monkeypatch.setattr(counting, "FEW", draw.choice([0, 2, FEW]))
     monkeypatch.setattr(groups, "FEW", draw.choice([0, groups.FEW]))
+    monkeypatch.setattr(kept, "SPREAD", 10**6)
+    monkeypatch.setattr(kept, "ASKED", draw.choice([1, 1, 2, 9]))
+    monkeypatch.setattr(kept, "NARROW", draw.choice([0, kept.NARROW]))
+    monkeypatch.setattr(kept, "BAND", draw.choice([1, kept.BAND]))
+    monkeypatch.setattr(kept, "FEW", draw.choice([0, kept.FEW]))
+    monkeypatch.setattr(codes, "PER_DOCUMENT", draw.choice([0, 10**9, codes.PER_DOCUMENT]))
+    monkeypatch.setattr(numbers, "PER_VALUE", draw.choice([0, 10**9, numbers.PER_VALUE]))
+    monkeypatch.setattr(team, "ALONE", draw.choice([0, team.ALONE]))
     monkeypatch.setattr(counting, "BYTES", draw.choice([1, 10**9]))
     monkeypatch.setattr(numbers, "SMALL", draw.choice([0, SMALL]))
     monkeypatch.setattr(numbers, "LARGE", draw.choice([0, LARGE]))
