@@ -17,7 +17,8 @@ from bitdex.kernels import planes
 from bitdex.kernels.jit import THREADS
 
 FEW = 255  # values whose codes take a byte
-PER_MEMBER = 0.7  # nanoseconds of a member of a bitmap that is met with a set
+DENSE = 4096  # members of a chunk from which on a set is words, in which one is looked up
+PER_MEMBER, PER_MATCH = 0.7, 2.0  # nanoseconds of a member of a bitmap, met with words or with members
 LEAVES = 8  # bits of codes that are counted by planes
 PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP = 1.0, 1.2, 35, 8  # nanoseconds
 
@@ -125,7 +126,10 @@ class Lists:
 
     def worth(self, found: BitMap) -> bool:
         """Tell whether counting by codes is faster than by bitmaps: lists of a few values are often empty."""
-        return len(self.values) > FEW or self._cost * len(found) < PER_MEMBER * len(self.codes)
+        if len(self.values) > FEW or not found:
+            return True
+        dense = len(found) > DENSE * ((found.max() >> 16) + 1)
+        return self._cost * len(found) < (PER_MEMBER if dense else PER_MATCH) * len(self.codes)
 
     @property
     def _cost(self) -> float:

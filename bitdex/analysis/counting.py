@@ -93,14 +93,15 @@ def facets(
     if top is not None and top < len(counts):
         least = np.partition(counts, len(counts) - top)[len(counts) - top] if top else counts.max() + 1
         keys, counts = keys[counts >= least], counts[counts >= least]
-    values = shown(snapshot, field, keys)
-    known = np.asarray(values.notna())
-    series = pd.Series(counts[known], index=values[known], name="count")
-    series = series.sort_index().sort_values(ascending=False, kind="stable")[:top]
-    missing = int(counts[~known].sum()) + found.intersection_cardinality(snapshot.missing(name))
-    if not dropna and missing:
-        absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
-        series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]
+    places, index = arranged(snapshot, field, keys, counts)
+    series = pd.Series(counts[places][:top], index=index[:top], name="count")
+    if not dropna:
+        missing = int(counts.sum() - counts[places].sum()) + found.intersection_cardinality(
+            snapshot.missing(name)
+        )
+        if missing:
+            absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
+            series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]
     return series
 
 
@@ -156,14 +157,10 @@ def _framed(
     """Return a table with its labels, in their order, without rows and columns of nothing but 0."""
     import pandas as pd
 
+    places, labels = zip(*(arranged(snapshot, *one) for one in zip(fields, (rows, columns))))
+    table = table[np.ix_(*places)]
     kept = table.any(axis=1), table.any(axis=0)
-    labels = shown(snapshot, fields[0], rows[kept[0]]), shown(snapshot, fields[1], columns[kept[1]])
-    frame = pd.DataFrame(table[kept[0]][:, kept[1]], *labels)
-    known = [one.notna() for one in labels]
-    if not (known[0].all() and known[1].all()):
-        frame = frame.loc[known[0], known[1]]
-        frame = frame.loc[frame.any(axis=1), frame.any(axis=0)]
-    return frame.sort_index().sort_index(axis=1)
+    return pd.DataFrame(table[np.ix_(*kept)], labels[0][kept[0]], labels[1][kept[1]])
 
 
 def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.DataFrame":
@@ -180,17 +177,46 @@ def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.
     return pd.DataFrame(table, index=labels, columns=labels)
 
 
+def arranged(
+    snapshot: Snapshot, field: Field, keys: np.ndarray, counts: np.ndarray | None = None
+) -> tuple[np.ndarray, "pd.Index"]:
+    """Return places of keys in the order of what documents show for them, and that, as far as there is one.
+
+    With counts, the greatest comes first, and equal ones in that order.
+    """
+    import pandas as pd
+
+    labels = _labels(snapshot, field, keys)
+    if labels is None:
+        places = np.argsort(keys) if counts is None else np.lexsort((keys, -counts))
+        return places, shown(snapshot, field, keys[places])
+    known = sorted((label, place) for place, label in enumerate(labels) if label is not None)
+    places = np.array([place for _, place in known], np.int64)
+    if counts is not None:
+        places = places[np.argsort(-counts[places], kind="stable")]
+    return places, pd.Index([labels[place] for place in places.tolist()], dtype="str", name=field.name)
+
+
 def shown(snapshot: Snapshot, field: Field, keys: np.ndarray) -> "pd.Index":
     """Return bound keys as the values that documents show, under the name of the field."""
     import pandas as pd
 
     if field.is_boolean:
         return pd.Index(keys.astype(bool), name=field.name)
+    labels = _labels(snapshot, field, keys)
+    return pd.Index(
+        keys if labels is None else labels, dtype=None if labels is None else "str", name=field.name
+    )
+
+
+def _labels(snapshot: Snapshot, field: Field, keys: np.ndarray) -> list[str | None] | None:
+    """Return the texts of keys, None for those without one; None for fields that have no texts."""
     texts = snapshot.documents.texts(field.name)
-    if texts is None:
-        return pd.Index(keys, name=field.name)
-    default = {0: field.default} if field.is_labelled else {}  # a label that no document holds
-    return pd.Index([(default | texts).get(key) for key in keys.tolist()], dtype="str", name=field.name)
+    if texts is None or field.is_boolean:
+        return None
+    default = {0: str(field.default)} if field.is_labelled and field.default is not None else {}
+    known = default | texts  # the default may be one that no document holds
+    return [known.get(key) for key in keys.tolist()]
 
 
 def _from_documents(snapshot: Snapshot, found: BitMap, name: str) -> Counts | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bitdex.analysis.codes import FEW, Column, Lists
 from bitdex.analysis.members import checked, stretches
-from bitdex.analysis.postings import Postings, mapped_postings
+from bitdex.analysis.postings import Postings, altered_values, base_postings
 from bitdex.analysis.team import share
 from bitdex.kernels import codes as kernels
 from bitdex.kernels.jit import THREADS
@@ -35,9 +35,7 @@ def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
     if name not in snapshot.registry:
         return None
     number, base = snapshot.registry.number(name), snapshot.bitmaps.source.base  # type: ignore[union-attr]
-    mapped, altered = mapped_postings(snapshot, name)
-    if 8 * len(altered) > len(mapped.values) + 8:
-        return None
+    altered = altered_values(snapshot, name)
     kept = snapshot.derived.get(("codes", number))
     if kept is None or kept[0] is not base:
         kept = base, 0, None
@@ -46,9 +44,11 @@ def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
         asked += 1
         if asked == ASKED:
             single = snapshot.schema.field(name).filter != "multi_value"
-            codes = _made(mapped, snapshot, single, ("codes", number))
+            codes = _made(base_postings(snapshot, name), snapshot, single, ("codes", number))
         snapshot.derived["codes", number] = base, asked, codes
-    return None if codes is None else (codes, altered)
+    if codes is None or 8 * len(altered) > len(codes.values) + 8:
+        return None
+    return codes, altered
 
 
 def kept_bytes(derived: dict[Any, Any]) -> int:
@@ -61,27 +61,34 @@ def _kept(derived: dict[Any, Any]) -> dict[Hashable, Codes]:
     return {key: one[2] for key, one in every if one[2] is not None}
 
 
-def _made(mapped: Postings, snapshot: Snapshot, single: bool, key: Hashable) -> Codes | None:
+def _made(parts: list[Postings], snapshot: Snapshot, single: bool, key: Hashable) -> Codes | None:
     """Make the codes of a field, if there is room."""
     chunks = (snapshot.alive.max() >> 16) + 1 if snapshot.alive else 0
-    if not len(mapped.values) or 65536 * (chunks - 1) > SPREAD * len(snapshot.alive):
+    values = sum(len(one.values) for one in parts)
+    if not values or 65536 * (chunks - 1) > SPREAD * len(snapshot.alive):
         return None
-    values = len(mapped.values)
     if single:
         size = chunks * 65536 * (2 if values <= FEW else 4)
-        column = _column(mapped, chunks) if _room(snapshot.derived, size, key) else None
+        column = _column(parts, chunks) if _room(snapshot.derived, size, key) else None
         if column is not None:
             return column
     totals = np.zeros(chunks, np.int64)
-    for lo, hi in stretches(mapped.stops - mapped.starts):
-        checked(kernels.measure_chunks(mapped.data, mapped.starts, mapped.stops, lo, hi, totals))
+    for one in parts:
+        for lo, hi in stretches(one.stops - one.starts):
+            checked(kernels.measure_chunks(one.data, one.starts, one.stops, lo, hi, totals))
     entries = int(totals.sum())
     if entries >= 1 << 32:
         return None
-    size = chunks * 65536 * 4 + entries * (2 if values < NARROW else 4)
-    if not _room(snapshot.derived, size, key):
-        return None
-    return lists_of(mapped, totals, np.uint16 if values < NARROW else np.uint32)
+    kind: Any = np.uint16 if values < NARROW else np.uint32
+    size = chunks * 65536 * 4 + entries * np.dtype(kind).itemsize
+    return lists_of(parts, totals, kind) if _room(snapshot.derived, size, key) else None
+
+
+def _numbered(parts: list[Postings]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return all values, ascending, and the codes of the values of each part."""
+    values = np.concatenate([one.values for one in parts])
+    values = values[np.argsort(values, kind="stable")]
+    return values, [np.searchsorted(values, one.values) + 1 for one in parts]
 
 
 def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
@@ -98,33 +105,36 @@ def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
     return True
 
 
-def _column(mapped: Postings, chunks: int) -> Column | None:
+def _column(parts: list[Postings], chunks: int) -> Column | None:
     """Return a column; None if a document has two values in the file."""
-    few = len(mapped.values) <= FEW
+    values, numbers = _numbered(parts)
+    few = len(values) <= FEW
     codes = np.zeros(chunks * 65536, np.uint8 if few else np.uint32)
     fill, found = kernels.fill8 if few else kernels.fill32, np.empty(65536, np.uint32)
-    for lo, hi in stretches(mapped.stops - mapped.starts):
-        if checked(fill(mapped.data, mapped.starts, mapped.stops, lo, hi, found, codes)):
-            return None
-    return Column(mapped.values, codes)
+    for one, numbered in zip(parts, numbers):
+        for lo, hi in stretches(one.stops - one.starts):
+            if checked(fill(one.data, one.starts, one.stops, numbered, lo, hi, found, codes)):
+                return None
+    return Column(values, codes)
 
 
-def lists_of(mapped: Postings, totals: np.ndarray, kind: Any) -> Lists:
+def lists_of(parts: list[Postings], totals: np.ndarray, kind: Any) -> Lists:
     """Return lists, made a band of chunks after the other; its pairs are all that is held beside them."""
+    values, numbers = _numbered(parts)
     chunks, bits = len(totals), 8 * np.dtype(kind).itemsize
     spread, arrange = (getattr(kernels, f"{name}{bits}") for name in ("spread", "arrange"))
     bases = np.concatenate([[0], np.cumsum(totals)])
     codes, starts = np.empty(bases[-1], kind), np.zeros(chunks * 65536 + 1, np.uint32)
-    cursors, found = np.zeros(2 * len(mapped.values), np.int64), np.empty(65536, np.uint32)
+    cursors, found = [np.zeros(2 * len(one.values), np.int64) for one in parts], np.empty(65536, np.uint32)
     rooms = np.empty((THREADS, 65536), np.int64)
-    parts = stretches(mapped.stops - mapped.starts)
     for first in range(0, chunks, BAND):
         last = min(first + BAND, chunks)
         ends = bases[first : last + 1] - bases[first]
         lows, pairs, places = np.empty(ends[-1], np.uint16), np.empty(ends[-1], kind), ends[:-1].copy()
-        for lo, hi in parts:
-            given = mapped.data, mapped.starts, mapped.stops, lo, hi, first, last
-            checked(spread(*given, cursors, places, found, lows, pairs))
+        for one, numbered, cursor in zip(parts, numbers, cursors):
+            for lo, hi in stretches(one.stops - one.starts):
+                given = one.data, one.starts, one.stops, numbered, lo, hi, first, last
+                checked(spread(*given, cursor, places, found, lows, pairs))
 
         def sort(
             thread: int, lo: int, hi: int, first: int = first, ends: Any = ends, band: Any = (lows, pairs)
@@ -134,4 +144,4 @@ def lists_of(mapped: Postings, totals: np.ndarray, kind: Any) -> Lists:
                 arrange(*band, *place, rooms[thread], starts, codes)
 
         share(last - first, PER_ENTRY * float(ends[-1]), sort)
-    return Lists(mapped.values, codes, starts)
+    return Lists(values, codes, starts)

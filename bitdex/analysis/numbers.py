@@ -232,7 +232,8 @@ class Numbers:
 
         if not self.count and not isinstance(bins, list | tuple | np.ndarray):
             return pd.Series(np.empty(0, np.int64), index=pd.Index([], name=self.field.name), name="count")
-        least, greatest = (self.min(), self.max()) if self.count else (0, 0)
+        given = not isinstance(bins, int | np.integer | str)
+        least, greatest = (self.min(), self.max()) if self.count and not given else (0, 0)
         edges, index = edges_of(self.field, bins, least, greatest)
         index.name = self.field.name
         return pd.Series(self._between(self._bounds(edges)), index=index, name="count")

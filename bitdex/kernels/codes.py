@@ -1,9 +1,9 @@
 """Codes: the values of each document by slot, made of the payloads of all values; counting by them.
 
-The code of payload i is i + 1. A field with one value a document has a column of codes, another lists:
+Each value has a code above 0. A field with one value a document has a column of codes, another lists:
 
     codes[slot]                                0 = no value
-    codes[starts[slot]:starts[slot + 1]]       ascending
+    codes[starts[slot]:starts[slot + 1]]       each once
 
 Lists are made from bands of chunks: `spread` sorts the pairs (low half of the slot, code) of a band by chunk,
 `arrange` those of a chunk by slot.
@@ -38,8 +38,8 @@ TABLES = 4
 AHEAD = 24  # slots fetched ahead
 
 
-def _fill(data: Any, starts: Any, stops: Any, lo: Any, hi: Any, found: Any, codes: Any) -> Any:
-    """Write the codes of payloads [lo, hi); return how many slots had one already, or a fault."""
+def _fill(data: Any, starts: Any, stops: Any, numbers: Any, lo: Any, hi: Any, found: Any, codes: Any) -> Any:
+    """Write ``numbers[i]`` for payloads [lo, hi); return how many slots had a code already, or a fault."""
     again = np.int64(0)
     for i in range(lo, hi):
         containers, bits, descriptors, at = open_payload(data, starts[i], stops[i])
@@ -56,7 +56,7 @@ def _fill(data: Any, starts: Any, stops: Any, lo: Any, hi: Any, found: Any, code
                 slot = np.int64(found[j])
                 if slot < len(codes):
                     again += codes[slot] != 0
-                    codes[slot] = i + 1
+                    codes[slot] = numbers[i]
             at = end
     return again
 
@@ -81,6 +81,7 @@ def _spread(
     data: Any,
     starts: Any,
     stops: Any,
+    numbers: Any,
     lo: Any,
     hi: Any,
     first: Any,
@@ -117,7 +118,7 @@ def _spread(
                 return np.int64(-5)  # roaring.COUNT
             for j in range(held):
                 lows[place + j] = found[j]
-                codes[place + j] = i + 1
+                codes[place + j] = numbers[i]
             places[key - first] = place + held
             index, at = index + 1, end
         cursors[2 * i], cursors[2 * i + 1] = index, at
@@ -218,9 +219,9 @@ def _extremes(slots: Any, lo: Any, hi: Any, codes: Any, values: Any, table: Any)
         table[at + 2] = max(table[at + 2], value)
 
 
-fill8 = kernel(r_u8, r_i64, r_i64, i64, i64, w_u32, w_u8, returns=i64)(_fill)
-fill32 = kernel(r_u8, r_i64, r_i64, i64, i64, w_u32, w_u32, returns=i64)(_fill)
-_SPREAD = r_u8, r_i64, r_i64, i64, i64, i64, i64, w_i64, w_i64, w_u32, w_u16
+fill8 = kernel(r_u8, r_i64, r_i64, r_i64, i64, i64, w_u32, w_u8, returns=i64)(_fill)
+fill32 = kernel(r_u8, r_i64, r_i64, r_i64, i64, i64, w_u32, w_u32, returns=i64)(_fill)
+_SPREAD = r_u8, r_i64, r_i64, r_i64, i64, i64, i64, i64, w_i64, w_i64, w_u32, w_u16
 spread16 = kernel(*_SPREAD, w_u16, returns=i64)(_spread)
 spread32 = kernel(*_SPREAD, w_u32, returns=i64)(_spread)
 arrange16 = kernel(r_u16, r_u16, i64, i64, i64, i64, w_i64, w_u32, w_u16)(_arrange)

@@ -196,13 +196,13 @@ def _codes(rng):
     payloads = [BitMap(one).serialize() for one in np.array_split(rng.permutation(slots), 3)]
     ends, chosen = np.cumsum([0, *map(len, payloads)]), BitMap(rng.choice(slots, 20))
     data, totals, found = np.frombuffer(b"".join(payloads), np.uint8), np.zeros(2, np.int64), slots.copy()
-    given = data, ends[:-1], ends[1:], 0, 3
+    given, numbers = (data, ends[:-1], ends[1:]), np.arange(3) + 1
     columns = [np.zeros(70_000, dtype) for dtype in (np.uint8, np.uint32)]
-    codes.fill8(*given, found, columns[0])
-    codes.fill32(*given, found, columns[1])
-    codes.measure_chunks(*given, totals)
+    codes.fill8(*given, numbers, 0, 3, found, columns[0])
+    codes.fill32(*given, numbers, 0, 3, found, columns[1])
+    codes.measure_chunks(*given, 0, 3, totals)
     for dtype in (np.uint16, np.uint32):
-        lists = lists_of(Postings(np.arange(3), *given[:3]), totals, dtype)
+        lists = lists_of([Postings(np.arange(3), *given)], totals, dtype)
         lists.count(chosen)
     few, many = (counted.Column(np.arange(3), one) for one in columns)
     for one in (few, many):
