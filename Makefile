@@ -37,9 +37,10 @@ bench: $(DEV_ENV) ## run the benchmarks once (asv), a few minutes
 	$(BIN)python -m asv machine --yes --config asv_benchmarks/asv.conf.json
 	$(BIN)python -m asv run --python=same --quick --show-stderr --config asv_benchmarks/asv.conf.json
 
-bench-peers: $(PEERS_ENV) ## compare with DuckDB, SQLite, Tantivy on one million images, loaded and changed
+bench-peers: $(PEERS_ENV) ## compare with DuckDB, SQLite, Tantivy, Polars on one million images: loaded, changed, analysed
 	$(BIN)python -m asv_benchmarks.peers
 	$(BIN)python -m asv_benchmarks.changes
+	$(BIN)python -m asv_benchmarks.analysis
 
 bench-store: $(TEST_ENV) ## measure the store alone
 	$(BIN)python -m asv_benchmarks.store

@@ -299,12 +299,16 @@ class Index(Querying, Changing, Looking):
         return dict(store.dictionaries.labels(store.registry.number(field)))
 
     def stats(self) -> dict[str, Any]:
-        """Return counts and sizes of the index and its silos."""
+        """Return counts and sizes of the index and its silos; `kept`: bytes in memory for queries."""
+        from bitdex.analysis.kept import kept_bytes
+
+        snapshot = self.snapshot
         return {
-            "documents": len(self.snapshot.alive),
+            "documents": len(snapshot.alive),
             "sequence": self._store.sequence,
             "phases": [run.name for run in self._store.log],
             "cache": self._answers.stats(),
+            "kept": snapshot.kept | {"codes": kept_bytes(snapshot.derived)},
             "silos": {"documents": self.documents.silo.stats(), "bitmaps": self.bitmaps.silo.stats()},
         }
 

@@ -249,6 +249,12 @@ class Snapshot:
             self._columns[name] = column, None
         return column
 
+    @property
+    def kept(self) -> dict[str, int]:
+        """Bytes of decoded bitmaps, by estimate, and of the values of sort columns in memory."""
+        columns = [column for column, _ in self._columns.values()]
+        return {"bitmaps": self._kept, "columns": sum(one.nbytes for one in columns)}
+
     def forget(self, name: str) -> None:
         """Forget the column of a sort field: it is built anew from the stored layers."""
         self._columns.pop(name, None)
