@@ -29,6 +29,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -62,43 +64,60 @@ UNFINISHED = tuple(f".{name}." for name in (*FIRST_FILES, "commit.bin"))  # thei
 
 
 NOBODY = (1 << 64) - 1  # a key that no document and no bitmap has
+FEW = 256  # frames that are sooner put together one by one than in arrays
 
 
 @dataclass(slots=True)
 class Writes:
-    """What a batch writes into one silo: frames of a kind (`formats.frame`), key and payload, in order.
+    """What a batch writes into one silo: frames of a kind (`formats.frame`), key and payload.
 
-    `parts` holds a kind, keys (u64) and packed payloads with their offsets each.
+    Several frames of one key have to be added in the same way, `single` or packed; they count in order.
+
+    Attributes
+    ----------
+    single : list of (int, int, bytes)
+        Kind, key and payload of each frame.
+    packed : list of (int, ndarray, ndarray, ndarray)
+        A kind, keys (u64) and packed payloads with their offsets each.
     """
 
-    parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    single: list[frame.Operation] = field(default_factory=list)
+    packed: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def add(self, kind: int, key: int, payload: bytes) -> None:
-        """Put one more behind the others."""
-        ends = np.array([0, len(payload)])
-        self.parts.append((kind, np.array([key], np.uint64), np.frombuffer(payload, np.uint8), ends))
+        """Add one frame."""
+        self.single.append((kind, key, payload))
 
     def add_many(self, kind: int, keys: np.ndarray, payloads: np.ndarray, offsets: np.ndarray) -> None:
-        """Put several behind the others: that of keys[i] is ``payloads[offsets[i]:offsets[i + 1]]``."""
+        """Add several frames: the payload of keys[i] is ``payloads[offsets[i]:offsets[i + 1]]``."""
         if len(keys):
-            self.parts.append((kind, keys, payloads, offsets))
+            self.packed.append((kind, keys, payloads, offsets))
 
-    def __len__(self) -> int:
-        return sum(len(keys) for _, keys, _, _ in self.parts)
+    def __bool__(self) -> bool:
+        return bool(self.single or self.packed)
 
     def append(self, silo: Silo, sequence: int) -> None:
         """Write them as one batch, without effect if there are none: the log tells how far it reaches."""
-        if not self.parts:
+        if not self:
             self.add(frame.DELETE, NOBODY, b"")
-        kinds, keys, payloads, offsets = zip(*self.parts)
-        counts = [len(one) for one in keys]
-        each = np.repeat(np.array(kinds, np.uint64), counts)
-        if len(self.parts) == 1:
-            silo.apply_many(each, keys[0], payloads[0], offsets[0], sequence=sequence)
+        if not self.packed and len(self.single) <= FEW:
+            silo.apply_few(self.single, sequence)
             return
-        ends = np.zeros(sum(counts) + 1, np.int64)
+        parts = [*self.packed, *_packed(self.single)]
+        kinds, keys, payloads, offsets = zip(*parts)
+        each = np.repeat(np.array(kinds, np.uint64), [len(one) for one in keys])
+        ends = np.zeros(len(each) + 1, np.int64)
         np.cumsum(np.concatenate([one[1:] - one[:-1] for one in offsets]), out=ends[1:])
         silo.apply_many(each, np.concatenate(keys), np.concatenate(payloads), ends, sequence=sequence)
+
+
+def _packed(single: list[frame.Operation]) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield frames that were added one by one, those of a kind that follow each other together."""
+    for kind, group in groupby(single, itemgetter(0)):
+        _, keys, payloads = zip(*group)
+        ends = np.zeros(len(keys) + 1, np.int64)
+        np.cumsum([len(one) for one in payloads], out=ends[1:])
+        yield kind, np.array(keys, np.uint64), np.frombuffer(b"".join(payloads), np.uint8), ends
 
 
 def reach(silo: Silo, sequence: int) -> None:
@@ -137,6 +156,7 @@ class Store:
     def __init__(self, directory: Path, mode: str, sync: str):
         self.directory, self.mode, self.sync = directory, mode, sync
         self._commit_path = directory / "commit.bin"
+        self._descriptor: int | None = None
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._commit_path):
@@ -233,7 +253,7 @@ class Store:
 
     def _publish(self) -> None:
         """Let readers see the state of both silos."""
-        documents = DocSilo(self.documents.silo.pin(), self.schema, self.registry, self.dictionaries)
+        documents = self.documents.over(self.documents.silo.pin())
         bitmaps = BitmapSilo(self.bitmaps.silo.pin(), self.dictionaries)
         self.committed = Committed(self.sequence, tuple(self.log), documents, bitmaps)
 
@@ -284,14 +304,17 @@ class Store:
         record = self._record.copy()
         record["sequence"] = sequence
         record["commit"] += 1
-        descriptor = filesystem.open_write(self._commit_path)
-        try:
-            filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
-            if durable:
-                filesystem.sync(descriptor)
-        finally:
-            filesystem.close(descriptor)
+        descriptor = self._open_commit()
+        filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
+        if durable:
+            filesystem.sync(descriptor)
         self._record, self.sequence = record, sequence
+
+    def _open_commit(self) -> int:
+        """Return the descriptor of the file of commit records; it stays open for all of them."""
+        if self._descriptor is None:
+            self._descriptor = filesystem.open_write(self._commit_path)
+        return self._descriptor
 
     def settle_logs(self) -> None:
         """Force the batches that lie in the logs to the device, in any mode of syncing."""
@@ -299,11 +322,7 @@ class Store:
             return
         self.documents.silo.sync()
         self.bitmaps.silo.sync()
-        descriptor = filesystem.open_write(self._commit_path)
-        try:
-            filesystem.sync(descriptor)
-        finally:
-            filesystem.close(descriptor)
+        filesystem.sync(self._open_commit())
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before."""
@@ -373,6 +392,9 @@ class Store:
         self.bitmaps.silo.close(failed)
 
     def _release(self) -> None:
+        if self._descriptor is not None:
+            filesystem.close(self._descriptor)
+            self._descriptor = None
         if self._lock is not None:
             self._lock.release()
 

@@ -11,6 +11,7 @@ from bitdex.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bitdex.inside.containers import Containers
     from bitdex.page_ui import Cards
 
 
@@ -114,6 +115,36 @@ class Looking(Shown):
 
         self._store.guard.check_open()
         return memory_of(self._store, by)
+
+    def containers(
+        self, field: str | None = None, value: Any = None, *, bit: int | None = None
+    ) -> "Containers":
+        """Return the containers of one stored Roaring bitmap as read-only NumPy arrays, for your kernels.
+
+        Parameters
+        ----------
+        field : str, optional
+            A filter field; a sort field with `bit`. By default the bitmap of all visible documents.
+        value : optional
+            The value of the filter field, as documents have it.
+        bit : int, optional
+            The layer of the sort field: that bit of its values in unsigned form (`formats.bitmap`).
+
+        Returns
+        -------
+        Containers
+            Of the state that is committed now. Nothing is copied (`mapped`), unless changes wait in the logs,
+            or behind the bitmap in its file: they are folded into a private copy. As it is stored: documents
+            that have the value by default only are not in it, and those that wait for their time are.
+
+        Raises
+        ------
+        InvalidError
+            If the field is unknown, has no bitmaps of that kind, or the value is not one of its.
+        """
+        from bitdex.inside.containers import containers_of
+
+        return containers_of(self.snapshot, field, value, bit)
 
     # -- why an answer is what it is --------------------------------------------------------
 

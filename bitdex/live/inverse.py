@@ -7,7 +7,7 @@ commits alter is kept beside it by slot, and goes into the array when it has bec
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex.live.alterations import Alterations, Grouped
+from bitdex.live.alterations import Alterations, FewGrouped, Grouped
 
 FEW = 4096  # slots kept beside the array
 _SHIFT, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
@@ -75,7 +75,7 @@ class Inverse:
         end = np.searchsorted(self._pairs, np.uint64(slot << 32) | _LOW, "right")
         return set((self._pairs[begin:end] & _LOW).tolist())
 
-    def _noted(self, groups: Grouped, stop: int) -> np.ndarray:
+    def _noted(self, groups: Grouped | FewGrouped, stop: int) -> np.ndarray:
         """Return the pairs of the field's groups, giving new values their places."""
         low, high = np.searchsorted(groups.keys, np.array([self._first, stop], np.uint64))
         values = (groups.keys[low:high] - self._first).tolist()

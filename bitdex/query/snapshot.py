@@ -26,6 +26,7 @@ from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
 
 _Later = tuple[Any, Any, int] | None  # a change that was put off, those before it, how many they are
+Commit = tuple[DocSilo, BitmapSilo, Altering | None]  # what a commit shows, and what it alters
 _NOTHING: tuple[Any, None] = (None, None)
 PUT_OFF = 1000  # changes of one bitmap or column at most
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
@@ -65,25 +66,21 @@ class Snapshot:
             return before
         if before.dictionaries is not documents.dictionaries:  # reopened: new labels may have other numbers
             return cls(schema, documents, bitmaps)
-        return before.after(documents, bitmaps, None)  # a compaction: only the files are others
+        return before.after([(documents, bitmaps, None)])  # a compaction: only the files are others
 
-    def after(self, documents: DocSilo, bitmaps: BitmapSilo, altered: Altering | None) -> "Snapshot":
-        """Return the snapshot of the next commit, which keeps all of this one that is not altered.
+    def after(self, commits: Iterable[Commit]) -> "Snapshot":
+        """Return the snapshot that follows by commits, which keeps all of this one that they do not alter.
 
-        Parameters
-        ----------
-        documents, bitmaps
-            Of that commit.
-        altered : Altering or None
-            What it alters. No document that was stored before becomes visible, or waits, by it.
+        No document that was stored before becomes visible by them, or waits.
         """
         following = copy(self)
-        following.documents, following.bitmaps = documents, bitmaps
         following._values, following._columns = dict(self._values), dict(self._columns)
-        if altered is not None:
-            self.epochs.note(following.sequence, altered_tokens(altered.keys, altered.edits))
-            following._follow(altered)
-            self._line.note(following.sequence, altered, following.alive)
+        for documents, bitmaps, altered in commits:
+            following.documents, following.bitmaps = documents, bitmaps
+            if altered is not None:
+                self.epochs.note(following.sequence, altered_tokens(altered.keys, altered.edits))
+                following._follow(altered)
+                self._line.note(following.sequence, altered, following.alive)
         return following
 
     def _follow(self, altered: Altering) -> None:

@@ -50,6 +50,12 @@ def _ordered() -> bytes:
     return signed.astype("<u8").tobytes() + floats.astype("<u8").tobytes()
 
 
+@quick
+@given(st.sampled_from([SET, CLEAR]), st.sets(st.integers(0, 2**32 - 1), min_size=1, max_size=5))
+def test_one_op_is_encoded_as_several_are(op, slots):
+    assert bitmap.encode_op(op, sorted(slots)) == encode_ops([(op, BitMap(slots))])
+
+
 @pytest.mark.parametrize("case", sorted(cases("bitmap") | dict.fromkeys(stored("bitmap"))))
 def test_the_published_bytes(case: str) -> None:
     assert cases("bitmap")[case]() == golden("bitmap", case)
