@@ -234,9 +234,17 @@ def patches(stores: Stores) -> list[list[str]]:
             patch, ask = patcher(index), asking(index)
             patch(), ask()
             rows.append([f'patch, sync="{sync}"', quantiles([timed(patch) for _ in range(2000)])])
+            twenty = [timed(several, index, patch, 20) / 20 for _ in range(200)]
+            rows.append([f'each of 20 patches in a commit, sync="{sync}"', quantiles(twenty)])
             both = [timed(patch) + timed(ask) for _ in range(300)]
             rows.append([f'patch and a sorted query, sync="{sync}"', quantiles(both)])
     return rows
+
+
+def several(index: bitdex.Index, patch: Callable[[], None], count: int) -> None:
+    with index.batch():
+        for _ in range(count):
+            patch()
 
 
 def pending(stores: Stores) -> list[list[str]]:
