@@ -161,7 +161,7 @@ class Selection(Summaries):
         """Return the clause, or in its place the documents, where they are known already."""
         if "_found" not in self.__dict__ or isinstance(self._clause, Given):
             return self._clause
-        return Given(self._found, self._text)
+        return Given(self._found, self._text, visible=True)
 
     def _operand(self, other: Any) -> "Selection":
         """Return the other operand as a selection of this state."""

@@ -22,7 +22,7 @@ from bitdex.silo.check import check_files
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
 from tests.damage import Damaged, cuts, flips, try_damage
-from tests.scale import scale
+from tests.scale import portion, scale
 
 SCHEMA = {
     "name": "small",
@@ -148,9 +148,9 @@ def bits_of(directory, name):
     step = scale(61, 1)  # near 64, and meets every bit of a byte
     bits = range(8 * committed(directory, name))
     if name not in FILES:
-        return bits[::step]
+        return portion(bits[::step])
     zeros = {*range(8 * 1024, 8 * 4096), *range(8 * 5120, 8 * 8192)} if name == "commit.bin" else set()
-    return [bit for bit in bits if bit not in zeros or bit % step == 0]
+    return portion([bit for bit in bits if bit not in zeros or bit % step == 0])
 
 
 def try_on_index(file, directory, right, damages, ask_every):
@@ -176,7 +176,7 @@ def test_every_flipped_bit_is_found_and_never_read_wrong(directory, right, name)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_found_and_never_read_wrong(directory, right, name):
     file = Damaged(directory / name)
-    lengths = range(0, committed(directory, name), scale(31, 1))
+    lengths = portion(range(0, committed(directory, name), scale(31, 1)))
     try_on_index(file, directory, right, cuts(file, lengths), scale(16, 1))
 
 
@@ -241,7 +241,7 @@ def test_damaged_logs_are_found_and_never_read_wrong(silo, name):
     files, content = silo
     file = Damaged(files.directory / name)
     used = len(file.whole.rstrip(b"\0")) + 8  # behind it lies reserved space
-    places = [at for at in range(len(file.whole)) if at < used or at % scale(61, 1) == 0]
+    places = portion([at for at in range(len(file.whole)) if at < used or at % scale(61, 1) == 0])
     damages = [*flips(file, [8 * at + bit for at in places for bit in range(8)]), *cuts(file, places)]
 
     check, wrong = lambda: next(check_files(files), None), partial(wrong_values, files, content)

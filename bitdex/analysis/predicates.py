@@ -14,7 +14,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +37,7 @@ BLOCK = 1 << 17  # documents whose values are gathered together
 DENSE = 1024  # documents of a chunk, from which on values by slot are worth it
 LISTED = 1 << 16  # words whose members are listed together
 BRIEF = 0.004  # seconds of a call, below which the next one may be twice as long
-_FULL = ~np.uint64(0)
+PAUSE = 0.05  # seconds
 
 Read = Callable[[int, int], tuple[np.ndarray, np.ndarray | None]]  # values of a block, which are there
 
@@ -230,8 +230,12 @@ def _in_threads(work: Callable[[int, int, threading.Event], None], parts: Iterab
             work(lo, hi, stop)
         return
     with ThreadPoolExecutor(THREADS) as pool:
+        waiting = {pool.submit(work, lo, hi, stop) for lo, hi in every}
         try:
-            list(pool.map(lambda part: work(part[0], part[1], stop), every))
+            while waiting:  # for a moment each: the signal of Ctrl-C may wake another thread than this one
+                done, waiting = wait(waiting, PAUSE)
+                for one in done:
+                    one.result()
         except BaseException:
             stop.set()
             raise

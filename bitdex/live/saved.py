@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from bitdex import registry_sets
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 
 class SavedSets:

@@ -31,7 +31,7 @@ from bitdex.query.clauses import (
 )
 from bitdex.query.edited import Column
 from bitdex.query.given import Called, Given, Predicate, Xor
-from bitdex.query.order import bitmap_of
+from bitdex.query.order import SLOT_LIMIT, bitmap_of
 from bitdex.query.snapshot import EMPTY, Snapshot
 
 RANGES = (Gte, Lte, Between)
@@ -163,7 +163,7 @@ def evaluate(snapshot: Snapshot, clause: Clause) -> BitMap:
     if kind in RANGES:
         return _range(snapshot, clause)
     if kind is Given:
-        return clause.members & snapshot.alive  # type: ignore[attr-defined]
+        return clause.members if clause.visible else clause.members & snapshot.alive  # type: ignore[attr-defined]
     if kind is Xor:
         return evaluate(snapshot, clause.left) ^ evaluate(snapshot, clause.right)  # type: ignore[attr-defined]
     return run(plan(snapshot, clause))
@@ -303,8 +303,10 @@ def _range_step(snapshot: Snapshot, clause: Any) -> Step | None:
 def _range(snapshot: Snapshot, clause: Any) -> BitMap:
     low, high = _bounds(clause)
     if clause.field == "id":
-        first, last = 0 if low is None else low, (1 << 32) - 1 if high is None else high
-        return BitMap(range(first, last + 1)) & snapshot.alive if first <= last else EMPTY
+        inside = snapshot.alive.copy()
+        inside.remove_range(0, low or 0)
+        inside.remove_range(SLOT_LIMIT if high is None else high + 1, SLOT_LIMIT)
+        return inside
     step = _range_step(snapshot, clause)
     if step is not None:
         return _start(step)
