@@ -27,6 +27,16 @@ class Members:
         self._words = self._words[: chunks * kernels.WORDS].copy()
         self._keys = np.flatnonzero(self._table >= 0)
 
+    @property
+    def words(self) -> np.ndarray:
+        """The members, 1,024 words (u64) a chunk; not to be changed."""
+        return self._words
+
+    @property
+    def keys(self) -> np.ndarray:
+        """The chunks (int64), ascending."""
+        return self._keys
+
     @functools.cached_property
     def _ranks(self) -> np.ndarray:
         counts = np.bitwise_count(self._words).astype(np.int64)

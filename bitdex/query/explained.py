@@ -11,7 +11,7 @@ from bitdex.kernels.containers import measure_containers
 from bitdex.quantities import size
 from bitdex.query import plan as planner
 from bitdex.query.clauses import Clause, Combination, Membership, Not, Presence
-from bitdex.query.given import Given, Xor
+from bitdex.query.given import Called, Given, Xor
 from bitdex.query.snapshot import Snapshot
 from bitdex.query.windows import Moment
 
@@ -87,6 +87,8 @@ def _is_kept(snapshot: Snapshot, clause: Any) -> bool:
     """Tell whether everything that a clause reads is in memory already."""
     if isinstance(clause, Given):
         return True
+    if isinstance(clause, Called):
+        return all(name == "id" or snapshot.keeps_column(name) for name in clause.predicate.fields)
     if isinstance(clause, Xor):
         return _is_kept(snapshot, clause.left) and _is_kept(snapshot, clause.right)
     if isinstance(clause, Combination):

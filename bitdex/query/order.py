@@ -260,7 +260,7 @@ class SortColumn:
         return (2 * position * BANDS + len(self)) // (2 * len(self))
 
     def _stretch(self, first: int, stop: int) -> BitMap:
-        return bitmap_of(np.sort(self.order[first:stop]))
+        return bitmap_of(np.sort(self.order[first:stop])) if first < stop else BitMap()
 
     def _pieces(self, first: int, stop: int) -> list[BitMap]:
         """Return bitmaps that make up a stretch of the order: strips, and what is left at the ends."""

@@ -255,6 +255,8 @@ def _pack(rng):
     lo, hi = np.sort(rng.integers(0, 21, 2)).tolist()
     sorting.pack_frames(places, words, lo, hi, np.zeros(20, np.int64))
     _, offsets = packed([b"x" * int(one) for one in rng.integers(0, 9, 5)])
+    values = rng.integers(0, 2, int(offsets[-1]), np.uint8)
+    gather.compare_values(values, offsets, rng.permutation(values), offsets, np.zeros(5, bool))
     frames.check_offsets(offsets, int(offsets[-1]) - int(rng.integers(0, 2)), 8)
     frames.place_frames(offsets, 64, np.zeros(6, np.int64))
 
