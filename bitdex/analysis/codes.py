@@ -20,7 +20,7 @@ FEW = 255  # values whose codes take a byte
 DENSE = 4096  # members of a chunk from which on a set is words, in which one is looked up
 PER_MEMBER, PER_MATCH = 0.7, 2.0  # nanoseconds of a member of a bitmap, met with words or with members
 LEAVES = 8  # bits of codes that are counted by planes
-PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP = 1.0, 1.2, 35, 8  # nanoseconds
+PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP = 0.8, 1.0, 35, 8  # nanoseconds
 
 
 class Column:
@@ -167,7 +167,9 @@ def _by_planes(found: BitMap, bits: int) -> bool:
     """Tell whether a set is so large that planes of so many bits are faster."""
     if not found or bits > LEAVES:
         return False
-    return PER_HALF * ((found.max() >> 16) + 1) * (2 << bits) < PER_DOCUMENT * len(found)
+    chunks = (found.max() >> 16) + 1
+    expanded = 0 if len(found) > DENSE * chunks else PER_ENTRY * len(found)
+    return PER_HALF * chunks * (2 << bits) + expanded < PER_DOCUMENT * len(found)
 
 
 def count_planes(found: BitMap, rows: Column, columns: Column | None) -> np.ndarray:
