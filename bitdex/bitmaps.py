@@ -76,7 +76,8 @@ class BitmapSilo:
             first = field << 48
             return self.get_many([first | value for value in values])
         stored = [self.stored_value(field, value) for value in values]
-        return [BitMap() if s is None else self.get(format_.filter_key(field, s)) for s in stored]
+        found = iter(self.get_many([format_.filter_key(field, s) for s in stored if s is not None]))
+        return [BitMap() if s is None else next(found) for s in stored]
 
     def alive(self) -> BitMap:
         """Return the slots of all visible documents."""

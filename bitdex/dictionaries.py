@@ -12,7 +12,13 @@ from bitdex.formats import dictionary as format_
 
 
 class Dictionaries:
-    """Labels of all fields; saved before the commit that first uses them."""
+    """Labels of all fields; saved before the commit that first uses them.
+
+    Attributes
+    ----------
+    count : int
+        How many there are; none is ever lost, or gets another number.
+    """
 
     def __init__(self, path: Path, identity: int):
         self._path = path
@@ -24,6 +30,7 @@ class Dictionaries:
             raise CorruptError(f"{path}: offset 0: expected the labels of fields, found no file")
         for label in format_.decode(filesystem.read(path), identity, str(path)):
             self._texts.setdefault(label.field, {})[label.label] = label.text
+        self.count = sum(map(len, self._texts.values()))
 
     @staticmethod
     def create(path: Path, identity: int) -> None:
@@ -45,6 +52,7 @@ class Dictionaries:
             if number is None:
                 number = numbers[key] = len(shown) + 1
                 shown[number] = text
+                self.count += 1
                 self._dirty = True
             out.append(number)
         return out

@@ -51,6 +51,12 @@ class DocSilo:
             if f.default is not None and f.stored
         }
 
+    def over(self, source: Silo | State) -> "DocSilo":
+        """Return the same over another source; what shows the fields is shared."""
+        other = DocSilo.__new__(DocSilo)
+        other.__dict__.update(self.__dict__, source=source)
+        return other
+
     @property
     def silo(self) -> Silo:
         """The silo itself; a pinned state has none."""

@@ -33,7 +33,11 @@ def _changing(path: Path | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WriteFailedError(error.errno, error.strerror, str(path)) from error
+        raise _failed(error, path) from error
+
+
+def _failed(error: OSError, path: Path | None) -> WriteFailedError:
+    return WriteFailedError(error.errno, error.strerror, str(path))
 
 
 def make_directory(path: Path) -> None:
@@ -103,13 +107,15 @@ def close(descriptor: int) -> None:
 def write_at(descriptor: int, data: np.ndarray | bytes, offset: int) -> None:
     """Write all of `data` at `offset`."""
     view = memoryview(data).cast("B")  # type: ignore[arg-type]
-    with _changing(_names.get(descriptor)):
+    try:
         while len(view):
             written = os.pwrite(descriptor, view[: 1 << 30], offset)
             if not written:
                 raise OSError(errno.EIO, "nothing was written")
             view = view[written:]
             offset += written
+    except OSError as error:
+        raise _failed(error, _names.get(descriptor)) from error
 
 
 def allocate(descriptor: int, offset: int, length: int) -> None:

@@ -10,21 +10,25 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
 from bitdex.cache_silo import CacheSilo
+from bitdex.completion import attribute
 from bitdex.documents import DocSilo
 from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.inside.looking import Looking
 from bitdex.live.changing import Changing
 from bitdex.live.rows import is_slot, slot_of
+from bitdex.live.upkeep import give_back
 from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
 from bitdex.query.answers import Answers
+from bitdex.query.bindings import Bindings
 from bitdex.query.expression import OPENED
+from bitdex.query.newest import Newest
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.querying import Querying
 from bitdex.schema import Schema
 from bitdex.sets import Sets
-from bitdex.store import Store
+from bitdex.store import Committed, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +92,8 @@ class Index(Querying, Changing, Looking):
         silo = CacheSilo(directory, self._store.registry.identity + 2)
         OPENED.update(self.schema.fields)
         self._answers = Answers(self.schema.settings.get("cache", {}), silo)
+        self._bindings = Bindings()
+        self._newest = Newest(self._committed, self._committing, self._begin_answers)
         if maintenance is not None:
             self._keep_up(maintenance)
 
@@ -115,20 +121,16 @@ class Index(Querying, Changing, Looking):
     def snapshot(self) -> Snapshot:
         """The committed state that queries see."""
         self._store.guard.check_open()
-        while True:
-            before = self._snapshot
-            if before is not None and self._batch is not None and not before.is_over():
-                return before  # while a commit is under way: its own follows
-            committed = self._store.committed
-            if self._snapshot is before:
-                break
-        documents = committed.documents
-        shown = Snapshot.of(documents.schema, documents, committed.bitmaps, before)
-        if before is None:
-            self._answers.open(shown, writes=self._store.mode == "w")
-        if self._snapshot is before:  # else a commit has replaced it meanwhile
-            self._snapshot = shown
-        return shown
+        return self._newest.get()
+
+    def _committed(self) -> Committed:
+        return self._store.committed
+
+    def _committing(self) -> bool:
+        return self._batch is not None
+
+    def _begin_answers(self, snapshot: Snapshot) -> None:
+        self._answers.open(snapshot, writes=self._store.mode == "w")
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before.
@@ -268,7 +270,7 @@ class Index(Querying, Changing, Looking):
 
         return write_parquet(path, self.where(where).batches(fields=fields, sort=sort), **options)
 
-    @property
+    @attribute
     def sets(self) -> Sets:
         """The saved sets, by name: ``index.sets["hot"] = index["reactionCount > 100"]``."""
         return Sets(self)
@@ -297,12 +299,16 @@ class Index(Querying, Changing, Looking):
         return dict(store.dictionaries.labels(store.registry.number(field)))
 
     def stats(self) -> dict[str, Any]:
-        """Return counts and sizes of the index and its silos."""
+        """Return counts and sizes of the index and its silos; `kept`: bytes in memory for queries."""
+        from bitdex.analysis.kept import kept_bytes
+
+        snapshot = self.snapshot
         return {
-            "documents": len(self.snapshot.alive),
+            "documents": len(snapshot.alive),
             "sequence": self._store.sequence,
             "phases": [run.name for run in self._store.log],
             "cache": self._answers.stats(),
+            "kept": snapshot.kept | {"codes": kept_bytes(snapshot.derived)},
             "silos": {"documents": self.documents.silo.stats(), "bitmaps": self.bitmaps.silo.stats()},
         }
 
@@ -323,6 +329,7 @@ class Index(Querying, Changing, Looking):
         with self._store.maintenance.taken(), self._store.guard.writing():
             self._store.compact(progress)
             self._save_answers()
+        give_back()
 
     def backup(self, path: str | Path, progress: bool = False) -> None:
         """Write the newest commit into a new or empty directory, as an index of its own; loading goes on.
@@ -354,7 +361,7 @@ class Index(Querying, Changing, Looking):
         If what is committed cannot be forced to the device, the next write tells.
         """
         store = self._store
-        if store.mode == "r" or self._snapshot is None or store.failure is not None:
+        if store.mode == "r" or not self._newest.asked or store.failure is not None:
             return
         with store.turn.awaited(), suppress(BitdexError, OSError), store.guard.writing():
             self._answers.save(self.snapshot, store.settle_logs)

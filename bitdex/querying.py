@@ -9,10 +9,9 @@ from bitdex.errors import InvalidError
 from bitdex.page import Page, Request
 from bitdex.query import plan as planner
 from bitdex.query.answers import Answers
-from bitdex.query.bind import bind
+from bitdex.query.bindings import Bindings
 from bitdex.query.clauses import Within
 from bitdex.query.cursor import Cursor
-from bitdex.query.expression import to_clause
 from bitdex.query.rank import Sort
 from bitdex.query.shown import Shown
 from bitdex.query.snapshot import Snapshot
@@ -27,6 +26,7 @@ class Querying(Shown):
     """The part of an index that answers queries; any number of threads may ask."""
 
     _answers: Answers
+    _bindings: Bindings
     ui: Any  # how pages look (`inside.looking`)
 
     def query(
@@ -67,11 +67,11 @@ class Querying(Shown):
         InvalidError
             Naming the field, the value, and what the field accepts.
         """
-        clause, snapshot = to_clause(where), self.snapshot
+        snapshot = self.snapshot
         _check_count("limit", limit, 1)
         _check_count("offset", offset, 0)
         moment = moment_of(now, snap, snapshot.settle)
-        bound = bind(clause, snapshot.schema, snapshot.label, moment)
+        clause, bound = self._bindings.bind(where, snapshot, moment)
         request = Request(
             clause, bound, Sort.parse(sort), int(limit), int(offset), cache, moment.now, moment.snap
         )
@@ -81,14 +81,14 @@ class Querying(Shown):
         """Return how many documents match."""
         snapshot = self.snapshot
         moment = moment_of(now, snap, snapshot.settle)
-        bound = bind(to_clause(where), snapshot.schema, snapshot.label, moment)
+        _, bound = self._bindings.bind(where, snapshot, moment)
         return self._answers.count(snapshot, bound, cache)
 
     def ids(self, where: Any = None, now: Any = None, snap: bool = False) -> np.ndarray:
         """Return the ids of all documents that match, ascending, uint32."""
         snapshot = self.snapshot
         moment = moment_of(now, snap, snapshot.settle)
-        bound = bind(to_clause(where), snapshot.schema, snapshot.label, moment)
+        _, bound = self._bindings.bind(where, snapshot, moment)
         return np.frombuffer(planner.run(planner.plan(snapshot, bound)).to_array(), np.uint32)
 
     def where(self, query: Any = None, now: Any = None, snap: bool = False) -> Selection:
@@ -118,7 +118,7 @@ class Querying(Shown):
 
         snapshot = self.snapshot
         moment = moment_of(now, snap, snapshot.settle)
-        return explain(snapshot, bind(to_clause(where), snapshot.schema, snapshot.label, moment), moment)
+        return explain(snapshot, self._bindings.bind(where, snapshot, moment)[1], moment)
 
     def rebuild_time_buckets(self, now: Any = None) -> dict[str, int]:
         """Build what windows rest on anew, from what is stored; return how many documents each holds.

@@ -12,7 +12,7 @@ next writer takes them out. `dropped` are the numbers of fields that are no more
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ class SchemaVersions:
 
 
 def _write(path: Path, versions: list[SchemaVersion]) -> None:
-    content = {"format": FORMAT, "versions": [asdict(one) for one in versions]}
+    content = {"format": FORMAT, "versions": [vars(one) for one in versions]}
     filesystem.write_whole(path, sealed.encode(content))
 
 

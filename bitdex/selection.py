@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap, FrozenBitMap
 
+from bitdex import html
 from bitdex.errors import InvalidError
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
 from bitdex.query.clauses import Clause, Not
 from bitdex.query.expression import FieldRef, to_clause
-from bitdex.query.given import Given, Xor
+from bitdex.query.given import Called, Given, Xor
 from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
@@ -41,6 +42,7 @@ _COMBINED: dict[str, Callable[[Clause, Clause], Clause]] = {
     "or": operator.or_,
     "xor": Xor,
 }
+SHOWN = 5  # documents in a notebook
 WIDE = 1 << 26  # ids up to which labels are looked up in a mask
 
 
@@ -159,7 +161,7 @@ class Selection(Summaries):
         """Return the clause, or in its place the documents, where they are known already."""
         if "_found" not in self.__dict__ or isinstance(self._clause, Given):
             return self._clause
-        return Given(self._found, self._text)
+        return Given(self._found, self._text, visible=True)
 
     def _operand(self, other: Any) -> "Selection":
         """Return the other operand as a selection of this state."""
@@ -222,6 +224,45 @@ class Selection(Summaries):
             raise InvalidError(f"n: {n!r} is no number of documents from 0 to {len(self)}, which there are")
         chosen = np.random.default_rng(seed).choice(len(self), n, replace=False, shuffle=False)
         return self._with(Given(bitmap_of(self.ids[np.sort(chosen)]), f"{n} of ({self._text})"))
+
+    def where_jit(self, function: Callable[..., bool], *fields: str) -> "Selection":
+        """Return the documents for which a function of some fields, which is compiled, is true.
+
+        Parameters
+        ----------
+        function : callable
+            Takes a value of each field and returns a boolean. Compiled with ``numba.njit`` already, or a
+            plain function that is compiled here (for which x / 0 is infinite, as in NumPy). It is called for
+            any of the documents, in any order, from several threads: it should depend on nothing but its
+            arguments. What it raises is raised.
+        *fields : str
+            ``id``, and fields of numbers or booleans, which the function gets as int64, float64 and bool.
+            Those of sort fields are at hand; of others they are gathered. A document that lacks one of the
+            values is left out; a default is a value.
+
+        Raises
+        ------
+        InvalidError
+            If a field is unknown or holds texts or lists, the function cannot be compiled for the fields, or
+            returns something else than a boolean.
+
+        Examples
+        --------
+        >>> import tempfile, bitdex
+        >>> index = bitdex.create(tempfile.mkdtemp(), {"name": "images", "config": {
+        ...     "sort_fields": [{"name": "width"}, {"name": "height"}]}})
+        >>> index.put_many([{"id": 1, "width": 640, "height": 480}, {"id": 2, "width": 30, "height": 90},
+        ...     {"id": 3, "width": 99}])
+        3
+        >>> index.where().where_jit(lambda width, height: width * 3 > height * 2, "width", "height")
+        <Selection of 1 documents: (everything) and (<lambda>(width, height))>
+        >>> index.close()
+        """
+        from bitdex.analysis.predicates import Predicate
+
+        called = f"{getattr(function, '__name__', 'function')}({', '.join(map(str, fields))})"
+        clause = Called(Predicate(self._snapshot, function, fields), called)
+        return self._combined("and", self._with(clause, called))
 
     # -- documents ---------------------------------------------------------------------------
 
@@ -288,6 +329,13 @@ class Selection(Summaries):
 
     def __repr__(self) -> str:
         return f"<Selection of {len(self):,} documents: {self._text:.200}>"
+
+    def _repr_html_(self) -> str:
+        from bitdex.page_html import documents_table
+
+        first = self._snapshot.documents.get_many(self.ids[:SHOWN])
+        note = f"{len(self):,} documents: {self._text}"
+        return html.panel("Selection", documents_table(first, len(self)), note=note)
 
 
 def _is_query(query: Any) -> bool:

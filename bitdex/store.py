@@ -28,7 +28,7 @@ would put an end to that choice, so everything is synced before one begins.
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,6 @@ from bitdex.bitmaps import BitmapSilo
 from bitdex.dictionaries import Dictionaries
 from bitdex.documents import SETTLED_HEADROOM, DocSilo
 from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
-from bitdex.formats import frame
 from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
@@ -47,10 +46,10 @@ from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
-from bitdex.silo.silo import Silo
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
 from bitdex.silo.uninterrupted import uninterrupted
+from bitdex.silo.writes import Writes
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
 BITMAPS, DOCUMENTS = "bitmaps", "documents"
@@ -59,52 +58,6 @@ FIRST_FILES = {
     *(DOCUMENTS, BITMAPS, "writer.lock"),
 }
 UNFINISHED = tuple(f".{name}." for name in (*FIRST_FILES, "commit.bin"))  # their names until they are whole
-
-
-NOBODY = (1 << 64) - 1  # a key that no document and no bitmap has
-
-
-@dataclass(slots=True)
-class Writes:
-    """What a batch writes into one silo: frames of a kind (`formats.frame`), key and payload, in order.
-
-    `parts` holds a kind, keys (u64) and packed payloads with their offsets each.
-    """
-
-    parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
-
-    def add(self, kind: int, key: int, payload: bytes) -> None:
-        """Put one more behind the others."""
-        ends = np.array([0, len(payload)])
-        self.parts.append((kind, np.array([key], np.uint64), np.frombuffer(payload, np.uint8), ends))
-
-    def add_many(self, kind: int, keys: np.ndarray, payloads: np.ndarray, offsets: np.ndarray) -> None:
-        """Put several behind the others: that of keys[i] is ``payloads[offsets[i]:offsets[i + 1]]``."""
-        if len(keys):
-            self.parts.append((kind, keys, payloads, offsets))
-
-    def __len__(self) -> int:
-        return sum(len(keys) for _, keys, _, _ in self.parts)
-
-    def append(self, silo: Silo, sequence: int) -> None:
-        """Write them as one batch, without effect if there are none: the log tells how far it reaches."""
-        if not self.parts:
-            self.add(frame.DELETE, NOBODY, b"")
-        kinds, keys, payloads, offsets = zip(*self.parts)
-        counts = [len(one) for one in keys]
-        each = np.repeat(np.array(kinds, np.uint64), counts)
-        if len(self.parts) == 1:
-            silo.apply_many(each, keys[0], payloads[0], offsets[0], sequence=sequence)
-            return
-        ends = np.zeros(sum(counts) + 1, np.int64)
-        np.cumsum(np.concatenate([one[1:] - one[:-1] for one in offsets]), out=ends[1:])
-        silo.apply_many(each, np.concatenate(keys), np.concatenate(payloads), ends, sequence=sequence)
-
-
-def reach(silo: Silo, sequence: int) -> None:
-    """Let a silo reach a sequence in which it does not change, durably: the lesser reach counts."""
-    Writes().append(silo, sequence)
-    silo.sync()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +90,7 @@ class Store:
     def __init__(self, directory: Path, mode: str, sync: str):
         self.directory, self.mode, self.sync = directory, mode, sync
         self._commit_path = directory / "commit.bin"
+        self._descriptor: int | None = None
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._commit_path):
@@ -233,7 +187,7 @@ class Store:
 
     def _publish(self) -> None:
         """Let readers see the state of both silos."""
-        documents = DocSilo(self.documents.silo.pin(), self.schema, self.registry, self.dictionaries)
+        documents = self.documents.over(self.documents.silo.pin())
         bitmaps = BitmapSilo(self.bitmaps.silo.pin(), self.dictionaries)
         self.committed = Committed(self.sequence, tuple(self.log), documents, bitmaps)
 
@@ -281,17 +235,20 @@ class Store:
 
     def _name(self, sequence: int, durable: bool = True) -> None:
         """Write the commit record of a sequence."""
-        record = self._record.copy()
+        record = meta_format.copied(self._record)
         record["sequence"] = sequence
         record["commit"] += 1
-        descriptor = filesystem.open_write(self._commit_path)
-        try:
-            filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
-            if durable:
-                filesystem.sync(descriptor)
-        finally:
-            filesystem.close(descriptor)
+        descriptor = self._open_commit()
+        filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
+        if durable:
+            filesystem.sync(descriptor)
         self._record, self.sequence = record, sequence
+
+    def _open_commit(self) -> int:
+        """Return the descriptor of the file of commit records; it stays open for all of them."""
+        if self._descriptor is None:
+            self._descriptor = filesystem.open_write(self._commit_path)
+        return self._descriptor
 
     def settle_logs(self) -> None:
         """Force the batches that lie in the logs to the device, in any mode of syncing."""
@@ -299,11 +256,7 @@ class Store:
             return
         self.documents.silo.sync()
         self.bitmaps.silo.sync()
-        descriptor = filesystem.open_write(self._commit_path)
-        try:
-            filesystem.sync(descriptor)
-        finally:
-            filesystem.close(descriptor)
+        filesystem.sync(self._open_commit())
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before."""
@@ -373,6 +326,9 @@ class Store:
         self.bitmaps.silo.close(failed)
 
     def _release(self) -> None:
+        if self._descriptor is not None:
+            filesystem.close(self._descriptor)
+            self._descriptor = None
         if self._lock is not None:
             self._lock.release()
 

@@ -18,7 +18,9 @@ from tests.backups import KINDS, content_of
 from tests.crash.index_work import Compact, Load, documents_of
 from tests.scale import scale, seeds
 
-BACKUPS, ROUND = scale(20, 1000), 20
+ROUND = 20
+ROUNDS = seeds(scale(1, 50))
+MADE = ROUND * len(ROUNDS)
 NUMBER, JOURNAL = 1000, 1001
 LONG = pytest.mark.timeout(scale(300, 7200))
 
@@ -192,10 +194,10 @@ class Storm:
 
 @LONG
 def test_silo_backups_beside_writes_compactions_and_merges(tmp_path):
-    for seed in seeds(BACKUPS // ROUND):
+    for seed in ROUNDS:
         _storm_over_a_silo(tmp_path / "round", seed)
         shutil.rmtree(tmp_path / "round")
-    print(f"torture: {BACKUPS} backups of a silo beside a writer and a compactor, each a committed state")
+    print(f"torture: {MADE} backups of a silo beside a writer and a compactor, each a committed state")
 
 
 def _storm_over_a_silo(root, seed):
@@ -223,10 +225,10 @@ def _storm_over_a_silo(root, seed):
 
 @LONG
 def test_index_backups_beside_a_load(tmp_path):
-    for seed in seeds(BACKUPS // ROUND):
+    for seed in ROUNDS:
         _storm_over_an_index(tmp_path / "round", seed)
         shutil.rmtree(tmp_path / "round")
-    print(f"torture: {BACKUPS} backups of an index into which phases are loaded, each a committed state")
+    print(f"torture: {MADE} backups of an index into which phases are loaded, each a committed state")
 
 
 def _storm_over_an_index(root, seed):

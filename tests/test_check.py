@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 import bitdex
-from bitdex import filesystem
-from bitdex.checking import ATTEMPTS, check_index
+from bitdex import filesystem, registry_sets
+from bitdex.checking import ATTEMPTS, _check_sets, check_index
 from bitdex.errors import BitdexError, CorruptError, NotFoundError, VersionError
 from bitdex.formats import meta, registry, sealed
+from bitdex.formats.document import encode_document
 from bitdex.phase_log import PhaseLog
 from bitdex.silo.check import check_files
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
 from tests.damage import Damaged, cuts, flips, try_damage
-from tests.scale import scale
+from tests.scale import portion, scale
 
 SCHEMA = {
     "name": "small",
@@ -147,9 +148,9 @@ def bits_of(directory, name):
     step = scale(61, 1)  # near 64, and meets every bit of a byte
     bits = range(8 * committed(directory, name))
     if name not in FILES:
-        return bits[::step]
+        return portion(bits[::step])
     zeros = {*range(8 * 1024, 8 * 4096), *range(8 * 5120, 8 * 8192)} if name == "commit.bin" else set()
-    return [bit for bit in bits if bit not in zeros or bit % step == 0]
+    return portion([bit for bit in bits if bit not in zeros or bit % step == 0])
 
 
 def try_on_index(file, directory, right, damages, ask_every):
@@ -175,7 +176,7 @@ def test_every_flipped_bit_is_found_and_never_read_wrong(directory, right, name)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_found_and_never_read_wrong(directory, right, name):
     file = Damaged(directory / name)
-    lengths = range(0, committed(directory, name), scale(31, 1))
+    lengths = portion(range(0, committed(directory, name), scale(31, 1)))
     try_on_index(file, directory, right, cuts(file, lengths), scale(16, 1))
 
 
@@ -240,7 +241,7 @@ def test_damaged_logs_are_found_and_never_read_wrong(silo, name):
     files, content = silo
     file = Damaged(files.directory / name)
     used = len(file.whole.rstrip(b"\0")) + 8  # behind it lies reserved space
-    places = [at for at in range(len(file.whole)) if at < used or at % scale(61, 1) == 0]
+    places = portion([at for at in range(len(file.whole)) if at < used or at % scale(61, 1) == 0])
     damages = [*flips(file, [8 * at + bit for at in places for bit in range(8)]), *cuts(file, places)]
 
     check, wrong = lambda: next(check_files(files), None), partial(wrong_values, files, content)
@@ -327,6 +328,33 @@ def test_a_phase_has_no_fewer_documents_than_its_bitmap(directory):
     with file.replaced(sealed.encode(content)):
         found = findings(directory)
         assert found == {("dumps.json", 0, "error"): "phase 'tags': expected 25 or more documents, found 24"}
+
+
+def test_saved_sets_have_names_and_bitmaps_that_fit(directory):
+    with bitdex.open(directory, "w", sync="none") as index:
+        index.sets["some"], index.sets["nothing"], index.sets["all"] = index.ids()[:3], [], None
+        count = len(index)
+        index.delete(int(index.ids()[0]))
+    assert list(check_index(directory)) == []
+    with bitdex.open(directory, "r") as index:
+        entries = registry_sets.read(index.documents.silo)
+    assert entries == {"some": [0, 3], "nothing": [1, 0], "all": [2, count]}
+    wrong = {"some": [0, 4], "other": [7, 1], "nothing": [1, 0]}
+    with Silo.open(directory / "bitmaps") as bitmaps:
+        found = list(_check_sets(directory / "documents", wrong, bitmaps))
+    assert {one.severity for one in found} == {"error"}
+    assert [one.what for one in found] == [
+        "saved set 'some': expected a bitmap of 4 documents, found 3",
+        "expected a name for saved set 2, which has a bitmap, found none",
+        "saved set 'other': expected a bitmap of 1 documents, found no bitmap",
+    ]
+
+
+def test_a_record_of_saved_sets_that_is_none_is_told(directory):
+    for content in ({}, {1: "5"}, {1: "{"}, {1: '{"a": 1}'}, {1: 7}):
+        with pytest.raises(CorruptError, match="record of saved sets"):
+            registry_sets.read({registry_sets.KEY: encode_document(content)})
+    assert registry_sets.read({}) == {}
 
 
 def test_what_holds_its_checksum_must_have_a_meaning_too(directory):

@@ -288,8 +288,8 @@ def test_random_damage(closed, right, tmp_path):
     """One file is damaged: documents that are not lost read right, bitmaps that are not lost answer right."""
     documents, found = right
     keys = keys_of_queries(closed)
-    refused, count = 0, scale(40, 4_000)
-    for seed in seeds(count):
+    refused, drawn = 0, seeds(scale(40, 4_000))
+    for seed in drawn:
         rng = np.random.default_rng(seed)
         directory = Path(shutil.copytree(closed, tmp_path / "index"))
         done = harm(rng, directory)
@@ -306,5 +306,5 @@ def test_random_damage(closed, right, tmp_path):
                     expected = set() if keys[query] in lost else found[query] - gone
                     assert answered[query] == expected, (seed, done, query)
         shutil.rmtree(directory)
-    print(f"torture: an index damaged at random {count} times, {refused} refused")
-    assert refused < count / 4
+    print(f"torture: an index damaged at random {len(drawn)} times, {refused} refused")
+    assert refused < len(drawn) / 4

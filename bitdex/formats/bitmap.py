@@ -38,7 +38,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.errors import CorruptError, InvalidError
-from bitdex.kernels.roaring import FAULTS, cardinality, encode_runs
+from bitdex.kernels.roaring import FAULTS, PLAIN_COOKIE, cardinality, encode_runs
 
 FIELD_MAX = (1 << 14) - 1
 VALUE_MAX = (1 << 48) - 1
@@ -48,7 +48,9 @@ SETS, LAYERS, PHASES = 0b01 << 62, 0b10 << 62, 0b11 << 62
 
 SET, CLEAR = 1, 2
 OP = struct.Struct("<BI")
+_SINGLE = struct.Struct("<BIIIHHIH")  # an op on one slot: a bitmap of one array container with one element
 _HEAD = np.dtype([("op", "u1"), ("length", "<u4")])  # the same
+FEW = 100  # keys that are sooner looked at one by one than as an array
 EMPTY_SIZE = 8  # bytes of a bitmap without members
 
 Payload = bytes | memoryview | np.ndarray
@@ -113,6 +115,8 @@ def present_key(field_id: int) -> int:
 
 def present_fields(keys: np.ndarray) -> list[int]:
     """Return the field ids of the present keys among keys (u64)."""
+    if len(keys) < FEW:
+        return [key >> 32 & FIELD_MAX for key in keys.tolist() if key & PRESENT == PRESENT and key >> 62 == 2]
     low, high = keys & np.uint64(PRESENT), keys >> np.uint64(32)
     return (high[(low == PRESENT) & (high >> np.uint64(30) == 0b10)] & np.uint64(FIELD_MAX)).tolist()
 
@@ -194,6 +198,18 @@ def encode_ops(ops: Iterable[tuple[int, BitMap]]) -> bytes:
         body = encode(slots)
         parts += [OP.pack(op, len(body)), body]
     return b"".join(parts)
+
+
+def encode_op(op: int, slots: list[int]) -> bytes:
+    """Return a Merge payload of one op; `slots` are ascending and distinct.
+
+    >>> encode_op(SET, [70_000]) == encode_ops([(SET, BitMap([70_000]))])
+    True
+    """
+    if len(slots) > 1:
+        return encode_ops([(op, BitMap(slots))])
+    slot = slots[0]
+    return _SINGLE.pack(op, _SINGLE.size - OP.size, PLAIN_COOKIE, 1, slot >> 16, 0, 16, slot & 0xFFFF)
 
 
 def encode_each_op(op: int, slots: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -71,6 +71,7 @@ def _entry_sizes() -> list[int]:
 
 ENTRY_SIZES = _entry_sizes()  # tag -> bytes of an entry, or the least of a string or list; 0: no such tag
 
+_ORDINARY = frozenset({bool, int, float, str, list})
 _DOUBLE = Struct("<d")
 _from_bytes = int.from_bytes
 
@@ -115,6 +116,14 @@ def encode_document(fields: Mapping[int, Any]) -> bytes:
     for field, value in fields.items():
         if not 1 <= field <= MAX_FIELD:
             raise InvalidError(f"field id {field} is outside 1..{MAX_FIELD}")
+        kind = type(value)
+        if kind is int and 0 <= value < 1 << 32:  # the ordinary cases first
+            width = value.bit_length() + 7 >> 3
+            out += (field | INTEGER + width << 16 | value << 24).to_bytes(3 + width, "little")
+            continue
+        if kind is bool:
+            out += (field | (TRUE if value else FALSE) << 16).to_bytes(3, "little")
+            continue
         out += field.to_bytes(2, "little")
         try:
             out += b"\x00" if value is None else _encode_change(value)
@@ -124,6 +133,8 @@ def encode_document(fields: Mapping[int, Any]) -> bytes:
 
 
 def _encode_change(value: Any) -> bytes:
+    if type(value) in _ORDINARY:
+        return _encode_value(value, 0)
     if isinstance(value, Append):
         return _encode_list(value.values, LIST_APPEND, MIXED_APPEND, 1)
     if isinstance(value, Remove):

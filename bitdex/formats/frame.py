@@ -18,10 +18,13 @@ checksum covers the value from the call that wrote it to the call that reads it.
 Limits: payload below 2^32 - 64 bytes, sequence below 2^56.
 """
 
+from collections.abc import Iterable
+from struct import Struct
 from typing import Any
 
 import numpy as np
 
+from bitdex.errors import InvalidError
 from bitdex.kernels.checksum import crc32c
 
 FRAME = np.dtype(
@@ -42,6 +45,10 @@ BEGIN = 0x20  # flag: first frame of its batch
 SYNCED = 0x40  # flag, with BEGIN: what stands before it in the log was on the device when it was written
 MAX_PAYLOAD = (1 << 32) - 64
 
+Operation = tuple[int, int, bytes]  # kind, key, payload
+_HEAD = Struct("<IIQQ")  # FRAME
+assert _HEAD.size == SIZE
+
 
 def order(sequence: int, kind: int, begin: bool = False, commit: bool = False, synced: bool = False) -> int:
     """Return the order word of a frame."""
@@ -52,6 +59,25 @@ def order(sequence: int, kind: int, begin: bool = False, commit: bool = False, s
 def padded(length: Any) -> Any:
     """Return the bytes that a frame with `length` bytes of payload takes (scalar or array)."""
     return (SIZE + length + 7) & ~7
+
+
+def pack(operations: Iterable[Operation], sequence: int) -> bytearray:
+    """Return a batch as frames one behind the other, still without flags and checksums.
+
+    >>> len(pack([(PUT, 7, b"seven"), (DELETE, 8, b"")], 1))
+    56
+    """
+    out, base = bytearray(), sequence << 8
+    for kind, key, payload in operations:
+        if not (PUT <= kind <= DELETE and 0 <= key < 1 << 64 and len(payload) <= MAX_PAYLOAD):
+            raise InvalidError(
+                f"operations: expected a kind from 1 to 3, a key from 0 to 2^64-1 and at most {MAX_PAYLOAD} "
+                f"bytes, found {kind}, {key} and {len(payload)} bytes"
+            )
+        out += _HEAD.pack(0, len(payload), key, base | kind)
+        out += payload
+        out += bytes(-len(payload) & 7)
+    return out
 
 
 def seed(identity: int) -> int:

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+from bitdex.completion import attribute, trust
 from bitdex.live.rows import slot_of
-from bitdex.query.expression import FieldMaker, to_clause
+from bitdex.query.expression import FieldMaker, KnownField, to_clause
 from bitdex.query.shown import Shown
 from bitdex.query.windows import moment_of
 from bitdex.store import Store
@@ -11,6 +12,7 @@ from bitdex.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bitdex.inside.containers import Containers
     from bitdex.page_ui import Cards
 
 
@@ -22,10 +24,16 @@ class Looking(Shown):
 
     # -- in a notebook ---------------------------------------------------------------------
 
-    @property
+    @attribute
     def f(self) -> FieldMaker:
-        """The fields of the index: as `bitdex.field`, but only names that exist, which Tab completes."""
-        return FieldMaker(self.schema)
+        """The fields of the index: as `bitdex.field`, but only names that exist, which Tab completes.
+
+        So it does values: ``index.f.type["<Tab>``.
+        """
+        from bitdex.inside.values import few_values
+
+        trust(FieldMaker, KnownField)
+        return FieldMaker(self.schema, lambda name: few_values(self.snapshot, name))
 
     @property
     def ui(self) -> "Cards | None":
@@ -42,7 +50,10 @@ class Looking(Shown):
         self._cards = None if configuration is None else Cards.load(configuration, self.schema.fields)
 
     def _ipython_key_completions_(self) -> list[str]:
-        return list(self.schema.fields)
+        from bitdex.inside.values import conditions
+
+        told = [] if self._store.guard.closed else conditions(self.snapshot)
+        return [*self.schema.fields, *told]
 
     def _repr_html_(self) -> str:
         from bitdex.inside.panel import closed_panel, index_panel
@@ -114,6 +125,36 @@ class Looking(Shown):
 
         self._store.guard.check_open()
         return memory_of(self._store, by)
+
+    def containers(
+        self, field: str | None = None, value: Any = None, *, bit: int | None = None
+    ) -> "Containers":
+        """Return the containers of one stored Roaring bitmap as read-only NumPy arrays, for your kernels.
+
+        Parameters
+        ----------
+        field : str, optional
+            A filter field; a sort field with `bit`. By default the bitmap of all visible documents.
+        value : optional
+            The value of the filter field, as documents have it.
+        bit : int, optional
+            The layer of the sort field: that bit of its values in unsigned form (`formats.bitmap`).
+
+        Returns
+        -------
+        Containers
+            Of the state that is committed now. Nothing is copied (`mapped`), unless changes wait in the logs,
+            or behind the bitmap in its file: they are folded into a private copy. As it is stored: documents
+            that have the value by default only are not in it, and those that wait for their time are.
+
+        Raises
+        ------
+        InvalidError
+            If the field is unknown, has no bitmaps of that kind, or the value is not one of its.
+        """
+        from bitdex.inside.containers import containers_of
+
+        return containers_of(self.snapshot, field, value, bit)
 
     # -- why an answer is what it is --------------------------------------------------------
 

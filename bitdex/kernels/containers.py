@@ -1,4 +1,4 @@
-"""Containers of Roaring payloads: how many of each kind there are, and what they take."""
+"""Containers of Roaring payloads: how many of each kind there are, what they take, where they lie."""
 
 from typing import Any
 
@@ -31,3 +31,22 @@ def measure_containers(data: Any, starts: Any, stops: Any, lo: Any, hi: Any, cou
         if at != stops[i]:
             return np.int64(i)
     return np.int64(-1)
+
+
+@kernel(r_u8, i64, i64, w_i64, returns=i64)
+def list_containers(data: Any, start: Any, stop: Any, out: Any) -> Any:
+    """Write key, kind, count, begin and end of each container of the payload ``data[start:stop]``.
+
+    ``out`` has five places for each container that `measure_containers` has counted. Returns how many there
+    are, or a fault.
+    """
+    containers, bits, descriptors, at = open_payload(data, start, stop)
+    for index in range(containers):
+        key, kind, count, end = container(data, bits, descriptors, index, at, stop)
+        if end < 0:
+            return end
+        place = 5 * index
+        out[place], out[place + 1], out[place + 2] = key, kind, count
+        out[place + 3], out[place + 4] = at, end
+        at = end
+    return containers

@@ -152,6 +152,44 @@ def mark_frame(out: Any, at: Any, flag: Any, seed: Any) -> None:
     store32(out, at, ~crc_update(~seed, out, at + 4, 20 + size))
 
 
+@kernel(w_u8, i64, u64, u64, u32, i64, w_u64, w_i64, w_i64, w_u64, returns=i64)
+def seal_frames(
+    out: Any,
+    start: Any,
+    first_flag: Any,
+    last_flag: Any,
+    seed: Any,
+    row: Any,
+    keys: Any,
+    places: Any,
+    sizes: Any,
+    words: Any,
+) -> Any:
+    """Complete a batch of frames that lie in `out` without flags and checksums, to be written at `start`.
+
+    Enters them into the columns from `row` on; returns how many there are.
+    """
+    at: Any = 0
+    count = 0
+    while at < len(out):
+        size = np.int64(load32(out, at + 4))
+        stop = at + ((HEAD + size + 7) & ~7)
+        word = load64(out, at + 16)
+        if count == 0:
+            word |= first_flag
+        if stop == len(out):
+            word |= last_flag
+        store64(out, at + 16, word)
+        store32(out, at, ~crc_update(~seed, out, at + 4, 20 + size))
+        keys[row + count] = load64(out, at + 8)
+        places[row + count] = start + at
+        sizes[row + count] = size
+        words[row + count] = word
+        at = stop
+        count += 1
+    return count
+
+
 @kernel(r_u8, i64, i64, u32, w_u64, w_i64, w_i64, w_u64, returns=i64)
 def scan_frames(
     data: Any, start: Any, end: Any, seed: Any, keys: Any, places: Any, sizes: Any, orders: Any

@@ -18,8 +18,8 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +284,18 @@ def kernel(*arguments: Any, returns: Any = void, parallel: bool = False) -> Call
 def device(function: Callable) -> Callable:
     """Declare a function that only kernels call; it is compiled into them."""
     return numba.njit(**_OPTIONS)(function)
+
+
+def foreign(function: Callable) -> Any:
+    """Let Numba compile what somebody else wrote when it is called, for whatever types, and cache nothing."""
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Hold the compiler, so that no fork inherits it half-way."""
+    with _compile_lock:
+        yield
 
 
 prange = numba.prange

@@ -5,12 +5,14 @@ the bitmap of the slots that have a value at all (keys: `formats.bitmap`). From 
 follow the fewest alterations: the symmetric difference of lists, the layers in which sort values differ.
 `Roles` compares one document, `live.sheet` many at once; both note pairs of key and slot, no pair twice.
 
-A batch writes a frame for what leaves a bitmap, and one for what enters it.
+A batch writes a frame for what leaves a bitmap, and one for what enters it. A few pairs are kept, grouped and
+encoded one by one: for a single patch each call of NumPy would cost more than all of its work.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,13 +27,13 @@ from bitdex.query.edited import Edits
 from bitdex.query.order import bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 Held = Mapping[int, Any]  # a document: field number -> value as it is held
 Pairs = tuple[np.ndarray, np.ndarray]  # keys (u64) and slots (u32)
 PAIR = np.dtype([("key", np.uint64), ("slot", np.uint32)])
 _FIRST = np.ones(1, bool)
-FEW = 1000  # pairs that are sorted sooner than they are prepared for the radix sort
+FEW = 128  # pairs that are sooner looked at one by one than in arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +43,57 @@ class Grouped:
     keys: np.ndarray
     offsets: np.ndarray
     slots: np.ndarray
-    places: Mapping[int, int] | None = None  # of keys, where they are few
 
     @classmethod
     def of(cls, keys: np.ndarray, slots: np.ndarray) -> "Grouped":
         """Group distinct pairs; those that come in order, by key and slot, are not sorted."""
-        if len(keys) > FEW and not _ascend(keys, slots):
+        if not _ascend(keys, slots):
             return cls(*group_pairs(keys, slots))
-        if len(keys) <= FEW:
-            order = np.lexsort((slots, keys))
-            keys, slots = keys[order], slots[order]
         heads = np.flatnonzero(np.concatenate((_FIRST, keys[1:] != keys[:-1]))[: len(keys)])
-        keys, offsets = keys[heads], np.append(heads, len(keys))
-        places = {key: place for place, key in enumerate(keys.tolist())} if len(keys) <= FEW else None
-        return cls(keys, offsets, slots, places)
+        return cls(keys[heads], np.append(heads, len(keys)), slots)
 
-    def slots_of(self, key: int) -> np.ndarray | None:
+    def slots_of(self, key: int) -> BitMap | None:
         """Return the slots of a key, or None."""
-        if self.places is not None:
-            at = self.places.get(key)
-        else:
-            at = int(np.searchsorted(self.keys, np.uint64(key)))
-            if at == len(self.keys) or self.keys[at] != key:
-                at = None
-        return None if at is None else self.slots[self.offsets[at] : self.offsets[at + 1]]
+        at = int(np.searchsorted(self.keys, np.uint64(key)))
+        if at == len(self.keys) or self.keys[at] != key:
+            return None
+        return bitmap_of(self.slots[self.offsets[at] : self.offsets[at + 1]])
 
     def write(self, op: int, into: Writes) -> None:
         """Write them as ops on the bitmaps of their keys."""
         if len(self.keys):
             into.add_many(frame.MERGE, self.keys, *format_.encode_each_op(op, self.slots, self.offsets))
+
+
+class FewGrouped:
+    """The same of a few pairs, by key in a dict; as arrays where somebody asks for them."""
+
+    def __init__(self, pairs: list[tuple[int, int]]):
+        self.by_key: dict[int, list[int]] = defaultdict(list)
+        for key, slot in sorted(pairs):
+            self.by_key[key].append(slot)
+
+    @property
+    def keys(self) -> np.ndarray:
+        return np.array(list(self.by_key), np.uint64)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return np.cumsum([0, *map(len, self.by_key.values())])
+
+    @property
+    def slots(self) -> np.ndarray:
+        return np.array([slot for slots in self.by_key.values() for slot in slots], np.uint32)
+
+    def slots_of(self, key: int) -> BitMap | None:
+        """Return the slots of a key, or None."""
+        slots = self.by_key.get(key)
+        return None if slots is None else BitMap(slots)
+
+    def write(self, op: int, into: Writes) -> None:
+        """Write them as ops on the bitmaps of their keys."""
+        for key, slots in self.by_key.items():
+            into.add(frame.MERGE, key, format_.encode_op(op, slots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +104,51 @@ class Altered:
     removed: BitMap
 
 
-@dataclass(frozen=True, slots=True)
 class Alterations:
-    """What a batch alters.
+    """What a batch alters; who shows it asks for the rest.
 
     Attributes
     ----------
-    keys : ndarray of uint64
-        Of all bitmaps that are altered, ascending.
-    entering, leaving : Grouped
+    entering, leaving : Grouped or FewGrouped
         Slots by the key of the bitmap.
-    edits : mapping of int to Edits
-        The sort values that are others, by number of the field.
     """
 
-    keys: np.ndarray
-    entering: Grouped
-    leaving: Grouped
-    edits: Mapping[int, Edits]
+    def __init__(
+        self,
+        entering: Grouped | FewGrouped,
+        leaving: Grouped | FewGrouped,
+        words: Mapping[int, Mapping[int, int | None]],
+        edits: Mapping[int, list[Edits]],
+    ):
+        self.entering, self.leaving = entering, leaving
+        self._words, self._edits = words, edits
+
+    @property
+    def few(self) -> bool:
+        """Whether they are so few that each is looked at."""
+        return isinstance(self.entering, FewGrouped) and isinstance(self.leaving, FewGrouped)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """The keys of all bitmaps that are altered, ascending, uint64."""
+        if isinstance(self.entering, FewGrouped) and isinstance(self.leaving, FewGrouped):
+            return np.array(sorted(self.entering.by_key.keys() | self.leaving.by_key.keys()), np.uint64)
+        return np.union1d(self.entering.keys, self.leaving.keys)
+
+    @cached_property
+    def edits(self) -> Mapping[int, Edits]:
+        """The sort values that are others, by number of the field."""
+        parts = {number: [*edits] for number, edits in self._edits.items()}
+        for number, words in self._words.items():
+            parts.setdefault(number, []).append(Edits.of(words))
+        return {number: Edits.joined(edits) for number, edits in parts.items()}
 
     def get(self, key: int) -> Altered | None:
         """Return what is altered of one bitmap, or None."""
         added, removed = self.entering.slots_of(key), self.leaving.slots_of(key)
         if added is None and removed is None:
             return None
-        return Altered(*(BitMap() if slots is None else bitmap_of(slots) for slots in (added, removed)))
+        return Altered(BitMap() if added is None else added, BitMap() if removed is None else removed)
 
     def write(self) -> Writes:
         """Return the ops for the silo."""
@@ -143,13 +187,12 @@ class Notes:
 
     def alterations(self) -> Alterations:
         """Return what was noted."""
-        for number, words in self._words.items():
-            self._edits[number].append(Edits.of(words))
         leaving, entering = map(self._grouped, (False, True))
-        edits = {number: Edits.joined(parts) for number, parts in self._edits.items()}
-        return Alterations(np.union1d(entering.keys, leaving.keys), entering, leaving, edits)
+        return Alterations(entering, leaving, self._words, self._edits)
 
-    def _grouped(self, inside: bool) -> Grouped:
+    def _grouped(self, inside: bool) -> Grouped | FewGrouped:
+        if not self._many[inside] and len(self._pairs[inside]) <= FEW:
+            return FewGrouped(self._pairs[inside])
         single = np.array(self._pairs[inside], PAIR)
         parts = [(single["key"], single["slot"]), *sorted(self._many[inside], key=_first_key)]
         return Grouped.of(*(np.concatenate(columns) for columns in zip(*parts)))

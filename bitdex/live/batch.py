@@ -23,25 +23,31 @@ from bitdex.errors import InvalidError, NotFoundError
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
 from bitdex.formats.document import decode_document, encode_document
-from bitdex.live.alterations import Notes
+from bitdex.live.alterations import Alterations, Notes
 from bitdex.live.columns import sheet_of
 from bitdex.live.draft import Draft
 from bitdex.live.saved import SavedSets
 from bitdex.live.sheet import Settling, Sheet
+from bitdex.live.sheets import Sheets
 from bitdex.live.writer import Writer
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 SHOWN = 5  # ids in a message
 FEEDS = 1 << 32  # the key of the first record behind the documents: {1: cursors by feed, as JSON}
 
 
-class Batch:
-    """The documents that one commit changes; made for one thread."""
+class Batch(Sheets):
+    """The documents that one commit changes; made for one thread.
 
-    MANY = 32  # documents that are sooner put in columns than one by one
+    Attributes
+    ----------
+    reveals : bool
+        Whether a document that was stored becomes visible by the commit, or a visible one waits: its
+        bits are in bitmaps that the commit does not alter.
+    """
 
     def __init__(self, writer: Writer, snapshot: Snapshot):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
@@ -49,7 +55,7 @@ class Batch:
         self._sheets: list[Sheet] = []  # no slot is in two of them, or in one and drafted
         self._cursors: dict[str, str] = {}
         self._sets: dict[str, BitMap | None] = {}  # by name; None is deleted
-        self._reveals = False  # a document that was stored and not visible
+        self.reveals = False
 
     def held(self, document: Mapping[str, Any]) -> dict[int, Any]:
         """Return the fields of a document as they are held, by number, but for computed ones."""
@@ -73,12 +79,6 @@ class Batch:
             return None
         self._put_sheet(sheet)
         return len(sheet)
-
-    def _put_sheet(self, sheet: Sheet) -> None:
-        slots = bitmap_of(sheet.slots)
-        self._sheets = [*(one.without(slots) for one in self._sheets), sheet]
-        for slot in [one for one in self._drafts if one in slots]:
-            del self._drafts[slot]
 
     def update(self, changes: dict[int, dict[int, Any]]) -> None:
         """Change fields of documents that exist."""
@@ -116,11 +116,8 @@ class Batch:
 
     def combine(self, slot: int, name: str, values: Any, appends: bool) -> None:
         """Put values behind the list of a document, or take them out of it."""
-        field = self._store.schema.field(name)
-        if not field.is_list:
-            raise InvalidError(f"field {name!r}: a {field.kind} holds one value; patch it instead")
-        ((number, given),) = self._writer.values.held({name: values}).items()
-        draft, given = self._existing([slot])[slot], given or []
+        number, given = self._given(name, values)
+        draft = self._existing([slot])[slot]
         self._look_up([slot], self._writer.bits.fields.keys() & {number})
         held = (draft.after or {}).get(number, [])
         if appends:
@@ -129,9 +126,22 @@ class Batch:
             held = [one for one in held if one not in given]
         draft.update({number: held or None})
 
+    def _given(self, name: str, values: Any) -> tuple[int, list[int]]:
+        """Return the number of a field of lists, and values as it holds them."""
+        field = self._store.schema.field(name)
+        if not field.is_list:
+            raise InvalidError(f"field {name!r}: a {field.kind} holds one value; patch it instead")
+        ((number, given),) = self._writer.values.held({name: values}).items()
+        return number, given or []
+
     def delete(self, slots: Iterable[int], missing_ok: bool = False) -> int:
         """Delete documents; return how many there were."""
         wanted = list(dict.fromkeys(slots))
+        if len(wanted) >= self.MANY:
+            there = self._there(BitMap(wanted))
+            if not missing_ok and len(there) < len(wanted):
+                raise _missing([slot for slot in wanted if slot not in there])
+            return self.delete_many(there)
         if missing_ok:
             self._load(wanted)
         else:
@@ -154,17 +164,18 @@ class Batch:
         """Save a set under a name with the changes; None deletes the one that has it."""
         self._sets[name] = slots
 
-    def commit(self, now: float) -> Snapshot:
-        """Write what has changed; return the snapshot that follows."""
+    def commit(self, now: float) -> Alterations | None:
+        """Write what has changed; return what it alters, or None if nothing has changed."""
         notes, documents, bits = Notes(), Writes(), self._writer.bits
         self._look_up([slot for slot, draft in self._drafts.items() if draft.renewed], bits.fields)
+        self._look_up([slot for slot, draft in self._drafts.items() if draft.changed], self._writer.rests)
         for slot, draft in self._drafts.items():
             if draft.changed:
                 self._settle(slot, draft, now, notes, documents)
         for sheet in self._sheets:
             settling = Settling(sheet, self._writer, self._snapshot, now)
             settling.note(notes, documents)
-            self._reveals |= settling.reveals
+            self.reveals |= settling.reveals
         self._activate(notes)
         if self._cursors:
             cursors = cursors_of(self._store.documents.source) | self._cursors
@@ -173,13 +184,11 @@ class Batch:
         bitmaps = altered.write()
         SavedSets(self._store.documents.source).write(self._sets, documents, bitmaps)
         if not bitmaps and not documents:
-            return self._snapshot
+            return None
         self._store.write(documents, bitmaps)
         self._writer.note(altered)
-        committed, snapshot = self._store.committed, self._snapshot
-        if self._reveals or snapshot.activated or altered.get(format_.deferred_key()) is not None:
-            return Snapshot(snapshot.schema, committed.documents, committed.bitmaps)
-        return snapshot.after(committed.documents, committed.bitmaps, altered)
+        self.reveals |= bool(self._snapshot.activated) or altered.get(format_.deferred_key()) is not None
+        return altered
 
     def _activate(self, notes: Notes) -> None:
         """Note that the documents that were due are visible, but for those that are changed."""
@@ -199,28 +208,30 @@ class Batch:
         self._load(wanted)
         missing = [slot for slot in wanted if not self._drafts[slot].exists]
         if missing:
-            shown = ", ".join(map(str, missing[:SHOWN]))
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-            raise NotFoundError(f"there is no document {shown}{more}; put or upsert creates one")
+            raise _missing(missing)
         return {slot: self._drafts[slot] for slot in wanted}
 
     def _load(self, slots: Iterable[int]) -> None:
         """Read the documents that are not drafted yet."""
-        fresh = np.array([slot for slot in slots if slot not in self._drafts], np.uint64)
-        if not len(fresh):
+        fresh = [slot for slot in slots if slot not in self._drafts]
+        if not fresh:
             return
-        values = self._store.documents.silo.get_many(fresh)
-        data, ends, snapshot = values.data.tobytes(), values.offsets.tolist(), self._snapshot
-        for slot, first, stop in zip(fresh.tolist(), ends, ends[1:]):
-            before = decode_document(data[first:stop])
+        snapshot = self._snapshot
+        for slot, payload in zip(fresh, self._stored(fresh)):
+            before = decode_document(payload or b"")
             exists = slot in snapshot.alive or slot in snapshot.deferred
             self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
-        taken = {slot: sheet for sheet in self._sheets for slot in fresh.tolist() if slot in sheet}
+        taken = {slot: sheet for sheet in self._sheets for slot in fresh if slot in sheet}
         for slot, sheet in taken.items():
-            self._drafts[slot].replace(sheet.row(slot))
+            sheet.change(slot, self._drafts[slot])
         if taken:
             gone = BitMap(taken)
             self._sheets = [sheet.without(gone) for sheet in self._sheets]
+
+    def _stored(self, slots: list[int]) -> Iterable[bytes | None]:
+        """Return what is stored of documents."""
+        silo = self._store.documents.silo
+        return [silo.get(slots[0])] if len(slots) == 1 else silo.get_many(np.array(slots, np.uint64))
 
     def _look_up(self, slots: Iterable[int], numbers: Iterable[int]) -> None:
         """Read what only bitmaps hold of these fields, for drafts that do not have it yet."""
@@ -256,7 +267,7 @@ class Batch:
         ):
             if (slot in slots) != inside:
                 notes.put(key, slot, inside)
-        self._reveals |= bool(draft.before) and after is not None and slot not in snapshot.alive
+        self.reveals |= bool(draft.before) and after is not None and slot not in snapshot.alive
         if draft.renewed:
             for key, owned in writer.phases().items():
                 if slot in owned:
@@ -291,6 +302,12 @@ class Batch:
             return False
         due = self._value(deferral.source_field, 0, fields)
         return due is not None and due > now * (1000 if deferral.ms_to_seconds else 1)
+
+
+def _missing(slots: list[int]) -> NotFoundError:
+    shown = ", ".join(map(str, slots[:SHOWN]))
+    more = f" and {len(slots) - SHOWN} more" if len(slots) > SHOWN else ""
+    return NotFoundError(f"there is no document {shown}{more}; put or upsert creates one")
 
 
 def cursors_of(source: Any) -> dict[str, str]:

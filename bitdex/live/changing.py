@@ -16,8 +16,8 @@ from bitdex.live.rows import columns_of, rows_of, slot_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.live.writer import Writer
 from bitdex.progress import reporter
+from bitdex.query.newest import Newest
 from bitdex.query.shown import Shown
-from bitdex.query.snapshot import Snapshot
 from bitdex.store import Store
 
 
@@ -28,7 +28,7 @@ class Changing(Shown, Fields):
     """
 
     _store: Store
-    _snapshot: Snapshot | None = None
+    _newest: Newest
     _writer: Writer | None = None
     _batch: Batch | None = None
     _upkeep: Upkeep | None = None
@@ -61,7 +61,7 @@ class Changing(Shown, Fields):
         store = self._store
         store.guard.check_writable()
         with store.turn.taken(), store.guard.writing():
-            self._batch = Batch(self._shared_writer(), self.snapshot)
+            self._batch = Batch(self._shared_writer(), self._newest.standing())
             try:
                 yield
                 self._commit(self._batch)
@@ -80,7 +80,9 @@ class Changing(Shown, Fields):
 
     def _commit(self, batch: Batch) -> None:
         try:
-            self._snapshot = batch.commit(time.time())
+            altered = batch.commit(time.time())
+            if altered is not None:
+                self._newest.follow(None if batch.reveals else altered)
         except BaseException:  # it may be committed all the same, as when it was interrupted behind that
             self._writer = None
             raise
@@ -207,7 +209,7 @@ class Changing(Shown, Fields):
         if (feed is None) != (cursor is None):
             raise InvalidError("apply: a feed has a cursor, and a cursor a feed; give both or neither")
         with self._changing() as batch:
-            reading = Feed(batch, lambda query: self.ids(query).tolist())
+            reading = Feed(batch, self.ids)
             reading.apply(changes_of(changes))
             if feed is not None and cursor is not None:
                 batch.keep(feed, str(cursor))

@@ -14,6 +14,7 @@ from bitdex.columns import ARROW, is_text
 from bitdex.documents import column_kind
 from bitdex.errors import InvalidError
 from bitdex.kernels.pairs import sort_pairs
+from bitdex.live.lists import list_array
 from bitdex.live.sheet import Sheet
 from bitdex.live.values import HIGH, LOW, Values, bounds_of
 from bitdex.live.writer import Writer
@@ -155,14 +156,6 @@ def _distinct(counts: np.ndarray, elements: np.ndarray) -> tuple[np.ndarray, np.
         kept[first : ends[row]] = False
         kept[first + firsts] = True
     return np.bincount(rows[kept], minlength=len(counts)), elements[kept]
-
-
-def list_array(counts: np.ndarray, elements: np.ndarray) -> pa.Array:
-    """Return lists of so many elements each as an Arrow array; none of them is null."""
-    offsets = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    empty = pa.array(counts == 0) if not counts.all() else None
-    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(elements), mask=empty)
 
 
 _PLAIN: dict[str, Plain] = {

@@ -21,6 +21,7 @@ from typing import Any
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch
 from bitdex.query.cursor import LARGEST_SLOT
+from bitdex.query.order import bitmap_of
 
 FIELDS_OF = {"set": {"op", "field", "value"}, "add": {"op", "field", "value"}}
 FIELDS_OF |= {"remove": FIELDS_OF["add"], "delete": {"op"}, "queryOpSet": {"op", "query", "ops"}}
@@ -67,15 +68,29 @@ class Feed:
 
     def _apply_to(self, slot: int, ops: Iterable[Mapping[str, Any]], creates: bool) -> None:
         for op in ops:
-            name = op.get("op") if isinstance(op, Mapping) else None
-            if name not in FIELDS_OF or set(op) != FIELDS_OF[name]:
-                known = ", ".join(f"{one} ({', '.join(sorted(keys))})" for one, keys in FIELDS_OF.items())
-                raise InvalidError(f"entity_id {slot}: op {op!r:.80} is unknown; there are {known}")
+            name = _name_of(op, f"entity_id {slot}")
             if name == "queryOpSet":
-                for found in self._find(op["query"]):
-                    self._apply_to(found, op["ops"], False)
+                self._apply_to_found(op["query"], op["ops"])
                 continue
             self._apply_one(slot, name, op, creates)
+
+    def _apply_to_found(self, query: Any, ops: list[Mapping[str, Any]]) -> None:
+        """Apply operations to all documents that a query finds: many of them in columns."""
+        found = self._find(query)
+        if len(found) < Batch.MANY or "queryOpSet" in [_name_of(op, "queryOpSet") for op in ops]:
+            for slot in found.tolist():
+                self._apply_to(slot, ops, False)
+            return
+        slots, batch = bitmap_of(found), self._batch
+        for op in ops:
+            if op["op"] == "delete":
+                changed = batch.delete_many(slots)
+            elif op["op"] == "set":
+                changed = batch.set_many(slots, batch.held({op["field"]: op["value"]}))
+            else:
+                changed = batch.combine_many(slots, op["field"], _several(op["value"]), op["op"] == "add")
+            self.applied += changed
+            self.passed += len(slots) - changed
 
     def _apply_one(self, slot: int, name: str, op: Mapping[str, Any], creates: bool) -> None:
         batch = self._batch
@@ -91,6 +106,18 @@ class Feed:
         else:
             if not batch.has(slot):
                 batch.put({slot: {}})
-            values = op["value"] if isinstance(op["value"], list | tuple) else [op["value"]]
-            batch.combine(slot, op["field"], values, name == "add")
+            batch.combine(slot, op["field"], _several(op["value"]), name == "add")
         self.applied += 1
+
+
+def _name_of(op: Any, where: str) -> str:
+    """Return which operation it is, or refuse it."""
+    name = op.get("op") if isinstance(op, Mapping) else None
+    if name not in FIELDS_OF or set(op) != FIELDS_OF[name]:
+        known = ", ".join(f"{one} ({', '.join(sorted(keys))})" for one, keys in FIELDS_OF.items())
+        raise InvalidError(f"{where}: op {op!r:.80} is unknown; there are {known}")
+    return name
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

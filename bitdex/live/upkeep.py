@@ -1,8 +1,11 @@
 """Upkeep: compaction when it is worth it, and documents that are due, in a thread beside everything else."""
 
+import ctypes
+import functools
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bitdex.errors import BitdexError, InvalidError
@@ -50,6 +53,17 @@ class Upkeep:
     def wait(self) -> bool:
         """Wait until the next round; return False if there is to be none."""
         return not self._stop.wait(self.seconds)
+
+
+def give_back() -> None:
+    """Hand free memory back to the system: what a compaction took, malloc keeps between what stays."""
+    _trimming()(0)
+
+
+@functools.cache
+def _trimming() -> Callable[[int], object]:
+    """Return `malloc_trim` of the GNU C library; other libraries have their own ways."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)
 
 
 def _run(reference: Any, upkeep: Upkeep) -> None:

@@ -9,11 +9,18 @@ from bitdex.formats import bitmap as format_
 from bitdex.live.alterations import Alterations, Roles
 from bitdex.live.only_bits import OnlyBits
 from bitdex.live.values import Values
+from bitdex.schema import Field
 from bitdex.store import Store
 
 
 class Writer:
-    """How values are held, what they mean in bitmaps, and which slots the phases have written."""
+    """How values are held, what they mean in bitmaps, and which slots the phases have written.
+
+    Attributes
+    ----------
+    rests : set of int
+        The fields of no document that computed values and the deferral rest on, or that are computed.
+    """
 
     def __init__(self, store: Store):
         self.store, self.log, self.sequence = store, store.log, store.sequence
@@ -30,6 +37,9 @@ class Writer:
             for name, every in sources.items()
             if every
         }
+        rests = {name for _, field in self.computed for name in (field.name, *_sources(field))}
+        rests |= {store.schema.deferred.source_field} if store.schema.deferred is not None else set()
+        self.rests = self.bits.fields.keys() & {number(name) for name in rests if name in store.schema.fields}
         self._phases: dict[int, BitMap] = {}
 
     def follows(self, store: Store) -> bool:
@@ -56,3 +66,8 @@ class Writer:
             change = altered.get(key)
             if change is not None:
                 self._phases[key] = slots - change.removed
+
+
+def _sources(field: Field) -> tuple[str, ...]:
+    assert field.sort is not None and field.sort.computed is not None
+    return tuple(field.sort.computed.sources)

@@ -119,7 +119,10 @@ class _Integers(_Numbers):
     def keys(self, values: Sequence[Any]) -> list[Any]:
         if set(map(type, values)) != {int}:
             return super().keys(values)
-        return [value for value in sorted(set(values)) if self.low <= value <= self.high]
+        found = sorted(set(values))
+        if found[0] >= self.low and found[-1] <= self.high:
+            return found
+        return [value for value in found if self.low <= value <= self.high]
 
     def at_least(self, value: Any, strict: bool) -> int:
         return _next_integer(self.number(value), strict)

@@ -11,7 +11,7 @@ from bitdex.kernels.containers import measure_containers
 from bitdex.quantities import size
 from bitdex.query import plan as planner
 from bitdex.query.clauses import Clause, Combination, Membership, Not, Presence
-from bitdex.query.given import Given, Xor
+from bitdex.query.given import Called, Given, Xor
 from bitdex.query.snapshot import Snapshot
 from bitdex.query.windows import Moment
 
@@ -50,7 +50,7 @@ class Plan(pd.DataFrame):
         largest = max([1, *self["left"].tolist()])
         rows = []
         for row, spent in zip(self.head(SHOWN).to_dict("records"), self._spent()):
-            mix = ", ".join(f"{row[kind]:,} {kind}" for kind in ("arrays", "bitsets", "runs") if row[kind])
+            mix = ", ".join(_counted(row[kind], kind) for kind in ("arrays", "bitsets", "runs") if row[kind])
             rows.append(
                 (
                     *(row["action"], row["clause"], row["cardinality"]),
@@ -75,6 +75,10 @@ def explain(snapshot: Snapshot, clause: Clause, moment: Moment) -> Plan:
     return Plan(rows, columns=list(COLUMNS))
 
 
+def _counted(count: int, kinds: str) -> str:
+    return f"{count:,} {kinds if count > 1 else kinds[:-1]}"
+
+
 def _prepare(snapshot: Snapshot, clause: Clause) -> tuple[str, float]:
     """Get what a clause reads into memory; return whether it was there, and the microseconds it took."""
     cache = "hit" if _is_kept(snapshot, clause) else "miss"
@@ -87,6 +91,8 @@ def _is_kept(snapshot: Snapshot, clause: Any) -> bool:
     """Tell whether everything that a clause reads is in memory already."""
     if isinstance(clause, Given):
         return True
+    if isinstance(clause, Called):
+        return all(name == "id" or snapshot.keeps_column(name) for name in clause.predicate.fields)
     if isinstance(clause, Xor):
         return _is_kept(snapshot, clause.left) and _is_kept(snapshot, clause.right)
     if isinstance(clause, Combination):

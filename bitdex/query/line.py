@@ -41,6 +41,9 @@ class Altering(Protocol):
     @property
     def edits(self) -> Mapping[int, Edits]: ...
 
+    @property
+    def few(self) -> bool: ...
+
     def get(self, key: int) -> Changed | None: ...
 
 

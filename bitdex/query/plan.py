@@ -1,7 +1,8 @@
 """The plan of a query: which sets are combined, in which order, and what that costs.
 
 A conjunction starts with its smallest set, intersects the others by size, subtracts
-what is negated, and applies ranges last, on the documents themselves where few are left.
+what is negated, and applies ranges last, on the documents themselves where few are left; behind
+them functions of users, on what is left then.
 A plan is data: `run` and `count` follow it, `explain` follows it with a clock.
 """
 
@@ -29,8 +30,8 @@ from bitdex.query.clauses import (
     Or,
 )
 from bitdex.query.edited import Column
-from bitdex.query.given import Given, Xor
-from bitdex.query.order import bitmap_of
+from bitdex.query.given import Called, Given, Predicate, Xor
+from bitdex.query.order import SLOT_LIMIT, bitmap_of
 from bitdex.query.snapshot import EMPTY, Snapshot
 
 RANGES = (Gte, Lte, Between)
@@ -40,7 +41,7 @@ FEW = 20_000  # documents whose values are compared one by one rather than by bi
 
 @dataclass(slots=True)
 class Step:
-    """One step: "start" from, "and" with, "minus" a set, or keep a "range" of a sort column.
+    """One step: "start" from, "and" with, "minus" a set, keep a "range" of a column, or "call" a function.
 
     A set is one bitmap, or the union of several (`members`), which is not made where
     meeting each of them is cheaper; `disjoint` members can be counted one by one.
@@ -56,6 +57,7 @@ class Step:
     members: list[BitMap] | None = None
     disjoint: bool = False
     few: int = 0
+    predicate: Predicate | None = None
 
 
 def plan(snapshot: Snapshot, clause: Clause) -> list[Step]:
@@ -63,6 +65,7 @@ def plan(snapshot: Snapshot, clause: Clause) -> list[Step]:
     sets: list[Step] = []
     minus: list[Step] = []
     ranges: list[Step] = []
+    calls: list[Step] = []
     for member in members(clause):
         kind = type(member)
         if kind is NotEq or kind is NotIn or kind is Not:
@@ -70,6 +73,8 @@ def plan(snapshot: Snapshot, clause: Clause) -> list[Step]:
             minus.append(Step("minus", member, len(found), found))
         elif kind in RANGES and (step := _range_step(snapshot, member)) is not None:
             ranges.append(step)
+        elif kind is Called:
+            calls.append(Step("call", member, member.predicate.prepare(), predicate=member.predicate))  # type: ignore[attr-defined]
         elif kind is In and member.field != "id" and snapshot.schema.field(member.field).filter is not None:  # type: ignore[attr-defined]
             sets.append(_members_step(snapshot, member))
         else:
@@ -82,7 +87,7 @@ def plan(snapshot: Snapshot, clause: Clause) -> list[Step]:
     ranges.sort(key=_by_size)
     if not sets and not ranges:
         sets = [Step("and", And(()), len(snapshot.alive), snapshot.alive)]
-    steps = [*sets, *ranges, *minus] if not sets else [*sets, *minus, *ranges]
+    steps = [*sets, *ranges, *minus, *calls] if not sets else [*sets, *minus, *ranges, *calls]
     steps[0].action = "start"
     return steps
 
@@ -111,6 +116,8 @@ def count(steps: list[Step]) -> int:
         return found.intersection_cardinality(BitMap.union(*last.members))
     if last.action == "and":
         return found.intersection_cardinality(last.bitmap)
+    if last.predicate is not None:
+        return len(last.predicate(found))
     if last.action == "minus":
         return len(found) - found.intersection_cardinality(last.bitmap)
     if len(found) <= FEW:
@@ -156,7 +163,7 @@ def evaluate(snapshot: Snapshot, clause: Clause) -> BitMap:
     if kind in RANGES:
         return _range(snapshot, clause)
     if kind is Given:
-        return clause.members & snapshot.alive  # type: ignore[attr-defined]
+        return clause.members if clause.visible else clause.members & snapshot.alive  # type: ignore[attr-defined]
     if kind is Xor:
         return evaluate(snapshot, clause.left) ^ evaluate(snapshot, clause.right)  # type: ignore[attr-defined]
     return run(plan(snapshot, clause))
@@ -222,6 +229,8 @@ def _apply(found: BitMap, step: Step) -> BitMap:
         return found & step.bitmap
     if step.action == "minus":
         return found - step.bitmap
+    if step.predicate is not None:
+        return step.predicate(found)
     if len(found) > FEW:
         return found & _start(step)
     slots, inside = _within(found, step)
@@ -294,8 +303,10 @@ def _range_step(snapshot: Snapshot, clause: Any) -> Step | None:
 def _range(snapshot: Snapshot, clause: Any) -> BitMap:
     low, high = _bounds(clause)
     if clause.field == "id":
-        first, last = 0 if low is None else low, (1 << 32) - 1 if high is None else high
-        return BitMap(range(first, last + 1)) & snapshot.alive if first <= last else EMPTY
+        inside = snapshot.alive.copy()
+        inside.remove_range(0, low or 0)
+        inside.remove_range(SLOT_LIMIT if high is None else high + 1, SLOT_LIMIT)
+        return inside
     step = _range_step(snapshot, clause)
     if step is not None:
         return _start(step)

@@ -26,6 +26,7 @@ from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
 
 _Later = tuple[Any, Any, int] | None  # a change that was put off, those before it, how many they are
+Commit = tuple[DocSilo, BitmapSilo, Altering | None]  # what a commit shows, and what it alters
 _NOTHING: tuple[Any, None] = (None, None)
 PUT_OFF = 1000  # changes of one bitmap or column at most
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
@@ -47,6 +48,7 @@ class Snapshot:
         self._values: dict[tuple[str, int], tuple[BitMap, _Later]] = {}
         self._missing: dict[str, BitMap] = {}
         self._columns: dict[str, tuple[Column, _Later]] = {}
+        self._labels = self.dictionaries.count
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
         self.derived: dict[Any, Any] = {}  # what others keep of the files; snapshots that follow share it
@@ -65,25 +67,21 @@ class Snapshot:
             return before
         if before.dictionaries is not documents.dictionaries:  # reopened: new labels may have other numbers
             return cls(schema, documents, bitmaps)
-        return before.after(documents, bitmaps, None)  # a compaction: only the files are others
+        return before.after([(documents, bitmaps, None)])  # a compaction: only the files are others
 
-    def after(self, documents: DocSilo, bitmaps: BitmapSilo, altered: Altering | None) -> "Snapshot":
-        """Return the snapshot of the next commit, which keeps all of this one that is not altered.
+    def after(self, commits: Iterable[Commit]) -> "Snapshot":
+        """Return the snapshot that follows by commits, which keeps all of this one that they do not alter.
 
-        Parameters
-        ----------
-        documents, bitmaps
-            Of that commit.
-        altered : Altering or None
-            What it alters. No document that was stored before becomes visible, or waits, by it.
+        No document that was stored before becomes visible by them, or waits.
         """
         following = copy(self)
-        following.documents, following.bitmaps = documents, bitmaps
         following._values, following._columns = dict(self._values), dict(self._columns)
-        if altered is not None:
-            self.epochs.note(following.sequence, altered_tokens(altered.keys, altered.edits))
-            following._follow(altered)
-            self._line.note(following.sequence, altered, following.alive)
+        for documents, bitmaps, altered in commits:
+            following.documents, following.bitmaps = documents, bitmaps
+            if altered is not None:
+                self.epochs.note(following.sequence, altered_tokens(altered.keys, altered.edits))
+                following._follow(altered)
+                self._line.note(following.sequence, altered, following.alive)
         return following
 
     def _follow(self, altered: Altering) -> None:
@@ -94,8 +92,10 @@ class Snapshot:
             self.stored_alive = self.alive = (self.alive - lives.removed) | lives.added
             self._measure()
             unlike.update(self.schema.fields)
-        numbered = (f for f in self.schema.fields.values() if f.is_labelled and f.default is not None)
-        self._defaults = self._defaults | {f.name: self._default_keys(f) for f in numbered}
+        if self._labels != self.dictionaries.count:  # a default may have got its number
+            self._labels = self.dictionaries.count
+            labelled = (f for f in self.schema.fields.values() if f.is_labelled and f.default is not None)
+            self._defaults = self._defaults | {f.name: self._default_keys(f) for f in labelled}
         unlike.update(self.registry.name(number) or "" for number in format_.present_fields(altered.keys))
         for key, kept in self._altered_values(altered):
             change = altered.get(key)
@@ -231,6 +231,8 @@ class Snapshot:
         if name in self.registry:
             number = self.registry.number(name)
             found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
+        if not self._defaults[name] and (found[1:] > found[:-1]).all():
+            return found
         return np.union1d(found, np.array(self._defaults[name], np.int64))
 
     def column(self, name: str) -> Column:
@@ -246,6 +248,12 @@ class Snapshot:
                 column = edited(column, Edits.joined(_in_order(later)))
             self._columns[name] = column, None
         return column
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """Bytes of decoded bitmaps, by estimate, and of the values of sort columns in memory."""
+        columns = [column for column, _ in self._columns.values()]
+        return {"bitmaps": self._kept, "columns": sum(one.nbytes for one in columns)}
 
     def forget(self, name: str) -> None:
         """Forget the column of a sort field: it is built anew from the stored layers."""

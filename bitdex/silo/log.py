@@ -107,10 +107,7 @@ class OpsLog:
         All have one sequence; the first gets the BEGIN flag and the last the COMMIT flag.
         Nobody sees it before `shown` is raised. What one that failed has left is settled by the next.
         """
-        if self._touched > self.end:
-            touched = self._touched
-            self._take(self._mapped[:touched])  # a reader in another process may have seen it whole
-            self._blank(touched)
+        self._settle_failed()
         entered = self._entered.room(len(keys))
         end = kernels.enter_operations(
             keys,
@@ -125,7 +122,7 @@ class OpsLog:
         if len(words) > 1:
             entered.words[:] = words
         self._make_room(end)
-        begin = frame.BEGIN | (frame.SYNCED if self._synced == self.end else 0)
+        begin = self._begin_flags()
 
         def write(bounds: tuple[int, int]) -> None:
             lo, hi = bounds
@@ -145,6 +142,43 @@ class OpsLog:
         self._entered.count += len(keys)
         self.last_sequence = int(words[0]) >> 8
         self.end = end
+
+    def append_few(self, operations: list[frame.Operation], sequence: int) -> None:
+        """Append one batch as `append` does, of operations that are given one by one."""
+        self._settle_failed()
+        frames = np.frombuffer(frame.pack(operations, sequence), np.uint8)
+        end = self.end + len(frames)
+        self._entered.grow(len(operations))
+        columns = self._entered.columns
+        kernels.seal_frames(
+            frames,
+            self.end,
+            self._begin_flags(),
+            frame.COMMIT,
+            self.seed,
+            self._entered.count,
+            columns.keys,
+            columns.places,
+            columns.sizes,
+            columns.words,
+        )
+        self._make_room(end)
+        self._touched = end
+        filesystem.write_at(self._writable(), frames, self.end)
+        self._entered.count += len(operations)
+        self.last_sequence = sequence
+        self.end = end
+
+    def _begin_flags(self) -> int:
+        """Return the flags of the first frame of the batch that comes next."""
+        return frame.BEGIN | frame.SYNCED if self._synced == self.end else frame.BEGIN
+
+    def _settle_failed(self) -> None:
+        """Take or blank what a batch that failed has left behind the end."""
+        if self._touched > self.end:
+            touched = self._touched
+            self._take(self._mapped[:touched])  # a reader in another process may have seen it whole
+            self._blank(touched)
 
     def sync(self) -> None:
         """Force what was appended to the device."""

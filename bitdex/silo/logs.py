@@ -14,10 +14,7 @@ A batch is acknowledged, and shown to readers, when it is as durable as its mode
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-
-import numpy as np
 
 from bitdex.errors import InvalidError
 from bitdex.silo.guard import Guard
@@ -88,25 +85,12 @@ class OpsLogs:
         with self._appending:
             return None if any(log.appended for log in self.both) else self._take_sequence(wanted)
 
-    def append(
-        self,
-        keys: np.ndarray,
-        values: np.ndarray,
-        offsets: np.ndarray,
-        kinds: np.ndarray,
-        sequence: int | None,
-        pool: ThreadPoolExecutor,
-    ) -> int:
-        """Append one batch of operations, of one kind each or one for all (uint64), and acknowledge it.
-
-        Returns its sequence.
-        """
+    def append(self, write: Callable[[OpsLog, int], None], sequence: int | None) -> int:
+        """Append one batch, which ``write(log, sequence)`` does, and acknowledge it; return its sequence."""
         with self._appending, self._guard.writing():
-            if not len(keys):
-                return self.next_sequence if sequence is None else sequence
             sequence = self._take_sequence(sequence)
             log = self.active
-            log.append(keys, values, offsets, np.uint64(sequence << 8) | kinds, pool)
+            write(log, sequence)
             count = log.appended
             if self._sync == "none":
                 self._acknowledge(log, count)

@@ -47,10 +47,14 @@ class GrowingOperations:
 
     def room(self, count: int) -> Operations:
         """Return columns for `count` more operations; they are entered by raising `count`."""
+        self.grow(count)
+        return self.columns[self.count : self.count + count]
+
+    def grow(self, count: int) -> None:
+        """Let the columns have room for `count` more operations."""
         needed = self.count + count
         if needed > len(self.columns):
             grown = Operations.empty(max(needed, 8 * len(self.columns), 1024))
             for name in Operations.__slots__:
                 getattr(grown, name)[: self.count] = getattr(self.columns, name)[: self.count]
             self.columns = grown
-        return self.columns[self.count : needed]

@@ -249,14 +249,7 @@ class Silo(Maintenance):
         ----------
         what : {"space", "probes", "headroom", "log"}
         ax : matplotlib axes, optional
-            New ones by default.
-
-        Raises
-        ------
-        InvalidError
-            If `what` is none of these.
-        MissingError
-            If matplotlib is not installed.
+            New ones by default. Without matplotlib: `MissingError`.
         """
         self._guard.check_open()
         return plots.plot(self, what, ax)
@@ -274,17 +267,17 @@ class Silo(Maintenance):
         keys : integers, shape (n,)
         values : uint8, shape (bytes,), with `offsets` int64 of shape (n + 1,); or n bytes objects
         """
-        return self._append(keys, values, offsets, frame.PUT, sequence)
+        return self._write(keys, values, offsets, frame.PUT, sequence)
 
     def merge_many(self, keys: Any, values: Any, offsets: Any = None, sequence: int | None = None) -> int:
         """Merge values into the records of `keys` by the silo's rule; return the batch's sequence."""
-        return self._append(keys, values, offsets, frame.MERGE, sequence)
+        return self._write(keys, values, offsets, frame.MERGE, sequence)
 
     def delete_many(self, keys: Any, sequence: int | None = None) -> int:
         """Delete `keys`; those that are not there are no error. Returns the batch's sequence."""
         keys = as_keys(keys)
-        nothing = np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64)
-        return self._append(keys, *nothing, frame.DELETE, sequence)
+        offsets = np.zeros(len(keys) + 1, np.int64)
+        return self._write(keys, np.empty(0, np.uint8), offsets, frame.DELETE, sequence)
 
     def apply_many(
         self, kinds: Any, keys: Any, values: Any, offsets: Any = None, sequence: int | None = None
@@ -299,6 +292,11 @@ class Silo(Maintenance):
             raise InvalidError(f"kinds: expected 1, 2 or 3 for each of {len(keys)} keys, found {kinds!r}")
         return self._write(keys, values, offsets, kinds, sequence)
 
+    def apply_few(self, operations: list[frame.Operation], sequence: int | None = None) -> int:
+        """Write a few operations, each as (kind, key, value), as `apply_many` does; a call costs less."""
+        self._guard.check_writable()
+        return self._logs.append(lambda log, given: log.append_few(operations, given), sequence)
+
     def put(self, key: int, value: bytes) -> int:
         """Set the value of one key."""
         return self.put_many([key], [value])
@@ -311,14 +309,18 @@ class Silo(Maintenance):
         """Delete one key."""
         return self.delete_many([key])
 
-    def _append(self, keys: Any, values: Any, offsets: Any, kind: int, sequence: int | None) -> int:
-        return self._write(keys, values, offsets, np.array([kind], np.uint64), sequence)
-
-    def _write(self, keys: Any, values: Any, offsets: Any, kinds: np.ndarray, sequence: int | None) -> int:
+    def _write(self, keys: Any, values: Any, offsets: Any, kinds: Any, sequence: int | None) -> int:
+        """Write operations of a kind each, or of one for all."""
         self._guard.check_writable()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
-        return self._logs.append(keys, values, offsets, kinds, sequence, self._pool)
+        if not len(keys):
+            return self._logs.next_sequence if sequence is None else sequence
+        kinds = np.atleast_1d(np.asarray(kinds, np.uint64))
+        return self._logs.append(
+            lambda log, given: log.append(keys, values, offsets, np.uint64(given << 8) | kinds, self._pool),
+            sequence,
+        )
 
     @contextmanager
     def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:

@@ -6,7 +6,6 @@ PATIENCE is stuck: the crew stops, and what every thread was doing is shown.
 
 import faulthandler
 import multiprocessing
-import os
 import random
 import sys
 import tempfile
@@ -16,12 +15,12 @@ import traceback
 from collections import Counter
 from functools import partial
 
-from tests.scale import FIRST_SEED, scale
+from tests.scale import FIRST_SEED, SHARES, scale
 
 PATIENCE = 30  # seconds for one call
 INTERVAL = 0.0002  # seconds until another thread may have the interpreter: many more ways to interleave
 STARTING = 60  # seconds until a process is there
-SECONDS = scale(20, int(os.environ.get("BITDEX_TORTURE_SECONDS", "3600")))  # of all tests that have a crew
+SECONDS = scale(20, 3600 / SHARES)  # of all tests that have a crew
 
 
 class Stuck(AssertionError):

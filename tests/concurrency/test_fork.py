@@ -18,14 +18,14 @@ import bitdex
 from bitdex.errors import LockedError
 from bitdex.kernels import jit
 from bitdex.silo.silo import Silo
-from tests.scale import scale
+from tests.scale import scale, share
 
 ROOT = Path(__file__).parents[2]
 KEYS = 20_000
 FEW, MANY = 10, 10_000  # keys read; of many, several threads read a part each
 PENDING = 6_000  # of the keys wait in a log
 PATIENCE = 20
-FORKS = scale(10, 300)
+FORKS = scale(10, share(300))
 PARENTS = ["idle", "reading", "writing", "compiling"]
 
 

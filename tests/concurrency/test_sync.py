@@ -10,11 +10,11 @@ import pytest
 from bitdex.silo.silo import SYNC_MODES
 from tests.concurrency.crew import PATIENCE, Crew
 from tests.concurrency.interleaving import SYNCS
-from tests.scale import scale
+from tests.scale import scale, share
 from tests.system import install
 
 WRITERS = 8
-BATCHES = scale(25, 2_000)  # of each writer
+BATCHES = scale(25, share(2_000))  # of each writer
 
 
 class LogBook:

@@ -34,7 +34,7 @@ from tests.crash.failing import NEVER, Failing, Fault
 from tests.crash.failing_work import IndexCourse, SiloCourse
 from tests.crash.fields_work import FieldsCourse
 from tests.crash.live_work import LiveCourse
-from tests.scale import FIRST_SEED, scale, seeds
+from tests.scale import FIRST_SEED, portion, scale, seeds
 from tests.system import install
 from tests.tracer import Tracer
 
@@ -219,7 +219,7 @@ class Campaign:
         What goes wrong takes turns; if it is to be `thorough`, all of it does at each call.
         """
         every = {True: changes, False: looks}
-        for n, (name, change) in enumerate(self.fail(Fault(NEVER)).counted, 1):
+        for n, (name, change) in portion(list(enumerate(self.fail(Fault(NEVER)).counted, 1))):
             faults = [Fault(n, errno.ENOSPC, short=True), *(Fault(n, error) for error in ERRORS)]
             if not thorough:
                 faults = faults[:1] if name == "pwrite" and n % 2 else faults[1 + n % len(ERRORS) :][:1]

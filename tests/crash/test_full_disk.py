@@ -7,10 +7,10 @@ On disks of many sizes a store loads, merges, compacts and rewrites until there 
 import pytest
 
 from tests.crash.filling import QuotaDisk, fill, fill_memory_disks, may_mount
-from tests.scale import FIRST_SEED, scale
+from tests.scale import FIRST_SEED, portion, scale
 
 PAGE = 4096
-SIZES = [PAGE * pages for pages in range(1, 129, scale(16, 1))]  # bytes free when the work begins
+SIZES = [PAGE * pages for pages in portion(range(1, 129, scale(16, 1)))]  # bytes free when the work begins
 LONG = pytest.mark.timeout(scale(300, 4 * 3600))
 
 

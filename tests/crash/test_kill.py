@@ -4,7 +4,7 @@ import pytest
 
 from tests.crash.killing import in_warm_parent
 from tests.crash.silo_work import ENTRY, JOURNAL, POOLS, Batch, Model
-from tests.scale import FIRST_SEED, scale, seeds
+from tests.scale import FIRST_SEED, scale, seeds, share
 
 SILO, INDEX = "tests.crash.silo_work:KilledSilo", "tests.crash.index_work:KilledIndex"
 NEW_INDEX = "tests.crash.index_work:NewIndex"
@@ -26,10 +26,10 @@ VICTIMS = {
     "fields": (FIELDS, {"sync": "none"}),
 }
 KILLS = {
-    SILO: scale(110, 11_500),
-    INDEX: scale(30, 2_000),
-    LIVE: scale(60, 4_000),
-    FIELDS: scale(30, 2_000),
+    SILO: share(scale(110, 11_500)),
+    INDEX: share(scale(30, 2_000)),
+    LIVE: share(scale(60, 4_000)),
+    FIELDS: share(scale(30, 2_000)),
 }  # of each kind
 
 

@@ -17,7 +17,7 @@ from bitdex.errors import InvalidError, LockedError
 from bitdex.silo.silo import Silo
 from tests.crash.killing import in_warm_parent
 from tests.crash.racing import COURSES, IndexCourse, SiloCourse
-from tests.scale import FIRST_SEED, scale
+from tests.scale import FIRST_SEED, SHARES, scale, share
 
 LIFETIME = 60  # seconds after which a fork ends that nobody kills
 
@@ -303,7 +303,7 @@ def test_a_lock_that_only_a_fork_has_left(course):
 
 
 def test_readers_beside_a_writer_that_compacts(course, other):
-    other.begin(churn, course, scale(1.5, 60))
+    other.begin(churn, course, scale(1.5, 60 / SHARES))
     counts = []
     while other.working:
         with course.open("r") as reader:
@@ -345,7 +345,7 @@ def test_a_silo_of_an_index(tmp_path, other, part):
 @pytest.mark.parametrize("kind", COURSES)
 def test_races(tmp_path, kind):
     """Four processes at a time want to write; one in four winners is killed with the store open."""
-    races = scale(10, 500)
+    races = share(scale(10, 500))
     report = in_warm_parent(
         "tests.crash.racing:run", directory=str(tmp_path), kind=kind, seed=FIRST_SEED, races=races
     )

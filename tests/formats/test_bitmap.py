@@ -50,6 +50,12 @@ def _ordered() -> bytes:
     return signed.astype("<u8").tobytes() + floats.astype("<u8").tobytes()
 
 
+@quick
+@given(st.sampled_from([SET, CLEAR]), st.sets(st.integers(0, 2**32 - 1), min_size=1, max_size=5))
+def test_one_op_is_encoded_as_several_are(op, slots):
+    assert bitmap.encode_op(op, sorted(slots)) == encode_ops([(op, BitMap(slots))])
+
+
 @pytest.mark.parametrize("case", sorted(cases("bitmap") | dict.fromkeys(stored("bitmap"))))
 def test_the_published_bytes(case: str) -> None:
     assert cases("bitmap")[case]() == golden("bitmap", case)
@@ -84,6 +90,13 @@ def test_keys_and_what_they_stand_for(key: int, number: int, parts: KeyParts) ->
 )
 def test_other_keys_are_unknown(key: int) -> None:
     assert describe(key) == KeyParts("unknown", None, key)
+
+
+@pytest.mark.parametrize("repeated", [1, bitmap.FEW])
+def test_the_fields_of_the_present_keys_among_others(repeated: int) -> None:
+    keys = [key for key, _, _ in KEYS] * repeated
+    expected = [parts.field_id for _, _, parts in KEYS if parts.kind == "present"] * repeated
+    assert bitmap.present_fields(np.array(keys, np.uint64)) == expected
 
 
 def test_many_filter_keys_are_the_single_ones() -> None:

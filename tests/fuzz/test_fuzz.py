@@ -12,12 +12,12 @@ import pytest
 
 from tests.fuzz.directory_targets import DIRECTORIES
 from tests.fuzz.targets import JITTED, PLAIN, TARGETS
-from tests.scale import FIRST_SEED, scale
+from tests.scale import FIRST_SEED, scale, share
 
 ROOT = Path(__file__).parents[2]
-COUNTS = {one.name: scale(100_000, 1_000_000) for one in JITTED}  # `test_loops` has the long form of these
-COUNTS |= {one.name: scale(20_000, 1_000_000) for one in PLAIN}
-COUNTS |= {one.name: scale(60, 10_000) for one in DIRECTORIES}
+COUNTS = {one.name: scale(100_000, share(1_000_000)) for one in JITTED}  # more in `test_loops`
+COUNTS |= {one.name: scale(20_000, share(1_000_000)) for one in PLAIN}
+COUNTS |= {one.name: scale(60, share(10_000)) for one in DIRECTORIES}
 GROUPS = [list(COUNTS)[first::4] for first in range(4)]
 MODES = {"compiled": {}, "bounds-checked": {"NUMBA_BOUNDSCHECK": "1"}, "plain": {"NUMBA_DISABLE_JIT": "1"}}
 
@@ -55,6 +55,6 @@ def test_parsers_take_or_refuse(group, tmp_path):
 
 
 def test_compiled_bounds_checked_and_plain_parsers_agree(tmp_path):
-    jobs = [(one.name, FIRST_SEED + 1, 0, scale(300, 20_000)) for one in JITTED]
+    jobs = [(one.name, FIRST_SEED + 1, 0, scale(300, share(20_000))) for one in JITTED]
     found = [fuzz(jobs, tmp_path, mode) for mode in MODES]
     assert found[0] == found[1] == found[2]

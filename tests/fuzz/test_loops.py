@@ -11,9 +11,9 @@ import pytest
 
 from tests.fuzz.loops import LOOPS, Loop
 from tests.fuzz.test_fuzz import MODES, ROOT
-from tests.scale import FIRST_SEED, scale
+from tests.scale import FIRST_SEED, scale, share
 
-MODE, COUNT = scale(("plain", 150), ("bounds-checked", 100_000_000))
+MODE, COUNT = scale(("plain", 150), ("bounds-checked", share(100_000_000)))
 
 
 @pytest.mark.timeout(scale(300, 12 * 3600))

@@ -95,6 +95,26 @@ def test_marking_the_commit_sets_the_flag_only(ops):
     assert scan(data) == [*ops[:-1], (key, payload, word | frame.COMMIT)]
 
 
+@quick
+@given(operations.filter(bool), st.integers(0, 2**56 - 1), st.booleans(), st.integers(0, 3))
+def test_sealing_what_was_packed_equals_encoding(ops, sequence, synced, row):
+    start = 1000
+    ops = [(key, payload, word & frame.KIND_MASK) for key, payload, word in ops]
+    out = np.frombuffer(frame.pack([(kind, key, payload) for key, payload, kind in ops], sequence), np.uint8)
+    columns = [np.zeros(row + len(ops) + 1, dtype) for dtype in ("u8", "i8", "i8", "u8")]
+    first = frame.BEGIN | frame.SYNCED * synced
+    assert frames.seal_frames(out, start, first, frame.COMMIT, SEED, row, *columns) == len(ops)
+    words = [frame.order(sequence, kind) for _, _, kind in ops]
+    words[0] |= first
+    words[-1] |= frame.COMMIT
+    expected, places = frames_at([(key, payload, word) for (key, payload, _), word in zip(ops, words)])
+    assert out.tobytes() == expected.tobytes()
+    entered = [column[row:-1].tolist() for column in columns]
+    sizes = [len(payload) for _, payload, _ in ops]
+    assert entered == [[key for key, _, _ in ops], (places + start).tolist(), sizes, words]
+    assert not any(column[:row].any() or column[-1] for column in columns)
+
+
 def begins(sequence):
     """Return the order word of a batch that was begun when all before it was synced."""
     return frame.order(sequence, frame.PUT) | frame.BEGIN | frame.SYNCED

@@ -18,11 +18,11 @@ import pytest
 from bitdex.kernels import jit
 from tests.kernels.recorded import KERNELS, Recorder, differences
 from tests.kernels.workloads import work
-from tests.scale import FIRST_SEED, scale
+from tests.scale import scale, seeds
 
 ROOT = Path(__file__).parents[2]
 MODES = {"bounds-checked": {"NUMBA_BOUNDSCHECK": "1"}, "plain": {"NUMBA_DISABLE_JIT": "1"}}
-BATCHES = scale(1, 100)  # of `ROUNDS` rounds of work each, of which up to `KEPT` calls a kernel are kept
+BATCHES = seeds(scale(1, 100))  # each `ROUNDS` rounds of work, of which up to `KEPT` calls a kernel are kept
 ROUNDS, KEPT, DIRECT = scale((2, 20, 10), (12, 200, 20))
 REPEAT = """if True:
     import json, sys
@@ -55,7 +55,7 @@ def repeat(mode, path):
 @pytest.mark.timeout(scale(300, 12 * 3600))
 def test_compiled_bounds_checked_and_plain_kernels_do_the_same(tmp_path):
     counts = dict.fromkeys(KERNELS, 0)
-    for seed in range(FIRST_SEED, FIRST_SEED + BATCHES):
+    for seed in BATCHES:
         recorder, path = record(seed, tmp_path), tmp_path / f"{seed}.calls"
         recorder.save(path)
         with ThreadPoolExecutor(len(MODES)) as pool:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from bitdex.formats.document import encode_document
-from bitdex.kernels.containers import measure_containers
+from bitdex.kernels.containers import list_containers, measure_containers
 from bitdex.kernels.document_sizes import add_field_sizes
 from bitdex.kernels.roaring import encode_runs
 from tests.kernels.slot_sets import quick, slot_sets
@@ -32,6 +32,42 @@ def test_containers_are_those_of_croaring(runs: list[np.ndarray]) -> None:
         assert sizes[i][0] == 2 * told["n_values_array_containers"]
         assert sizes[i][1] == 8192 * told["n_bitset_containers"]
         assert 0 <= ends[i + 1] - ends[i] - sizes[i].sum() <= 8 + 9 * counts[i].sum() + len(run) // 65536
+
+
+@quick
+@given(slot_sets(), st.integers(0, 3))
+def test_containers_lie_where_they_are_listed(slots: np.ndarray, before: int) -> None:
+    payload, _ = encode_runs(slots, np.array([0, len(slots)]))
+    data = np.concatenate((np.full(before, 9, np.uint8), payload, np.zeros(2, np.uint8)))
+    chunks = np.unique(slots >> 16)
+    out = np.full(5 * len(chunks) + 1, -7, np.int64)
+    assert list_containers(data, before, before + len(payload), out) == len(chunks) and out[-1] == -7
+    rows = out[:-1].reshape(-1, 5).tolist()
+    assert [row[0] for row in rows] == chunks.tolist()
+    for (key, kind, count, start, stop), following in zip(rows, [*rows[1:], None]):
+        low = slots[slots >> 16 == key] & 0xFFFF
+        body = data[start:stop].tobytes()
+        if kind == 0:
+            held = np.frombuffer(body, "<u2").tolist()
+        elif kind == 1:
+            held = np.flatnonzero(np.unpackbits(np.frombuffer(body, np.uint8), bitorder="little")).tolist()
+        else:
+            runs = np.frombuffer(body, "<u2")
+            held = [one for a, n in runs[1:].reshape(-1, 2).tolist() for one in range(a, a + n + 1)]
+            assert runs[0] == len(runs) // 2
+        assert held == low.tolist() and count == len(low)
+        assert stop == (before + len(payload) if following is None else following[3])
+
+
+@quick
+@given(slot_sets(min_chunks=1), st.integers(0, 40), st.integers(0, 255))
+def test_damaged_lists_are_faults(slots: np.ndarray, place: int, byte: int) -> None:
+    data, _ = encode_runs(slots, np.array([0, len(slots)]))
+    data[place % len(data)] = byte
+    counts, sizes = np.empty(3, np.int64), np.empty(3, np.int64)
+    if measure_containers(data, np.array([0]), np.array([len(data)]), 0, 1, counts, sizes) == -1:
+        out = np.empty(5 * counts.sum(), np.int64)
+        assert list_containers(data, 0, len(data), out) == counts.sum()
 
 
 @quick

@@ -9,7 +9,7 @@ import pyarrow.csv
 from pyroaring import BitMap
 
 import bitdex
-from bitdex.formats import bitmap
+from bitdex.formats import bitmap, frame
 from bitdex.formats.document import Append, Remove, encode_document
 from bitdex.silo.silo import Silo
 from tests.kernels import direct_calls
@@ -55,7 +55,13 @@ def _write(rng, target, rule):
         0: lambda: target.put_many(keys, [_value(rng, rule) for _ in keys]),
         1: lambda: target.merge_many(keys, [_change(rng, rule) for _ in keys]),
         2: lambda: target.delete_many(keys[: len(keys) // 4]),
-    }[int(rng.integers(3))]()
+        3: lambda: _write_few(rng, target, rule, keys[:5]),
+    }[int(rng.integers(4 if isinstance(target, Silo) else 3))]()
+
+
+def _write_few(rng, silo, rule, keys):
+    puts = [(frame.PUT, key, _value(rng, rule)) for key in keys.tolist()]
+    silo.apply_few([*puts, (frame.DELETE, int(rng.integers(9)), b"")])
 
 
 def _merge(rng, silo, rule):
@@ -215,6 +221,7 @@ def _ask(rng, index):
             page.next().documents()
         index.explain(where)
         index.count(where)
+    index.containers("level", int(rng.integers(0, 9)))
     index.query(None, limit=50).to_pandas()
     index.to_pandas()
     index.memory()

@@ -24,11 +24,8 @@ def differences(index):
         for number, value in decode_document(payload).items():
             if number in fields:
                 _add(expected, store, fields[number], number, slot, value)
-    found, wrong = {}, []
-    for key in store.bitmaps.silo.keys().tolist():
-        parts = format_.describe(key)
-        if parts.kind in ("filter", "layer", "present") and parts.field_id not in unstored:
-            found[key] = set(store.bitmaps.get(key))
+    keys = [key for key in store.bitmaps.silo.keys().tolist() if _is_of(key, unstored)]
+    found, wrong = {key: set(bitmap) for key, bitmap in zip(keys, store.bitmaps.get_many(keys))}, []
     for key in expected.keys() | found.keys():
         if expected.get(key, set()) != found.get(key, set()):
             wrong.append((format_.describe(key), expected.get(key, set()), found.get(key, set())))
@@ -36,6 +33,12 @@ def differences(index):
     if alive & deferred:
         wrong.append(("both visible and waiting", alive & deferred))
     return wrong
+
+
+def _is_of(key, unstored):
+    """Tell whether a bitmap has to follow from the stored documents."""
+    parts = format_.describe(key)
+    return parts.kind in ("filter", "layer", "present") and parts.field_id not in unstored
 
 
 def _add(expected, store, field, number, slot, value):

@@ -23,7 +23,7 @@ from bitdex.silo.silo import Silo
 from tests.concurrency.interleaving import Moment, Socket, Unsynced
 from tests.live.test_changes import SCHEMA
 from tests.live.test_model import ADDED, BEGIN, DEFAULTS, QUERIES, VALUES, definition
-from tests.scale import scale, seeds
+from tests.scale import scale, seeds, share
 from tests.system import install
 
 IDS = [1, 2, 3, 7, 8, 9, 65_535, 65_536, 70_000, 2**32 - 1]
@@ -381,7 +381,7 @@ def test_threads_beside_a_writer(index):
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
-    for n in range(scale(300, 5000)):
+    for n in range(scale(300, share(5000))):
         index.put({"id": 1000 + n, "level": 1 + n % 3, "price": 1000 + n})
         moved[0] = n + 1
     done.set()

@@ -8,6 +8,7 @@ and every bit of every bitmap are what the oracle says.
 import random
 import shutil
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
@@ -31,7 +32,7 @@ from tests.oracle import Oracle
 from tests.scale import scale, seeds
 from tests.system import install
 
-RUNS, STEPS = scale((1, 15), (40, 250)), scale(50, 100)  # runs of so many machines for each schema
+RUNS, STEPS = scale((1, 15), (200, 50)), scale(50, 100)  # runs of so many machines for each schema
 BEGIN = 1_000_000
 VALUES = {
     "level": [0, 1, 3, 7, -5, 2**47, 2**63 - 1],
@@ -229,8 +230,7 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(rows=st.lists(st.tuples(slots, documents), max_size=8), shape=st.sampled_from(SHAPES))
     def put_many(self, rows, shape):
         rows = [{"id": slot, **self.model.known(fields)} for slot, fields in rows]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(batch.Batch, "MANY", self.draw.choice([1, 1000]))
+        with self.in_columns_or_not():
             self.index.put_many(shape(rows))
         self.model = self.model.with_(
             {row["id"]: {n: v for n, v in row.items() if n != "id"} for row in rows}
@@ -273,20 +273,52 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(wanted=st.lists(slots, max_size=4), missing_ok=st.booleans())
     def delete(self, wanted, missing_ok):
         there = set(wanted) & set(self.model.documents)
-        if missing_ok or there == set(wanted):
-            assert self.index.delete(wanted, missing_ok=missing_ok) == len(there)
-            self.model = self.model.with_(dict.fromkeys(there))
-        else:
-            with pytest.raises(NotFoundError):
-                self.index.delete(wanted)
+        with self.in_columns_or_not():
+            if missing_ok or there == set(wanted):
+                assert self.index.delete(wanted, missing_ok=missing_ok) == len(there)
+                self.model = self.model.with_(dict.fromkeys(there))
+            else:
+                with pytest.raises(NotFoundError):
+                    self.index.delete(wanted)
 
     @rule(query=st.sampled_from(QUERIES))
     def delete_where(self, query):
         if not self.model.asks(query):
             return
         there = self.model.oracle(self.now).query(query)[0]
-        assert self.index.delete(where=query) == len(there)
+        with self.in_columns_or_not():
+            assert self.index.delete(where=query) == len(there)
         self.model = self.model.with_(dict.fromkeys(there))
+
+    @rule(
+        query=st.sampled_from(QUERIES),
+        changes=patches,
+        name=st.sampled_from(["tags", "groups"]),
+        values=st.lists(st.sampled_from([1, 2, 3, -1, -7])),
+        appends=st.booleans(),
+    )
+    def change_all_that_are_found(self, query, changes, name, values, appends):
+        changes = self.model.known(changes)
+        if not self.model.asks(query) or not self.model.schema.has(name):
+            return
+        there = self.model.oracle(self.now).query(query)[0]
+        ops = [{"op": "set", "field": one, "value": value} for one, value in changes.items()]
+        ops.append({"op": "add" if appends else "remove", "field": name, "value": values})
+        change = {"op": "queryOpSet", "query": str(query), "ops": ops}
+        with self.in_columns_or_not():
+            done = self.index.apply({"entity_id": 0, "ops": [change]})
+        assert done == {"applied": len(there) * len(ops), "passed": 0}
+        for slot in there:
+            fields = self.model.patched(slot, changes)
+            held = fields.get(name) or []
+            held = list(dict.fromkeys([*held, *values])) if appends else [n for n in held if n not in values]
+            self.model = self.model.with_({slot: {**fields, name: held}})
+
+    @contextmanager
+    def in_columns_or_not(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch.Batch, "MANY", self.draw.choice([1, 1000]))
+            yield
 
     @rule(rows=st.lists(st.tuples(slots, patches), max_size=5), fails=st.booleans())
     def batch(self, rows, fails):

@@ -9,7 +9,7 @@ from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.check import check_files
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
-from tests.scale import scale
+from tests.scale import portion, scale
 from tests.silo.ops_logs import log_end
 from tests.silo.store import copy_of
 
@@ -184,13 +184,13 @@ def test_every_flipped_bit_and_every_length_is_found(files):
     for name in file_names(files):
         path = files.directory / name
         whole = path.read_bytes()
-        for bit in range(0, 8 * len(whole), scale(67, 1)):  # 67: every position in a byte, sooner or later
+        for bit in portion(range(0, 8 * len(whole), scale(67, 1))):  # 67: each bit of a byte in turn
             flip(path, bit // 8, bit % 8)
             found = findings(files)
             assert any(one.file == str(path) for one in found), f"{name}: bit {bit % 8} of byte {bit // 8}"
             flip(path, bit // 8, bit % 8)
             counts["flips"] += 1
-        for length in range(0, data_end if name == "data.bin" else len(whole), scale(67, 1)):
+        for length in portion(range(0, data_end if name == "data.bin" else len(whole), scale(67, 1))):
             path.write_bytes(whole[:length])
             assert findings(files), f"{name}: {length} of {len(whole)} bytes"
             counts["lengths"] += 1

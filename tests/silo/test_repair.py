@@ -594,8 +594,8 @@ def test_random_damage(template, tmp_path):
     """Whatever is not lost reads right; what is lost is named, unless the index is damaged as well."""
     path, states = template
     repaired = refused = 0
-    count = scale(120, 20_000)
-    for seed in seeds(count):
+    drawn = seeds(scale(120, 20_000))
+    for seed in drawn:
         rng = np.random.default_rng(seed)
         files = SiloFiles(shutil.copytree(path, tmp_path / "silo"))
         done = [damage(rng, files.directory / rng.choice(NAMES)) for _ in range(rng.choice([1, 1, 2, 3]))]
@@ -610,5 +610,5 @@ def test_random_damage(template, tmp_path):
             assert not nameless or "index." in "".join(done), (seed, done)
             repaired += 1
         shutil.rmtree(files.directory)
-    print(f"torture: random damage {count} times, {repaired} repaired, {refused} refused")
-    assert refused < count / 5
+    print(f"torture: random damage {len(drawn)} times, {repaired} repaired, {refused} refused")
+    assert refused < len(drawn) / 5

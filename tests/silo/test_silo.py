@@ -18,6 +18,27 @@ def values(silo, keys):
 # ---- writing and compacting
 
 
+def test_a_few_operations_are_written_as_many_are(silos):
+    operations = [(1, 7, b"seven"), (2, 7, b" and"), (1, 2**64 - 1, b""), (3, 8, b""), (1, 0, b"x" * 100)]
+    few, many = silos("few"), silos("many")
+    for silo in (few, many):
+        silo.put(8, b"eight")
+    kinds, keys, payloads = zip(*operations)
+    assert few.apply_few(operations) == many.apply_many(kinds, keys, payloads) == 2
+    before = few.ops_frame(), values(few, [0, 7, 8, 2**64 - 1])
+    assert before[1] == values(many, [0, 7, 8, 2**64 - 1]) and before[0].equals(many.ops_frame())
+    assert few.apply_few([(1, 5, b"five")], sequence=9) == 9 and few.sequence == 9
+    few.compact()
+    assert values(few, [5, 8]) == [b"five", None]
+
+
+@pytest.mark.parametrize("wrong", [(0, 1, b""), (4, 1, b""), (1, -1, b""), (1, 2**64, b"")])
+def test_operations_that_are_none_are_refused(silo, wrong):
+    with pytest.raises(InvalidError, match="operations: expected"):
+        silo.apply_few([(1, 1, b"one"), wrong])
+    assert silo.pending == 0 and silo.put(1, b"one") and values(silo, [1]) == [b"one"]
+
+
 def test_a_write_is_read_before_and_after_cold_compaction(silo):
     silo.put_many([0, 7], [b"zero", b"seven"])
     assert values(silo, [7, 0, 8]) == [b"seven", b"zero", None]

@@ -1,0 +1,137 @@
+"""Newest: the snapshot of the newest commit of an index, made when somebody asks for it.
+
+::
+
+    commit --> put off --+
+    commit --> put off --+--> asked for: one snapshot that follows by all of them
+
+A writer that nobody looks at does not pay for snapshots. It needs to know which documents there are, though:
+a commit that alters this is shown at once, and so is one of many alterations.
+"""
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from bitdex.bitmaps import BitmapSilo
+from bitdex.documents import DocSilo
+from bitdex.formats import bitmap as format_
+from bitdex.query.line import Altering
+from bitdex.query.snapshot import Commit, Snapshot
+
+MOST = 128  # commits that are put off
+
+
+class Committed(Protocol):
+    """What a commit shows (`store.Committed`)."""
+
+    @property
+    def documents(self) -> DocSilo: ...
+
+    @property
+    def bitmaps(self) -> BitmapSilo: ...
+
+
+class Newest:
+    """One thread commits; any number of threads ask.
+
+    Parameters
+    ----------
+    committed : callable
+        Returns what is committed now.
+    committing : callable
+        Tells whether a batch is under way; what it commits is told by `follow`.
+    begin : callable
+        Called with the first snapshot.
+    """
+
+    def __init__(
+        self,
+        committed: Callable[[], Committed],
+        committing: Callable[[], bool],
+        begin: Callable[[Snapshot], None],
+    ):
+        self._committed, self._committing, self._begin = committed, committing, begin
+        self._shown: Snapshot | None = None
+        self._later: deque[Commit] = deque()  # commits behind the one that is shown
+        self._lock = threading.Lock()
+        _all.add(self)
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is a snapshot: somebody has asked for one."""
+        return self._shown is not None
+
+    def get(self) -> Snapshot:
+        """Return the newest snapshot; while a batch is under way that of the commit before."""
+        shown = self._shown
+        if (
+            shown is not None
+            and not self._later
+            and not shown.is_over()
+            and (self._committing() or shown.documents is self._committed().documents)
+        ):
+            return shown
+        with self._lock:
+            return self._make()
+
+    def standing(self) -> Snapshot:
+        """Return one that shows the documents that there are now, and that may be behind in their values."""
+        shown, later = self._shown, self._later
+        if shown is None or not later or shown.is_over() or later[-1][0] is not self._committed().documents:
+            return self.get()
+        return shown
+
+    def follow(self, altered: Altering | None) -> None:
+        """Follow the commit of a batch; None if the snapshot is to be made anew."""
+        committed = self._committed()
+        if altered is None:
+            with self._lock:
+                self._later.clear()
+                documents = committed.documents
+                self._shown = Snapshot(documents.schema, documents, committed.bitmaps)
+            return
+        self._later.append((committed.documents, committed.bitmaps, altered))
+        if len(self._later) >= MOST or not altered.few or altered.get(format_.alive_key()) is not None:
+            with self._lock:
+                self._catch_up()
+
+    def _make(self) -> Snapshot:
+        while True:
+            committed, committing = self._committed(), self._committing()  # in this order: see below
+            self._catch_up()
+            shown = self._shown
+            if shown is not None and committing and not shown.is_over():
+                return shown
+            if committed is self._committed():  # what was committed has been followed, no batch was under way
+                break
+        documents = committed.documents
+        self._shown = Snapshot.of(documents.schema, documents, committed.bitmaps, shown)
+        if shown is None:
+            self._begin(self._shown)
+        return self._shown
+
+    def _catch_up(self) -> None:
+        """Show the commits that were put off."""
+        later, shown = list(self._later), self._shown
+        if shown is not None:
+            behind = [one for one in later if one[0].source.sequence > shown.sequence]
+            if behind:
+                self._shown = shown.after(behind)
+        for _ in later:  # not before: who is interrupted does it all again
+            self._later.popleft()
+
+
+_all: "weakref.WeakSet[Newest]" = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    """Let a fork take no lock that a thread it lacks has held."""
+    for one in _all:
+        one._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
