@@ -151,4 +151,4 @@ def _made_loop(function: Any) -> Any:
                 word &= word - np.uint64(1)
             out[i] = kept
 
-    return foreign(loop)
+    return foreign(loop) if JIT_ENABLED else np.errstate(all="ignore")(loop)
