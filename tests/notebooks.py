@@ -5,8 +5,8 @@ their outputs, for people who read them where nothing is executed. A notebook ke
 that its outputs are of. Nothing of the machine is stored: neither paths nor moments, and a cell that warns is
 refused.
 
-A cell with the tag ``varies`` shows times, or where bytes lie, which threads decide: it is executed, but what it
-shows is not compared.
+A cell with the tag ``varies`` shows times, or where bytes lie, which threads decide: it is executed, but what
+it shows is not compared.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,5 +138,6 @@ def _without_moments(output: Any) -> Any:
 if __name__ == "__main__":
     for one in NOTEBOOKS:
         if len(sys.argv) == 1 or one.stem in sys.argv[1:]:
-            print(one.name, flush=True)
+            clock = time.perf_counter()
             store(one)
+            print(f"{one.name}: {time.perf_counter() - clock:.0f} s", flush=True)
