@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN ?= $(VENV)/bin/
 WORKERS ?= 2
+SHARE ?= 1
 
 # With a BIN of one's own there is nothing to set up.
 ifeq ($(BIN),$(VENV)/bin/)
@@ -42,9 +43,10 @@ bench: $(DEV_ENV) ## run the benchmarks once (asv) and keep what they measure, a
 	$(BIN)python -m asv run --python=same --set-commit-hash "$$(git rev-parse HEAD)" --quick --show-stderr \
 		--config asv_benchmarks/asv.conf.json
 
-bench-peers: $(PEERS_ENV) ## compare with DuckDB, SQLite, Tantivy on one million images, loaded and changed
+bench-peers: $(PEERS_ENV) ## compare with DuckDB, SQLite, Tantivy, Polars on one million images: loaded, changed, analysed
 	$(BIN)python -m asv_benchmarks.peers
 	$(BIN)python -m asv_benchmarks.changes
+	$(BIN)python -m asv_benchmarks.analysis
 
 bench-store: $(TEST_ENV) ## measure the store alone
 	$(BIN)python -m asv_benchmarks.store
@@ -52,9 +54,9 @@ bench-store: $(TEST_ENV) ## measure the store alone
 bench-durability: $(PEERS_ENV) ## measure compaction, durable writes beside LMDB, reads beside pending writes
 	$(BIN)python -m asv_benchmarks.durability
 
-torture: $(TEST_ENV) ## run the long forms of the crash, fuzz, model and concurrency tests: hours
+torture: $(TEST_ENV) ## run the long forms of the tests, a night; SHARE=3/20 runs the third of twenty shares
 	$(BIN)bitdex warmup
-	BITDEX_TORTURE=1 $(BIN)python -m pytest -n $(WORKERS) --timeout 0 -s $(TORTURE)
+	BITDEX_TORTURE=$(SHARE) $(BIN)python -m pytest -n $(WORKERS) --timeout 0 -s $(TORTURE)
 
 warmup: $(TEST_ENV) ## compile all kernels
 	$(BIN)bitdex warmup

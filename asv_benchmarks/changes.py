@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,70 @@ def timed(call: Callable[..., object], *arguments: Any) -> float:
     return time.perf_counter() - before
 
 
+def found(stores: Stores) -> list[list[str]]:
+    """Change all documents that a query finds, then delete them, in both."""
+    ops = [
+        ("set a field", {"op": "set", "field": "nsfwLevel", "value": 4}, "nsfwLevel = 4"),
+        (
+            "add to a list",
+            {"op": "add", "field": "tagIds", "value": 77_777},
+            "tagIds = list_append(tagIds, 77777)",
+        ),
+    ]
+    rows = []
+    with stores.index() as index, stores.duckdb() as connection:
+        warm = rows_of(connection, index.ids()[:100])
+        index.put_many(warm.drop_columns(list(COMPUTED)))  # reads what changes of many documents share
+        count = index.count("type == 'video'")
+        for title, op, sql in ops:
+            change = {"entity_id": 0, "ops": [{"op": "queryOpSet", "query": "type == 'video'", "ops": [op]}]}
+            seconds = (
+                timed(index.apply, change),
+                timed(fetched, connection, f"UPDATE images SET {sql} WHERE type = 'video'"),
+            )
+            rows += both(f"{title} of {count:,} that are found", count, seconds)
+        agree(index, connection)
+        seconds = (
+            timed(lambda: index.delete(where="type == 'video'")),
+            timed(fetched, connection, "DELETE FROM images WHERE type = 'video'"),
+        )
+        agree(index, connection)
+    return [*rows, *both(f"delete {count:,} that are found", count, seconds)]
+
+
+def fetched(connection: duckdb.DuckDBPyConnection, sql: str) -> object:
+    return connection.execute(sql).fetchall()
+
+
+def both(title: str, count: int, seconds: tuple[float, float]) -> list[list[str]]:
+    """Return the rates of both."""
+    return [
+        [f"{title}, {name}", f"{count / one:,.0f} rows/s"] for name, one in zip(("bitdex", "duckdb"), seconds)
+    ]
+
+
+def kept(stores: Stores) -> list[list[str]]:
+    """Ask again what is kept, and compute it: clauses that are held, and texts."""
+    f = bitdex.field
+    dated = f.tagIds.has(304) & f.nsfwLevel.isin([1, 2]) & ~f.poi & (f.sortAt >= "2023-01-01")
+    users = f.userId.isin(random.Random(4).sample(range(1, 20_000), 499))
+    rows = []
+    with stores.index() as index:
+        for name, where in (
+            ("a tag, two levels, a complement, dates", dated),
+            ("the same as text", str(dated)),
+            ("one of 499 users", users),
+            ("the same as text", str(users)),
+        ):
+            ask = partial(index.query, where, "-reactionCount", limit=50)
+            if not (ask() and ask().cached):
+                raise SystemExit(f"{name}: the answer is not kept")
+            rows.append([f"an answer that is kept: {name}", quantiles([timed(ask) for _ in range(2000)])])
+            compute = partial(ask, cache=False)
+            rows.append([f"computed: {name}", quantiles([timed(compute) for _ in range(500)])])
+    return rows
+
+
 def patcher(index: bitdex.Index, seed: int = 1) -> Callable[[], None]:
     """Return what patches a random document."""
     draw, ids = random.Random(seed), index.ids().tolist()
@@ -169,9 +234,17 @@ def patches(stores: Stores) -> list[list[str]]:
             patch, ask = patcher(index), asking(index)
             patch(), ask()
             rows.append([f'patch, sync="{sync}"', quantiles([timed(patch) for _ in range(2000)])])
+            twenty = [timed(several, index, patch, 20) / 20 for _ in range(200)]
+            rows.append([f'each of 20 patches in a commit, sync="{sync}"', quantiles(twenty)])
             both = [timed(patch) + timed(ask) for _ in range(300)]
             rows.append([f'patch and a sorted query, sync="{sync}"', quantiles(both)])
     return rows
+
+
+def several(index: bitdex.Index, patch: Callable[[], None], count: int) -> None:
+    with index.batch():
+        for _ in range(count):
+            patch()
 
 
 def pending(stores: Stores) -> list[list[str]]:
@@ -269,7 +342,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "bitdex-peers")
-    parser.add_argument("--only", default="upserts,patches,pending,mixed,memory")
+    parser.add_argument("--only", default="upserts,found,patches,kept,pending,mixed,memory")
     parser.add_argument("--rate", type=int, default=2000, help="changes a second beside queries")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--changes", type=int, default=1_000_000, help="over which memory is looked at")
@@ -277,7 +350,9 @@ def main() -> None:
     stores = Stores(options.data, options.rows)
     parts: dict[str, Callable[[], list[list[str]]]] = {
         "upserts": lambda: upserts(stores),
+        "found": lambda: found(stores),
         "patches": lambda: patches(stores),
+        "kept": lambda: kept(stores),
         "pending": lambda: pending(stores),
         "mixed": lambda: mixed(stores, options.rate, options.seconds),
         "memory": lambda: memory(stores, options.changes),

@@ -33,10 +33,12 @@ def axes(ax: Any = None) -> Any:
 def bars(ax: Any, labels: Sequence[str], widths: Sequence[float], notes: Sequence[str] = ()) -> Any:
     """Draw a bar for each label, the first on top, with a note at its end."""
     drawn = ax.barh(range(len(labels)), widths)
-    _name(ax, labels)
+    _name(ax, labels, max(widths, default=0))
+    if all(isinstance(width, int) for width in widths):
+        ax.locator_params("x", integer=True)
     if notes:
         ax.bar_label(drawn, list(map(plain, notes)), padding=3)
-        ax.margins(x=0.3)
+        ax.set_xlim(0, 1.4 * ax.get_xlim()[1])  # room for them
     return ax
 
 
@@ -46,8 +48,8 @@ def stacks(ax: Any, labels: Sequence[str], parts: Mapping[str, Sequence[float]])
     for name, widths in parts.items():
         ax.barh(range(len(labels)), widths, left=begin, label=plain(name))
         begin = [at + width for at, width in zip(begin, widths)]
-    _name(ax, labels)
-    if parts:
+    _name(ax, labels, max(begin, default=0))
+    if labels and parts:
         ax.legend()
     return ax
 
@@ -67,6 +69,8 @@ def plain(text: str) -> str:
     return (line if len(line) <= LONGEST else line[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
-def _name(ax: Any, labels: Sequence[str]) -> None:
+def _name(ax: Any, labels: Sequence[str], largest: float) -> None:
+    """Name bars; where none has a width, there is an axis all the same, and it begins at 0."""
     ax.set_yticks(range(len(labels)), list(map(plain, labels)))
     ax.invert_yaxis()
+    ax.set_xlim(0, None if largest else 1)

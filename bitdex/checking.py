@@ -11,7 +11,8 @@
     cache/               the same, at its own newest; nothing is lost with it
     other names          are left-overs
     together             the silos open at that sequence; fields and labels that bitmaps use are
-                         known; each phase in dumps.json has at least the documents of its bitmap
+                         known; each phase in dumps.json has at least the documents of its bitmap; each
+                         saved set has a bitmap of as many documents, and each of those a name
 """
 
 import re
@@ -23,7 +24,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from bitdex import filesystem, phase_log
+from bitdex import filesystem, phase_log, registry_sets
 from bitdex.bitmaps import WIDE
 from bitdex.cache_silo import NAME as CACHE
 from bitdex.errors import BitdexError, NotFoundError
@@ -101,12 +102,18 @@ def _check_state(directory: Path) -> Iterator[Finding]:
     files = yield from _check_files(directory)
     yield from _check_names(directory)
     yield from check_cache(directory / CACHE)
+    sets: registry_sets.Entries | None = None
     for name, rule in SILOS.items():
         silo = yield from _check_silo(directory / name, rule, files.sequence)
-        if silo is not None:
-            with silo:
-                if name == "bitmaps" and files.commit is not None:
-                    yield from _check_agreement(directory, files, silo)
+        if silo is None:
+            continue
+        with silo:
+            if name == "documents":
+                sets = yield from _read(silo.files.data, partial(_sets_of, silo))
+            elif files.commit is not None:
+                yield from _check_agreement(directory, files, silo)
+                if sets is not None:
+                    yield from _check_sets(directory / "documents", sets, silo)
 
 
 def _read(path: Path, read: Callable[[Path], Content]) -> Step[Content | None]:
@@ -223,6 +230,34 @@ def _check_fields(
 
 def _unknown(path: Path, what: str) -> Finding:
     return Finding(str(path), 0, f"expected {what}, which bitmaps use, found none", "error", RESTORE)
+
+
+def _sets_of(documents: Silo, path: Path) -> registry_sets.Entries:
+    return registry_sets.read(documents)
+
+
+def _check_sets(path: Path, sets: registry_sets.Entries, bitmaps: Silo) -> Iterator[Finding]:
+    """Compare the names of the saved sets with their bitmaps."""
+    keys = bitmaps.keys()
+    stored = (keys[(keys >= bitmap.SETS) & (keys < bitmap.LAYERS)] - np.uint64(bitmap.SETS)).tolist()
+    named = {number: (name, count) for name, (number, count) in sets.items()}
+    for number in sorted({*stored, *named}):
+        name, count = named.get(number, (None, 0))
+        if name is None:
+            what = f"expected a name for saved set {number}, which has a bitmap, found none"
+            yield Finding(str(path), 0, what, "error", RESTORE)
+            continue
+        held = yield from _read(bitmaps.files.data, partial(_documents_of, bitmaps, number))
+        if held is not None and held != count:
+            found = "no bitmap" if held < 0 else str(held)
+            what = f"saved set {name!r:.80}: expected a bitmap of {count} documents, found {found}"
+            yield Finding(str(path), 0, what, "error", RESTORE)
+
+
+def _documents_of(bitmaps: Silo, number: int, path: Path) -> int:
+    """Return how many documents the bitmap of a saved set has, -1 if there is none."""
+    held = bitmaps.get(bitmap.set_key(number))
+    return -1 if held is None else len(bitmap.decode(held))
 
 
 def _check_phase(path: Path, run: PhaseResult, bitmaps: Silo) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """Arrow columns to documents and back, and the folding of records.
 
-These functions prepare arrays, call the kernels block by block (on `THREADS` threads,
+These functions prepare arrays, call the kernels block by block (on several threads,
 for kernels release the GIL) and say in words what a kernel refused. Documents are
 packed: document i is ``data[offsets[i]:offsets[i + 1]]``. Any thread may call them.
 
@@ -8,8 +8,7 @@ Caveats: an empty list and a null write nothing, so both come back as null. Stri
 back as large_string, lists as large_list<int64>, whatever they were.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -31,8 +30,8 @@ from bitdex.formats.document import (
 )
 from bitdex.kernels import document_decode as decoding
 from bitdex.kernels import document_encode as encoding
+from bitdex.kernels.blocks import each_block
 from bitdex.kernels.document_fold import fold_documents
-from bitdex.kernels.jit import THREADS
 
 __all__ = ["Column", "decode_columns", "encode_columns", "fold_documents", "scan_fields"]
 
@@ -59,16 +58,6 @@ class Column:
     kind: str
     array: pa.Array
     append: bool = False
-
-
-def _blocks(rows: int, work: Callable[[int, int], Any]) -> list[Any]:
-    """Call `work(lo, hi)` for every block of rows; return the results, or raise the first error, in order."""
-    starts = range(0, rows, BLOCK)
-    stops = [min(start + BLOCK, rows) for start in starts]
-    if len(starts) < 2 or THREADS == 1:
-        return list(map(work, starts, stops))
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, starts, stops))
 
 
 def _check_field(field: int, kind: str) -> None:
@@ -216,10 +205,10 @@ def encode_columns(columns: Sequence[Column], rows: int) -> tuple[np.ndarray, np
         for source in sources:
             source.write(lo, hi, cursors, block)
 
-    _blocks(rows, size)
+    each_block(rows, BLOCK, size)
     np.cumsum(offsets, out=offsets)
     out = np.empty(int(offsets[-1]), np.uint8)
-    _blocks(rows, write)
+    each_block(rows, BLOCK, write)
     return out, offsets
 
 
@@ -280,7 +269,7 @@ class _Variable:
             else:
                 decoding.read_strings(data, starts, offsets, out)
 
-        _blocks(rows, read)
+        each_block(rows, BLOCK, read)
         buffers, values = [_validity(self.valid), pa.py_buffer(self.offsets)], pa.py_buffer(out)
         if not lists:
             return pa.Array.from_buffers(ARROW["string"], rows, [*buffers, values])
@@ -363,7 +352,7 @@ def decode_columns(
                 _refuse_kind(data, offsets, lo + bad, field, kind)
         return True
 
-    if not all(_blocks(rows, read)):
+    if not all(each_block(rows, BLOCK, read)):
         return decode_columns(*fold_documents(data, offsets, np.arange(rows + 1)), fields)
     arrays = [target.finish(data) for target in targets]
     for array in arrays:

@@ -10,6 +10,7 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapSilo
 from bitdex.cache_silo import CacheSilo
+from bitdex.completion import attribute
 from bitdex.documents import DocSilo
 from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.inside.looking import Looking
@@ -269,7 +270,7 @@ class Index(Querying, Changing, Looking):
 
         return write_parquet(path, self.where(where).batches(fields=fields, sort=sort), **options)
 
-    @property
+    @attribute
     def sets(self) -> Sets:
         """The saved sets, by name: ``index.sets["hot"] = index["reactionCount > 100"]``."""
         return Sets(self)
@@ -298,12 +299,16 @@ class Index(Querying, Changing, Looking):
         return dict(store.dictionaries.labels(store.registry.number(field)))
 
     def stats(self) -> dict[str, Any]:
-        """Return counts and sizes of the index and its silos."""
+        """Return counts and sizes of the index and its silos; `kept`: bytes in memory for queries."""
+        from bitdex.analysis.kept import kept_bytes
+
+        snapshot = self.snapshot
         return {
-            "documents": len(self.snapshot.alive),
+            "documents": len(snapshot.alive),
             "sequence": self._store.sequence,
             "phases": [run.name for run in self._store.log],
             "cache": self._answers.stats(),
+            "kept": snapshot.kept | {"codes": kept_bytes(snapshot.derived)},
             "silos": {"documents": self.documents.silo.stats(), "bitmaps": self.bitmaps.silo.stats()},
         }
 

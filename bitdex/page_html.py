@@ -14,13 +14,16 @@ ROWS, COLUMNS, CARDS = 10, 12, 24
 
 def page_panel(page: "Page") -> str:
     """Return a page as a table of its first documents."""
-    documents = page.first(ROWS)
+    return html.panel("Page", documents_table(page.first(ROWS), len(page)), note=_note(page))
+
+
+def documents_table(documents: list[dict[str, Any]], count: int) -> html.Markup:
+    """Return the first of so many documents as a table."""
     names = list(dict.fromkeys(name for one in documents for name in one))
     shown = names[:COLUMNS]
     rows = [[_number(one.get(name)) for name in shown] for one in documents]
-    table = html.table(shown, rows, len(page) - len(rows))
     hidden = f"<div>… and {len(names) - COLUMNS} more fields</div>" if len(names) > COLUMNS else ""
-    return html.panel("Page", table, hidden, note=_note(page))
+    return html.Markup(html.table(shown, rows, count - len(rows)) + hidden)
 
 
 def cards_panel(page: "Page", cards: Cards) -> str:

@@ -31,7 +31,7 @@ from bitdex.silo.quarantine import Quarantine
 from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
 from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 if TYPE_CHECKING:
     import pandas as pd

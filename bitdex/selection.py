@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap, FrozenBitMap
 
+from bitdex import html
 from bitdex.errors import InvalidError
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
@@ -41,6 +42,7 @@ _COMBINED: dict[str, Callable[[Clause, Clause], Clause]] = {
     "or": operator.or_,
     "xor": Xor,
 }
+SHOWN = 5  # documents in a notebook
 WIDE = 1 << 26  # ids up to which labels are looked up in a mask
 
 
@@ -159,7 +161,7 @@ class Selection(Summaries):
         """Return the clause, or in its place the documents, where they are known already."""
         if "_found" not in self.__dict__ or isinstance(self._clause, Given):
             return self._clause
-        return Given(self._found, self._text)
+        return Given(self._found, self._text, visible=True)
 
     def _operand(self, other: Any) -> "Selection":
         """Return the other operand as a selection of this state."""
@@ -327,6 +329,13 @@ class Selection(Summaries):
 
     def __repr__(self) -> str:
         return f"<Selection of {len(self):,} documents: {self._text:.200}>"
+
+    def _repr_html_(self) -> str:
+        from bitdex.page_html import documents_table
+
+        first = self._snapshot.documents.get_many(self.ids[:SHOWN])
+        note = f"{len(self):,} documents: {self._text}"
+        return html.panel("Selection", documents_table(first, len(self)), note=note)
 
 
 def _is_query(query: Any) -> bool:

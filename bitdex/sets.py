@@ -72,6 +72,9 @@ class Sets(MutableMapping[str, Selection]):
     def __contains__(self, name: object) -> bool:
         return name in list(iter(self))
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
     def overlap(self) -> "pd.DataFrame":
         """Return how many documents each two of the sets have in common (`bitdex.overlap`)."""
         return overlap.overlap(self)

@@ -13,14 +13,18 @@ OPEN_FILES = Path("/proc/self/fd")
 
 
 def open_files() -> dict[str, str]:
-    """Return the descriptors of this process that are regular files, and their paths."""
+    """Return the descriptors of this process that are regular files, and their paths; fonts may stay open."""
     found = {}
     for descriptor in os.listdir(OPEN_FILES) if OPEN_FILES.exists() else ():
         try:
             path = os.readlink(OPEN_FILES / descriptor)
         except FileNotFoundError:  # the one that lists
             continue
-        if path.startswith("/") and not path.startswith(("/dev/", "/proc/", "/memfd:")):
+        if (
+            path.startswith("/")
+            and not path.startswith(("/dev/", "/proc/", "/memfd:"))
+            and path[-4:] != ".ttf"
+        ):
             found[descriptor] = path
     return found
 

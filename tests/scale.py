@@ -1,7 +1,7 @@
 """How much the long tests do: a short form in `make test`, the long one in `make torture`.
 
-BITDEX_TORTURE=1 asks for the long forms, BITDEX_TORTURE=3/20 for the third of twenty shares of them: each has
-seeds and cases of its own, and all together are the long forms.
+BITDEX_TORTURE=1 asks for the long forms, BITDEX_TORTURE=3/20 for the third of twenty shares of them
+(`make torture SHARE=3/20`). A share has seeds and cases of its own; all together are the long forms.
 """
 
 import os

@@ -20,7 +20,7 @@ MODULES = {
 # From the ground up: a module may import its own layer and those below it. `cli_output` belongs to `cli`.
 LAYERS = [
     ["errors"],
-    ["kernels", "formats", "filesystem", "progress", "html", "charts", "quantities"],
+    ["kernels", "formats", "filesystem", "progress", "html", "charts", "quantities", "completion"],
     ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking"],

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import bitdex
-from bitdex import filesystem
-from bitdex.checking import ATTEMPTS, check_index
+from bitdex import filesystem, registry_sets
+from bitdex.checking import ATTEMPTS, _check_sets, check_index
 from bitdex.errors import BitdexError, CorruptError, NotFoundError, VersionError
 from bitdex.formats import meta, registry, sealed
+from bitdex.formats.document import encode_document
 from bitdex.phase_log import PhaseLog
 from bitdex.silo.check import check_files
 from bitdex.silo.files import SiloFiles
@@ -327,6 +328,33 @@ def test_a_phase_has_no_fewer_documents_than_its_bitmap(directory):
     with file.replaced(sealed.encode(content)):
         found = findings(directory)
         assert found == {("dumps.json", 0, "error"): "phase 'tags': expected 25 or more documents, found 24"}
+
+
+def test_saved_sets_have_names_and_bitmaps_that_fit(directory):
+    with bitdex.open(directory, "w", sync="none") as index:
+        index.sets["some"], index.sets["nothing"], index.sets["all"] = index.ids()[:3], [], None
+        count = len(index)
+        index.delete(int(index.ids()[0]))
+    assert list(check_index(directory)) == []
+    with bitdex.open(directory, "r") as index:
+        entries = registry_sets.read(index.documents.silo)
+    assert entries == {"some": [0, 3], "nothing": [1, 0], "all": [2, count]}
+    wrong = {"some": [0, 4], "other": [7, 1], "nothing": [1, 0]}
+    with Silo.open(directory / "bitmaps") as bitmaps:
+        found = list(_check_sets(directory / "documents", wrong, bitmaps))
+    assert {one.severity for one in found} == {"error"}
+    assert [one.what for one in found] == [
+        "saved set 'some': expected a bitmap of 4 documents, found 3",
+        "expected a name for saved set 2, which has a bitmap, found none",
+        "saved set 'other': expected a bitmap of 1 documents, found no bitmap",
+    ]
+
+
+def test_a_record_of_saved_sets_that_is_none_is_told(directory):
+    for content in ({}, {1: "5"}, {1: "{"}, {1: '{"a": 1}'}, {1: 7}):
+        with pytest.raises(CorruptError, match="record of saved sets"):
+            registry_sets.read({registry_sets.KEY: encode_document(content)})
+    assert registry_sets.read({}) == {}
 
 
 def test_what_holds_its_checksum_must_have_a_meaning_too(directory):

@@ -32,6 +32,13 @@ class AnswerThatIsKept(Answering):
         return self.index.count(self.where)
 
 
+class AnswerToManyValuesThatIsKept(Answering):
+    where = f.userId.isin(range(1, 500))
+
+    def time_page(self, path: str) -> int:
+        return self.page()
+
+
 class AnswerThatIsNotKept(Answering):
     def time_page(self, path: str) -> int:
         self.index._answers.cache.clear()

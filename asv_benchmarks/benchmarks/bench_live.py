@@ -56,6 +56,29 @@ class BatchesOfChanges(Changing):
         return self.index.put_many(documents)
 
 
+class ChangesOfAllThatAreFound(Changing):
+    """Each changes some percent of all documents."""
+
+    where = "type == 'video'"
+
+    def apply(self, *ops: dict[str, object]) -> int:
+        change = {"op": "queryOpSet", "query": self.where, "ops": list(ops)}
+        return self.index.apply({"entity_id": 0, "ops": [change]})["applied"]
+
+    def time_set(self, path: str) -> int:
+        return self.apply({"op": "set", "field": "nsfwLevel", "value": self.draw.choice([1, 2, 4])})
+
+    def time_add_to_lists(self, path: str) -> int:
+        return self.apply({"op": "add", "field": "tagIds", "value": self.draw.randrange(30_000)})
+
+
+class DeletionOfAllThatAreFound(Changing):
+    number, repeat, warmup_time = 1, (3, 10, 20.0), 0.0
+
+    def time_delete_where(self, path: str) -> int:
+        return self.index.delete(where="type == 'video'")
+
+
 class QueriesBesidePendingChanges(Changing):
     def setup(self, path: str) -> None:
         super().setup(path)

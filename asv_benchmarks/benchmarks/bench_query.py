@@ -96,6 +96,41 @@ class OffsetOfManyRows(Prepared):
         return self.index.query(None, self.sort, limit=50, offset=20_000, cache=False).ids[-1]
 
 
+def is_landscape(width: int, height: int) -> bool:
+    return 2 * width > 3 * height
+
+
+def is_liked(reactions: int, comments: int) -> bool:
+    return reactions > 20 * comments and reactions < 1000
+
+
+class FunctionOfColumns(Prepared):
+    """A compiled function of two sort fields, whose values lie by slot."""
+
+    def setup(self, path: str) -> None:
+        super().setup(path)
+        self.everything, self.tagged = self.index.where(), self.index[f.tagIds.has(TAG)]
+        self.time_everything(path), self.time_tagged(path)  # compiles
+
+    def time_everything(self, path: str) -> int:
+        return len(self.everything.where_jit(is_liked, "reactionCount", "commentCount").ids)
+
+    def time_tagged(self, path: str) -> int:
+        return len(self.tagged.where_jit(is_liked, "reactionCount", "commentCount").ids)
+
+
+class FunctionOfDocuments(Prepared):
+    """A compiled function of fields that only the documents hold."""
+
+    def setup(self, path: str) -> None:
+        super().setup(path)
+        self.tagged = self.index[f.tagIds.has(RARE_TAG)]
+        self.time_tagged(path)  # compiles
+
+    def time_tagged(self, path: str) -> int:
+        return len(self.tagged.where_jit(is_landscape, "width", "height").ids)
+
+
 class ParsingOfText:
     text = "tagIds has 304 and nsfwLevel in [1, 2] and not poi and sortAt >= '2024-01-01'"
 

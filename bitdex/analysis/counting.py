@@ -1,20 +1,24 @@
 """Counting: how many documents of a set have each value of a field, or of two.
 
-Few values are counted by intersecting bitmaps that are kept decoded, many by one pass over their payloads
+Fields that were asked for before are counted by the codes of their documents (`analysis.kept`). Until then
+few values are counted by intersecting bitmaps that are kept decoded, many by one pass over their payloads
 (`analysis.postings`), or in the documents themselves, where those are few. All give what
 ``len(found & snapshot.having(field, value))`` is.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from bitdex.analysis.codes import Column
+from bitdex.analysis.kept import codes_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
 from bitdex.analysis.overlap import shared_counts
-from bitdex.analysis.postings import postings_of, values_of
+from bitdex.analysis.postings import Postings, altered_postings, postings_of, values_of
 from bitdex.errors import InvalidError
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
@@ -44,6 +48,15 @@ def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
     """Return the values that documents of a set have, and how many have each."""
     if snapshot.schema.field(name).filter is None:
         return Numbers(snapshot, found, name).value_counts()
+    kept = codes_of(snapshot, name)
+    if kept is not None and kept[0].worth(found):
+        codes, altered = kept
+        values, counts = codes.values, codes.count(found)
+        if len(altered):
+            stays = ~np.isin(values, altered)
+            values, counts = values[stays], counts[stays]
+            values, counts = _joined([(values, counts), *_counted(found, altered_postings(snapshot, name))])
+        return values[counts > 0], counts[counts > 0]
     values = values_of(snapshot, name)
     if len(values) <= FEW:
         counts = np.array([found.intersection_cardinality(one) for one in _havings(snapshot, name, values)])
@@ -53,12 +66,20 @@ def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
         size = sum(int((one.stops - one.starts).sum()) for one in parts)
         if len(found) < size // BYTES and (told := _from_documents(snapshot, found, name)) is not None:
             return told
-        members = Members(found)
-        values = np.concatenate([one.values for one in parts])
-        counts = np.concatenate([members.count(one.data, one.starts, one.stops) for one in parts])
-        order = np.argsort(values)
-        values, counts = values[order], counts[order]
+        values, counts = _joined(_counted(found, parts))
     return values[counts > 0], counts[counts > 0]
+
+
+def _counted(found: BitMap, parts: Iterable[Postings]) -> list[Counts]:
+    members = Members(found)
+    return [(one.values, members.count(one.data, one.starts, one.stops)) for one in parts]
+
+
+def _joined(parts: list[Counts]) -> Counts:
+    """Return counts of different values as one, by value."""
+    values, counts = (np.concatenate(each) for each in zip(*parts))
+    order = np.argsort(values)
+    return values[order], counts[order]
 
 
 def facets(
@@ -72,25 +93,27 @@ def facets(
     if top is not None and top < len(counts):
         least = np.partition(counts, len(counts) - top)[len(counts) - top] if top else counts.max() + 1
         keys, counts = keys[counts >= least], counts[counts >= least]
-    values = shown(snapshot, field, keys)
-    known = np.asarray(values.notna())
-    series = pd.Series(counts[known], index=values[known], name="count")
-    series = series.sort_index().sort_values(ascending=False, kind="stable")[:top]
-    missing = int(counts[~known].sum()) + found.intersection_cardinality(snapshot.missing(name))
-    if not dropna and missing:
-        absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
-        series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]
+    places, index = arranged(snapshot, field, keys, counts)
+    series = pd.Series(counts[places][:top], index=index[:top], name="count")
+    if not dropna:
+        missing = int(counts.sum() - counts[places].sum()) + found.intersection_cardinality(
+            snapshot.missing(name)
+        )
+        if missing:
+            absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
+            series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]
     return series
 
 
 def crosstab(snapshot: Snapshot, found: BitMap, row: str, column: str) -> "pd.DataFrame":
     """Return how many documents of a set have a value of one field and a value of the other."""
-    import pandas as pd
-
     fields = [counted_field(snapshot, name) for name in (row, column)]
     for field in fields:
         if field.filter is None:
             raise InvalidError(f"field {field.name!r} is a sort field only; a table takes filter fields")
+    crossed = _crossed(snapshot, found, row, column)
+    if crossed is not None:
+        return _framed(snapshot, fields, *crossed)
     known = [value_counts(snapshot, found, name)[0] for name in (row, column)]
     rows, columns = known
     if len(rows) * len(columns) > CELLS:
@@ -112,10 +135,32 @@ def crosstab(snapshot: Snapshot, found: BitMap, row: str, column: str) -> "pd.Da
         for line, held in zip(table, _havings(snapshot, names[0], outer)):
             keys, counts = value_counts(snapshot, found & held, names[1])
             line[np.searchsorted(inner, keys)] = counts
-    frame = pd.DataFrame(table.T if turned else table)
-    frame.index, frame.columns = (shown(snapshot, f, k) for f, k in zip(fields, known))
-    frame = frame.loc[frame.index.notna(), frame.columns.notna()].sort_index().sort_index(axis=1)
-    return frame.loc[frame.any(axis=1), frame.any(axis=0)]
+    return _framed(snapshot, fields, rows, columns, table.T if turned else table)
+
+
+def _crossed(
+    snapshot: Snapshot, found: BitMap, row: str, column: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return the values of two fields and their table by codes; None where codes do not tell all."""
+    parts = codes_of(snapshot, row), codes_of(snapshot, column)
+    if parts[0] is None or parts[1] is None or len(parts[0][1]) or len(parts[1][1]):
+        return None
+    rows, columns = parts[0][0], parts[1][0]
+    if not (isinstance(rows, Column) and isinstance(columns, Column) and rows.few and columns.few):
+        return None
+    return rows.values, columns.values, rows.cross(columns, found)
+
+
+def _framed(
+    snapshot: Snapshot, fields: list[Field], rows: np.ndarray, columns: np.ndarray, table: np.ndarray
+) -> "pd.DataFrame":
+    """Return a table with its labels, in their order, without rows and columns of nothing but 0."""
+    import pandas as pd
+
+    places, labels = zip(*(arranged(snapshot, *one) for one in zip(fields, (rows, columns))))
+    table = table[np.ix_(*places)]
+    kept = table.any(axis=1), table.any(axis=0)
+    return pd.DataFrame(table[np.ix_(*kept)], labels[0][kept[0]], labels[1][kept[1]])
 
 
 def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.DataFrame":
@@ -132,17 +177,46 @@ def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.
     return pd.DataFrame(table, index=labels, columns=labels)
 
 
+def arranged(
+    snapshot: Snapshot, field: Field, keys: np.ndarray, counts: np.ndarray | None = None
+) -> tuple[np.ndarray, "pd.Index"]:
+    """Return places of keys in the order of what documents show for them, and that, as far as there is one.
+
+    With counts, the greatest comes first, and equal ones in that order.
+    """
+    import pandas as pd
+
+    labels = _labels(snapshot, field, keys)
+    if labels is None:
+        places = np.argsort(keys) if counts is None else np.lexsort((keys, -counts))
+        return places, shown(snapshot, field, keys[places])
+    known = sorted((label, place) for place, label in enumerate(labels) if label is not None)
+    places = np.array([place for _, place in known], np.int64)
+    if counts is not None:
+        places = places[np.argsort(-counts[places], kind="stable")]
+    return places, pd.Index([labels[place] for place in places.tolist()], dtype="str", name=field.name)
+
+
 def shown(snapshot: Snapshot, field: Field, keys: np.ndarray) -> "pd.Index":
     """Return bound keys as the values that documents show, under the name of the field."""
     import pandas as pd
 
     if field.is_boolean:
         return pd.Index(keys.astype(bool), name=field.name)
+    labels = _labels(snapshot, field, keys)
+    return pd.Index(
+        keys if labels is None else labels, dtype=None if labels is None else "str", name=field.name
+    )
+
+
+def _labels(snapshot: Snapshot, field: Field, keys: np.ndarray) -> list[str | None] | None:
+    """Return the texts of keys, None for those without one; None for fields that have no texts."""
     texts = snapshot.documents.texts(field.name)
-    if texts is None:
-        return pd.Index(keys, name=field.name)
-    default = {0: field.default} if field.is_labelled else {}  # a label that no document holds
-    return pd.Index([(default | texts).get(key) for key in keys.tolist()], dtype="str", name=field.name)
+    if texts is None or field.is_boolean:
+        return None
+    default = {0: str(field.default)} if field.is_labelled and field.default is not None else {}
+    known = default | texts  # the default may be one that no document holds
+    return [known.get(key) for key in keys.tolist()]
 
 
 def _from_documents(snapshot: Snapshot, found: BitMap, name: str) -> Counts | None:

@@ -1,6 +1,7 @@
 """Groups: the documents of a set by the value of a filter field, and what a sort field comes to in each.
 
-A few groups are sets of their own. The members of many are listed together, as ranks in the set, so that each
+Many groups of a field that was asked for before are summed by the codes of their documents, in one pass. Else
+a few groups are sets of their own. The members of many are listed together, as ranks in the set, so that each
 value of the sort field is looked up once; a few million at a time. A document with several values of a list
 is in several groups.
 """
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
+from bitdex.analysis.codes import Column
 from bitdex.analysis.counting import counted_field, shown, value_counts
+from bitdex.analysis.kept import codes_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
 from bitdex.analysis.postings import postings_of, values_of
@@ -63,6 +66,10 @@ class Groups:
     def _reduced(self, name: str, of_one: Any, reduce: Any) -> "pd.Series":
         """Return what a sort field comes to, group by group if they are few, else all groups together."""
         snapshot = self._snapshot
+        numbers = Numbers(snapshot, self._found, name)
+        told_by_codes = self._by_codes(numbers, of_one)
+        if told_by_codes is not None:
+            return self._series(*told_by_codes, name)
         values = values_of(snapshot, self._field.name)
         if len(values) <= FEW:
             sets = [
@@ -72,7 +79,6 @@ class Groups:
             told = [of_one(Numbers(snapshot, sets[i], name)) for i in kept]
             large = any(isinstance(one, int) and not -LARGEST <= one < LARGEST for one in told)
             return self._series(values[kept], np.array(told, object if large else None), name)
-        numbers = Numbers(self._snapshot, self._found, name)
         if not len(numbers.found):
             return self._series(np.empty(0, np.int64), np.empty(0, np.int64), name)
         slots = np.frombuffer(self._found.to_array(), np.uint32)
@@ -85,6 +91,21 @@ class Groups:
         held = np.concatenate([some for _, some in parts])
         order = np.argsort(keys)
         return self._series(keys[order], held[order], name)
+
+    def _by_codes(self, numbers: Numbers, of_one: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return many groups, and what integers come to in each; None where codes do not tell."""
+        kept = codes_of(self._snapshot, self._field.name)
+        if kept is None or len(kept[1]) or not isinstance(kept[0], Column) or kept[0].few:
+            return None
+        if numbers.dense is None or numbers.field.kind == "float":
+            return None
+        codes, slots = kept[0], kept[0].slots_in(numbers.valued)
+        table = codes.reduce(slots, numbers.dense, of_one in (Numbers.min, Numbers.max))
+        counts = table[:, 0].astype(np.int64)
+        groups = counts > 0
+        if len(numbers.valued) < len(self._found):  # groups of nothing but documents without a value
+            groups |= codes.count(self._found) > 0
+        return codes.values[groups], _told(numbers, of_one, counts[groups], table[groups])
 
     def _series(self, keys: np.ndarray, values: np.ndarray, name: str) -> "pd.Series":
         import pandas as pd
@@ -106,15 +127,35 @@ class Groups:
                 yield some.values, np.cumsum(sizes) - sizes, ranks
 
 
+def _told(numbers: Numbers, of_one: Any, counts: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return sums, means or extremes of groups from what `Column.reduce` gives."""
+    if of_one in (Numbers.min, Numbers.max):
+        words = ~table[:, 1] if of_one is Numbers.min else table[:, 2]
+        found = numbers.of_words(words)
+        return found if counts.all() else np.where(counts > 0, found.astype(np.float64), np.nan)
+    sums = _whole_sums(numbers, table[:, 1], table[:, 2], counts)
+    if of_one is Numbers.sum:
+        return sums
+    return np.where(counts > 0, (sums / np.maximum(counts, 1)).astype(np.float64), np.nan)
+
+
+def _whole_sums(numbers: Numbers, low: np.ndarray, high: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return sums of integers from those of the halves of their unsigned forms: int64, or else Python's."""
+    if not len(low):
+        return np.empty(0, np.int64)
+    if not numbers.offset and not high.any() and low.max(initial=0) < LARGEST:
+        return low.astype(np.int64)
+    sums = low.astype(object) + high.astype(object) * (1 << 32) - counts.astype(object) * numbers.offset
+    return sums.astype(np.int64) if sums.min() >= -LARGEST and sums.max() < LARGEST else sums
+
+
 def _sums(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> np.ndarray:
     if numbers.field.kind == "float":
         return np.add.reduceat(np.where(present, numbers.of_words(words), 0.0), heads)
     words = np.where(present, words, np.uint64(0))
-    low = np.add.reduceat(words & np.uint64(0xFFFFFFFF), heads).astype(object)
-    high = np.add.reduceat(words >> np.uint64(32), heads).astype(object)
-    counts = np.add.reduceat(present.astype(np.int64), heads).astype(object)
-    sums = low + high * (1 << 32) - counts * numbers.offset
-    return sums.astype(np.int64) if sums.min() >= -LARGEST and sums.max() < LARGEST else sums
+    low = np.add.reduceat(words & np.uint64(0xFFFFFFFF), heads)
+    high = np.add.reduceat(words >> np.uint64(32), heads)
+    return _whole_sums(numbers, low, high, np.add.reduceat(present.astype(np.int64), heads))
 
 
 def _means(numbers: Numbers, words: np.ndarray, present: np.ndarray, heads: np.ndarray) -> np.ndarray:

@@ -5,13 +5,14 @@ import functools
 import numpy as np
 from pyroaring import BitMap
 
+from bitdex.analysis.team import share
 from bitdex.errors import InvalidError
 from bitdex.kernels import members as kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.kernels.roaring import FAULTS
 
 SHORT = 1 << 25  # bytes of payloads that one call of a kernel goes through
-BUCKETS = 12  # bits of a value by which its bin is looked up
+PER_STEP = 0.6  # nanoseconds of a step along an order
 
 
 class Members:
@@ -44,7 +45,7 @@ class Members:
     def count(self, data: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
         """Return how many members each payload ``data[starts[i]:stops[i]]`` has (int64)."""
         counts = np.empty(len(starts), np.int64)
-        for lo, hi in _stretches(stops - starts):
+        for lo, hi in stretches(stops - starts):
             kernels.count_members(data, starts, stops, lo, hi, THREADS, self._table, self._words, counts)
         return checked_all(counts)
 
@@ -53,7 +54,7 @@ class Members:
         places = np.cumsum(counts) - counts
         out = np.empty(int(counts.sum()), np.uint32)
         shared = self._table, self._words, self._ranks
-        for lo, hi in _stretches(stops - starts):
+        for lo, hi in stretches(stops - starts):
             kernels.list_members(data, starts, stops, lo, hi, THREADS, *shared, places, out)
         return out
 
@@ -65,21 +66,46 @@ class Members:
         counts, low, high, least, greatest = (out[i::5].tolist() for i in range(5))
         return sum(counts), sum(low) + (sum(high) << 32), min(least), max(greatest)
 
-    def bin(self, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Return how many of ``values[slot]`` lie in each bin, edge to edge (u64, ascending)."""
-        span = int(edges[-1] - edges[0])
-        shift = np.uint64(max(0, span.bit_length() - BUCKETS))
-        steps = np.arange((span >> int(shift)) + 1, dtype=np.uint64) << shift
-        table = np.searchsorted(edges - edges[0], steps, "right") - 1
-        table = np.minimum(np.append(table, len(edges) - 2), len(edges) - 2)
-        counts = np.zeros(THREADS * (len(edges) - 1), np.int64)
-        kernel = kernels.bin32 if values.itemsize == 4 else kernels.bin64
-        kernel(self._words, self._keys, values, THREADS, edges, shift, table, counts)
-        return counts.reshape(THREADS, -1).sum(axis=0)
+    def in_stretches(self, order: np.ndarray, cuts: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Return how many members lie in the stretches of an order between ascending cuts (int64).
+
+        The order is one of `slots`, which ascend and lie near each other. The first cut is 0, the last one
+        the length of the order; the longest stretch is not walked.
+        """
+        sizes = np.diff(cuts)
+        longest = int(np.argmax(sizes))
+        begin, gap = int(cuts[longest]), int(sizes[longest])
+        words = self._flat(int(slots[-1] >> 16) + 1 if len(slots) else 0)
+        counts = np.zeros((THREADS, len(sizes)), np.int64)
+
+        def work(thread: int, lo: int, hi: int) -> None:
+            for first, stop in ((lo, min(hi, begin)), (max(lo, begin) + gap, hi + gap)):
+                if first < stop:
+                    kernels.count_stretches(order, cuts, first, stop, words, counts[thread])
+
+        share(len(order) - gap, PER_STEP * (len(order) - gap), work)
+        told = counts.sum(axis=0)
+        told[longest] = len(self.found) - told.sum()
+        return told
+
+    def _flat(self, chunks: int) -> np.ndarray:
+        """Return the words of all chunks, also of those that have no members."""
+        if len(self._keys) == chunks == len(self._table):
+            return self._words
+        flat = np.zeros((max(chunks, len(self._table)), kernels.WORDS), np.uint64)
+        flat[self._keys] = self._words.reshape(-1, kernels.WORDS)
+        return flat.reshape(-1)
 
     def nth(self, order: np.ndarray, start: int, stop: int, n: int) -> int:
         """Return the position in ``order[start:stop]`` of the member that has n others before it there."""
-        return kernels.nth_member(order, start, stop, n, self._table, self._words)
+        return kernels.nth_member(order, start, stop, 1, n, self._table, self._words)
+
+    def ends(self, order: np.ndarray) -> tuple[int, int]:
+        """Return the positions of the first and the last member in an order that has one."""
+        last = len(order) - 1
+        up, down = (0, last + 1, 1), (last, -1, -1)
+        first, last = (kernels.nth_member(order, *way, 0, self._table, self._words) for way in (up, down))
+        return first, last
 
 
 def checked(count: int) -> int:
@@ -95,7 +121,7 @@ def checked_all(counts: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _stretches(sizes: np.ndarray) -> list[tuple[int, int]]:
+def stretches(sizes: np.ndarray) -> list[tuple[int, int]]:
     """Return ranges of payloads that are about `SHORT` bytes together: Ctrl-C is answered between them."""
     if not len(sizes):
         return []

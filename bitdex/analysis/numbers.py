@@ -1,9 +1,10 @@
 """Numbers: what the values of a sort field come to in a set of documents, exactly.
 
-Sums and histograms of large sets come from one pass over the values by id. Order statistics come from the
-order of the column (`query.order`): the nested bounds tell in a few intersections in which stretch of the
-order a rank lies, and only that stretch is walked. Small sets, and columns with edits, are looked up value
-by value.
+Sums of large sets come from one pass over the values by id. Order statistics come from the order of the
+column (`query.order`): the nested bounds tell in a few intersections in which stretch of the order a rank
+lies, and only that stretch is walked. Histograms of large sets are walks too, past the longest stretch,
+which the others tell; those of fewer documents look each value up. Small sets, and columns with edits, are
+looked up value by value.
 """
 
 import functools
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex.analysis.members import Members
+from bitdex.analysis.bins import PER_VALUE, count_bins, edges_of
+from bitdex.analysis.codes import slots_of
+from bitdex.analysis.members import PER_STEP, Members
 from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
 from bitdex.query.order import BANDS, SortColumn
@@ -23,10 +26,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGE = 100_000  # documents from which on the order of the column is worth its making
+WORDWISE = 16  # slots for each document, up to which a pass over whole words is fast
 SMALL = 5_000  # documents up to which values are looked up one by one
 INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 _LOW = np.uint64(0xFFFFFFFF)
 _SIGN, _MOST = 1 << 63, (1 << 64) - 1
+LAST = (1 << 63) - 1  # the greatest int64, behind which there is no other
 
 
 class Numbers:
@@ -49,17 +54,27 @@ class Numbers:
     @functools.cached_property
     def _totals(self) -> tuple[int, int, int, int]:
         """Count, sum, least and greatest of the unsigned forms."""
-        if self._dense is not None:
-            return self._members.total(self._dense)
+        if self.dense is not None and WORDWISE * len(self.valued) >= len(self.dense):
+            return self._members.total(self.dense)
         words = self.words
         low, high = int((words & _LOW).sum()), int((words >> np.uint64(32)).sum())
         least, greatest = (int(words.min()), int(words.max())) if len(words) else (0, 0)
         return len(words), low + (high << 32), least, greatest
 
     @functools.cached_property
+    def _ends(self) -> tuple[int, int]:
+        """Least and greatest of the unsigned forms, where there is one."""
+        column = self._column
+        if not self._by_order or "_totals" in self.__dict__:
+            return self._totals[2:]
+        assert isinstance(column, SortColumn)
+        least, greatest = column.values_of(column.order[list(self._members.ends(column.order))])[0].tolist()
+        return least, greatest
+
+    @functools.cached_property
     def count(self) -> int:
         """How many documents have a value."""
-        return len(self._valued) if isinstance(self._column, SortColumn) else len(self.words)
+        return len(self.valued) if isinstance(self._column, SortColumn) else len(self.words)
 
     def sum(self) -> int | float:
         """Return the sum, exact for integers."""
@@ -74,18 +89,20 @@ class Numbers:
 
     def min(self) -> int | float:
         """Return the least value, NaN of nothing."""
-        return self._value(self._totals[2]) if self.count else math.nan
+        return self._value(self._ends[0]) if self.count else math.nan
 
     def max(self) -> int | float:
         """Return the greatest value, NaN of nothing."""
-        return self._value(self._totals[3]) if self.count else math.nan
+        return self._value(self._ends[1]) if self.count else math.nan
 
     # -- values ----------------------------------------------------------------------------
 
     @functools.cached_property
     def words(self) -> np.ndarray:
         """The values in unsigned form (u64), by id, of the documents that have one."""
-        words, present = self._column.values_of(np.frombuffer(self.found.to_array(), np.uint32))
+        if self.dense is not None:
+            return self.dense[slots_of(self.valued)].astype(np.uint64)
+        words, present = self._column.values_of(slots_of(self.found))
         return words if present.all() else words[present]
 
     @property
@@ -156,20 +173,24 @@ class Numbers:
 
     @property
     def _by_order(self) -> bool:
-        return isinstance(self._column, SortColumn) and len(self.found) >= LARGE
+        """Whether the order of the column is made, or worth making."""
+        column = self._column
+        return isinstance(column, SortColumn) and (len(self.found) >= LARGE or column.ordered)
 
     @functools.cached_property
-    def _valued(self) -> BitMap:
+    def valued(self) -> BitMap:
         """The documents that have a value, where the column has no edits."""
         assert isinstance(self._column, SortColumn)
+        if len(self._column) == len(self._snapshot.alive):
+            return self.found
         return self.found & self._column.present
 
     @functools.cached_property
     def _members(self) -> Members:
-        return Members(self._valued)
+        return Members(self.valued)
 
     @property
-    def _dense(self) -> np.ndarray | None:
+    def dense(self) -> np.ndarray | None:
         """The values by id, where that pays."""
         if isinstance(self._column, SortColumn) and len(self.found) >= SMALL:
             return self._column.dense
@@ -179,16 +200,21 @@ class Numbers:
         """Return how many come before a band of the order."""
         if band not in self._told:
             assert isinstance(self._column, SortColumn)
-            self._told[band] = self.count - self._valued.intersection_cardinality(self._column.bounds[band])
+            self._told[band] = self.count - self.valued.intersection_cardinality(self._column.bounds[band])
         return self._told[band]
 
     def _nth_in_order(self, n: int) -> int:
         column = self._column
         assert isinstance(column, SortColumn)
         low, high = 0, BANDS  # the last band before which no more than n come
+        near, step = n * BANDS // self.count, 1  # where it is if the set is like all others
         while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._before(middle) <= n else (low, middle)
+            near = near if low < near < high else (low + high) // 2
+            if self._before(near) <= n:
+                low, near = near, near + step
+            else:
+                high, near = near, near - step
+            step *= 2
         start, stop = column.edges[low], column.edges[low + 1]
         place = self._members.nth(column.order, start, stop, n - self._before(low))
         return int(column.values_of(column.order[place : place + 1])[0][0])
@@ -206,21 +232,40 @@ class Numbers:
         """
         import pandas as pd
 
-        from bitdex.analysis.bins import edges_of
-
         if not self.count and not isinstance(bins, list | tuple | np.ndarray):
             return pd.Series(np.empty(0, np.int64), index=pd.Index([], name=self.field.name), name="count")
-        least, greatest = (self.min(), self.max()) if self.count else (0, 0)
+        given = not isinstance(bins, int | np.integer | str)
+        least, greatest = (self.min(), self.max()) if self.count and not given else (0, 0)
         edges, index = edges_of(self.field, bins, least, greatest)
-        bounds = [self._edge(edge, i == len(edges) - 1) for i, edge in enumerate(edges)]
         index.name = self.field.name
-        return pd.Series(self._between(bounds), index=index, name="count")
+        return pd.Series(self._between(self._bounds(edges)), index=index, name="count")
 
-    def _between(self, bounds: list[int]) -> np.ndarray:
+    def _bounds(self, edges: np.ndarray) -> Any:
+        """Return the least unsigned forms of values at or above the edges; behind the last one."""
+        if edges.dtype.kind == "i" and self.field.kind != "float" and edges[-1] < LAST:
+            if self.offset:
+                words = edges.astype(np.int64).view(np.uint64) ^ np.uint64(_SIGN)
+            else:
+                words = np.maximum(edges, 0).astype(np.uint64)
+            words[-1] += np.uint64(edges[-1] >= 0 or self.offset > 0)
+            return words
+        return [self._edge(edge, i == len(edges) - 1) for i, edge in enumerate(edges.tolist())]
+
+    def _between(self, bounds: Any) -> np.ndarray:
         """Return how many values lie from each bound (unsigned form) up to the next."""
-        words = np.array([min(one, _MOST) for one in bounds], np.uint64)
-        if self._dense is not None and (words[1:] > words[:-1]).all() and bounds[-1] <= _MOST:
-            return self._members.bin(self._dense, words)
+        words = bounds
+        if not isinstance(bounds, np.ndarray):
+            words = np.array([min(one, _MOST) for one in bounds], np.uint64)
+        if (words[1:] > words[:-1]).all() and bounds[-1] <= _MOST and isinstance(self._column, SortColumn):
+            if self._by_order:
+                cuts = np.concatenate([[0], self._column.places(words), [len(self._column)]])
+                if len(self.valued) == len(self._column):
+                    return np.diff(cuts)[1:-1]
+                steps = len(self._column) - int(np.diff(cuts).max())
+                if self.dense is not None and PER_STEP * steps < PER_VALUE * len(self.valued):
+                    return self._members.in_stretches(self._column.order, cuts, self._column.slots)[1:-1]
+            if self.dense is not None:
+                return count_bins(slots_of(self.valued), self.dense, words)
         below = np.searchsorted(self._sorted, words)
         below[np.array(bounds, object) > words] = len(self._sorted)
         return np.diff(below)

@@ -3,7 +3,7 @@
 ::
 
     mapped     records of one frame in data.bin that no log alters: not copied, verified once for each file
-    pending    what logs alter, and records of several frames: folded
+    folded     what logs alter, and records of several frames
     default    values that count where a document has none: as `Snapshot.having` gives them
 
 Together they hold what `Snapshot.having` gives for each value, but for documents that are not visible.
@@ -39,20 +39,41 @@ class Postings:
 
 def postings_of(snapshot: Snapshot, name: str) -> Iterator[Postings]:
     """Yield the postings of a filter field; no value comes twice."""
-    defaults = np.array(sorted(set(snapshot.defaults(name)) - {None}), np.int64)
+    folded = None
     if name in snapshot.registry:
-        number, state = snapshot.registry.number(name), snapshot.bitmaps.source
-        assert isinstance(state, State)
-        mapped, folded = _mapped(snapshot, state, number)
-        keys = _pending(state, number)
-        keys = np.union1d(keys, folded)
-        pending = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
-        others = np.union1d(pending, defaults)
-        yield mapped.only(~np.isin(mapped.values, others)) if len(others) else mapped
-        keys = keys[~np.isin(pending, defaults)]
-        read = state.get_many(keys)
-        values = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
-        yield Postings(values, read.data, read.offsets[:-1], read.offsets[1:]).only(read.found)
+        mapped, folded = _mapped(snapshot, name)
+        altered = np.union1d(altered_values(snapshot, name), _values(snapshot, name, folded))
+        yield mapped.only(~np.isin(mapped.values, altered)) if len(altered) else mapped
+    yield from altered_postings(snapshot, name, folded)
+
+
+def base_postings(snapshot: Snapshot, name: str) -> list[Postings]:
+    """Return the postings of a stored filter field that the data file alone holds; no value comes twice."""
+    mapped, folded = _mapped(snapshot, name)
+    state = snapshot.bitmaps.source
+    assert isinstance(state, State)
+    read = read_values(state.base, [], state.fold, folded)
+    values = _values(snapshot, name, folded)
+    return [mapped, Postings(values, read.data, read.offsets[:-1], read.offsets[1:]).only(read.found)]
+
+
+def altered_values(snapshot: Snapshot, name: str) -> np.ndarray:
+    """Return the values (ascending) that logs alter, or that count where a document has none."""
+    defaults = _defaults(snapshot, name)
+    keys = _pending(snapshot, name)
+    return np.union1d(_values(snapshot, name, keys), defaults) if len(keys) else defaults
+
+
+def altered_postings(snapshot: Snapshot, name: str, others: np.ndarray | None = None) -> Iterator[Postings]:
+    """Yield the postings of those values, and of other keys."""
+    defaults = _defaults(snapshot, name)
+    keys = _pending(snapshot, name)
+    keys = keys if others is None else np.union1d(keys, others)
+    if len(keys):
+        values = _values(snapshot, name, keys)
+        kept = ~np.isin(values, defaults)
+        read = snapshot.bitmaps.source.get_many(keys[kept])
+        yield Postings(values[kept], read.data, read.offsets[:-1], read.offsets[1:]).only(read.found)
     if len(defaults):
         payloads = [snapshot.having(name, value).serialize() for value in defaults.tolist()]
         ends = np.cumsum([0, *map(len, payloads)])
@@ -63,11 +84,20 @@ def values_of(snapshot: Snapshot, name: str) -> np.ndarray:
     """Return the values of a filter field that may occur, as bound keys (int64, ascending)."""
     found = np.empty(0, np.int64)
     if name in snapshot.registry:
-        number, state = snapshot.registry.number(name), snapshot.bitmaps.source
+        state = snapshot.bitmaps.source
         assert isinstance(state, State)
-        keys = np.union1d(_keys(snapshot, state, number), _pending(state, number))
-        found = snapshot.bitmaps.decode_values(number, keys & np.uint64(format_.VALUE_MAX))
-    return np.union1d(found, np.array(snapshot.defaults(name), np.int64))
+        keys, pending = _keys(snapshot, state, snapshot.registry.number(name)), _pending(snapshot, name)
+        keys = np.union1d(keys, pending) if len(pending) else keys
+        found = _values(snapshot, name, keys)
+    defaults = np.array(snapshot.defaults(name), np.int64)
+    return np.union1d(found, defaults) if len(defaults) else np.sort(found)
+
+
+def _values(snapshot: Snapshot, name: str, keys: np.ndarray) -> np.ndarray:
+    """Return the values (int64) that keys of a field stand for."""
+    if not len(keys):
+        return np.empty(0, np.int64)
+    return snapshot.bitmaps.decode_values(snapshot.registry.number(name), keys & np.uint64(format_.VALUE_MAX))
 
 
 def _keys(snapshot: Snapshot, state: State, number: int) -> np.ndarray:
@@ -80,8 +110,14 @@ def _keys(snapshot: Snapshot, state: State, number: int) -> np.ndarray:
     return kept[1][first:stop]
 
 
-def _mapped(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np.ndarray]:
+def _defaults(snapshot: Snapshot, name: str) -> np.ndarray:
+    return np.array(sorted(set(snapshot.defaults(name)) - {None}), np.int64)
+
+
+def _mapped(snapshot: Snapshot, name: str) -> tuple[Postings, np.ndarray]:
     """Return the postings in the data file, and the keys of the records that have to be folded."""
+    number, state = snapshot.registry.number(name), snapshot.bitmaps.source
+    assert isinstance(state, State)
     kept = snapshot.derived.get(("postings", number))
     if kept is None or kept[0] is not state.base:
         kept = (state.base, *_survey(snapshot, state, number))
@@ -100,12 +136,15 @@ def _survey(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np
     whole = places >= 0
     starts = places[whole] + gather.HEAD
     values = snapshot.bitmaps.decode_values(number, keys[whole] & np.uint64(format_.VALUE_MAX))
-    return Postings(values, base.data, starts, starts + sizes[1:][whole]), keys[~whole]
+    found = Postings(values, base.data, starts, starts + sizes[1:][whole])
+    return found.only(np.argsort(values, kind="stable")), keys[~whole]
 
 
-def _pending(state: State, number: int) -> np.ndarray:
+def _pending(snapshot: Snapshot, name: str) -> np.ndarray:
     """Return the keys of a field that the logs alter, ascending and distinct."""
-    if not state.waiting:
+    state = snapshot.bitmaps.source
+    assert isinstance(state, State)
+    if not state.waiting or name not in snapshot.registry:
         return np.empty(0, np.uint64)
     keys = state.operations.keys
-    return np.unique(keys[keys >> np.uint64(48) == number])
+    return np.unique(keys[keys >> np.uint64(48) == snapshot.registry.number(name)])

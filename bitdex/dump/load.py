@@ -34,7 +34,8 @@ from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
 from bitdex.phase_log import PhaseResult
 from bitdex.schema import Field
-from bitdex.store import Store, reach
+from bitdex.silo.writes import reach
+from bitdex.store import Store
 
 CHUNK = 1 << 19  # slots for which values are derived at a time
 POSTINGS_MEMORY = 384 << 20

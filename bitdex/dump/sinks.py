@@ -18,7 +18,7 @@ from bitdex.formats import bitmap as format_
 from bitdex.formats.document import encode_document
 from bitdex.query.order import bitmap_of
 from bitdex.schema import Field, Schema
-from bitdex.store import reach
+from bitdex.silo.writes import reach
 
 
 class DocumentSink:

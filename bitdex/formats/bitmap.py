@@ -50,6 +50,7 @@ SET, CLEAR = 1, 2
 OP = struct.Struct("<BI")
 _SINGLE = struct.Struct("<BIIIHHIH")  # an op on one slot: a bitmap of one array container with one element
 _HEAD = np.dtype([("op", "u1"), ("length", "<u4")])  # the same
+FEW = 100  # keys that are sooner looked at one by one than as an array
 EMPTY_SIZE = 8  # bytes of a bitmap without members
 
 Payload = bytes | memoryview | np.ndarray
@@ -114,6 +115,8 @@ def present_key(field_id: int) -> int:
 
 def present_fields(keys: np.ndarray) -> list[int]:
     """Return the field ids of the present keys among keys (u64)."""
+    if len(keys) < FEW:
+        return [key >> 32 & FIELD_MAX for key in keys.tolist() if key & PRESENT == PRESENT and key >> 62 == 2]
     low, high = keys & np.uint64(PRESENT), keys >> np.uint64(32)
     return (high[(low == PRESENT) & (high >> np.uint64(30) == 0b10)] & np.uint64(FIELD_MAX)).tolist()
 

@@ -116,9 +116,13 @@ def encode_document(fields: Mapping[int, Any]) -> bytes:
     for field, value in fields.items():
         if not 1 <= field <= MAX_FIELD:
             raise InvalidError(f"field id {field} is outside 1..{MAX_FIELD}")
-        if type(value) is int and 0 < value < 1 << 32:  # the ordinary case first
+        kind = type(value)
+        if kind is int and 0 <= value < 1 << 32:  # the ordinary cases first
             width = value.bit_length() + 7 >> 3
             out += (field | INTEGER + width << 16 | value << 24).to_bytes(3 + width, "little")
+            continue
+        if kind is bool:
+            out += (field | (TRUE if value else FALSE) << 16).to_bytes(3, "little")
             continue
         out += field.to_bytes(2, "little")
         try:

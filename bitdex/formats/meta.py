@@ -95,9 +95,13 @@ def blank(identity: int, rule: str, headroom: int, minimum: int, alignment: int)
 
 def encode(record: np.ndarray) -> bytes:
     """Return the 1,024 bytes to be written at the record's place: two copies with their checksum."""
-    sealed = record.copy()
-    sealed["crc"] = crc32c(sealed.view(np.uint8)[:508])
-    return COPIES * sealed.tobytes()
+    content = record.tobytes()[:508]
+    return COPIES * (content + crc32c(content).to_bytes(4, "little"))
+
+
+def copied(record: np.ndarray) -> np.ndarray:
+    """Return a record of its own; `copy` takes ten times as long, field by field."""
+    return np.frombuffer(bytearray(record.tobytes()), META)
 
 
 def whole(record: np.ndarray) -> bytes:

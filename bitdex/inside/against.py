@@ -61,7 +61,7 @@ def _differences(index: Asked, table: Table, clause: Clause, sort: str | None) -
     if not total == page.total == len(matching):
         yield _row(text, sort, "count", (total, page.total), len(matching), index.ids(text), matching)
         return
-    expected = table.ordered(matching, sort)[:LIMIT]
+    expected = table.ordered(matching, sort, LIMIT)
     if not np.array_equal(page.ids, expected):
         yield _row(text, sort, "page", page.ids.tolist(), expected.tolist(), page.ids, expected)
 

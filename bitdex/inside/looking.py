@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+from bitdex.completion import attribute, trust
 from bitdex.live.rows import slot_of
-from bitdex.query.expression import FieldMaker, to_clause
+from bitdex.query.expression import FieldMaker, KnownField, to_clause
 from bitdex.query.shown import Shown
 from bitdex.query.windows import moment_of
 from bitdex.store import Store
@@ -23,10 +24,16 @@ class Looking(Shown):
 
     # -- in a notebook ---------------------------------------------------------------------
 
-    @property
+    @attribute
     def f(self) -> FieldMaker:
-        """The fields of the index: as `bitdex.field`, but only names that exist, which Tab completes."""
-        return FieldMaker(self.schema)
+        """The fields of the index: as `bitdex.field`, but only names that exist, which Tab completes.
+
+        So it does values: ``index.f.type["<Tab>``.
+        """
+        from bitdex.inside.values import few_values
+
+        trust(FieldMaker, KnownField)
+        return FieldMaker(self.schema, lambda name: few_values(self.snapshot, name))
 
     @property
     def ui(self) -> "Cards | None":
@@ -43,7 +50,10 @@ class Looking(Shown):
         self._cards = None if configuration is None else Cards.load(configuration, self.schema.fields)
 
     def _ipython_key_completions_(self) -> list[str]:
-        return list(self.schema.fields)
+        from bitdex.inside.values import conditions
+
+        told = [] if self._store.guard.closed else conditions(self.snapshot)
+        return [*self.schema.fields, *told]
 
     def _repr_html_(self) -> str:
         from bitdex.inside.panel import closed_panel, index_panel

@@ -96,22 +96,32 @@ class Table:
             return ~has & column.present if excluded else ~has
         return column.having(_hits(column, clause))
 
-    def ordered(self, ids: np.ndarray, sort: str | None) -> np.ndarray:
-        """Return ascending ids in the order of a sort."""
+    def ordered(self, ids: np.ndarray, sort: str | None, limit: int) -> np.ndarray:
+        """Return the first of ascending ids in the order of a sort."""
         order = Sort.parse(sort)
         if order.field is None:
-            return ids[::-1] if order.descending else ids
+            return (ids[::-1] if order.descending else ids)[:limit]
         column = self.columns[order.field]
         picked = np.searchsorted(self.ids, ids)
         valued = column.present[picked]
-        places = np.searchsorted(column.rows, picked[valued])
-        ascending = ids[valued][np.argsort(column.values[places], kind="stable")]
+        values = column.values[np.searchsorted(column.rows, picked[valued])]
+        able = _may_be_first(values, limit, order.descending)
+        ascending = ids[valued][able][np.argsort(values[able], kind="stable")]
         absent, step = ids[~valued], -1 if order.descending else 1
         assert column.field.sort is not None
         parts = [ascending[::step], absent[::step]]
         if column.field.sort.absent_first(order.descending):
             parts.reverse()
-        return np.concatenate(parts)
+        return np.concatenate(parts)[:limit]
+
+
+def _may_be_first(values: np.ndarray, limit: int, descending: bool) -> np.ndarray:
+    """Return which values may be among the first: sorting all of many would put off an interrupt."""
+    if len(values) <= limit:
+        return np.ones(len(values), bool)
+    if descending:
+        return values >= np.partition(values, len(values) - limit)[len(values) - limit]
+    return values <= np.partition(values, limit - 1)[limit - 1]
 
 
 def _hits(column: Column, clause: Any) -> np.ndarray:

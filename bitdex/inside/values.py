@@ -4,7 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from bitdex.analysis.counting import shown
+from bitdex.query.clauses import Eq
+from bitdex.query.snapshot import Snapshot
 from bitdex.store import Store
+
+MOST = 200  # values that Tab completes
 
 
 def shown_values(store: Store, number: int, stored: np.ndarray) -> list[Any]:
@@ -21,3 +26,18 @@ def shown_values(store: Store, number: int, stored: np.ndarray) -> list[Any]:
     else:
         texts = {held: text for text, held in (field.string_map or {}).items()}
     return [texts.get(value, value) for value in values] if texts else values
+
+
+def few_values(snapshot: Snapshot, name: str) -> list[Any]:
+    """Return the texts or integers that occur in a filter field, ascending; none where there are many."""
+    field = snapshot.schema.fields.get(name)
+    if field is None or field.filter is None or field.is_boolean:
+        return []
+    keys = snapshot.values(name)
+    return shown(snapshot, field, keys).dropna().sort_values().tolist() if len(keys) <= MOST else []
+
+
+def conditions(snapshot: Snapshot) -> list[str]:
+    """Return the queries for one value each of the fields that hold few texts."""
+    texts = [name for name, field in snapshot.schema.fields.items() if field.is_text]
+    return [str(Eq(name, value)) for name in texts for value in few_values(snapshot, name)]

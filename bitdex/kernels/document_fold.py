@@ -17,7 +17,6 @@ Scratch belongs to the caller: `table` has 65,536 words and begins as zeros, `sl
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +34,7 @@ from bitdex.formats.document import (
     decode_record,
     encode_document,
 )
+from bitdex.kernels.blocks import each_block
 from bitdex.kernels.document_decode import (
     ascending,
     element,
@@ -45,7 +45,7 @@ from bitdex.kernels.document_decode import (
     value_start,
 )
 from bitdex.kernels.document_encode import element_code_of, list_size, put_list
-from bitdex.kernels.jit import THREADS, device, i64, kernel, r_i64, r_u8, w_i64, w_u8
+from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u8, w_i64, w_u8
 from bitdex.kernels.memory import copy, load16, load32
 
 PLAIN, RETAGGED = -1, -2
@@ -259,12 +259,11 @@ def fold_documents(
     records = len(record_starts) - 1
     offsets = np.zeros(records + 1, np.int64)
 
-    def work(lo: int) -> list[np.ndarray]:
-        starts = record_starts[lo : lo + BLOCK + 1]
-        return list(_fold_block(payloads, payload_offsets, starts, offsets[lo + 1 : lo + BLOCK + 1], lo))
+    def work(lo: int, hi: int) -> list[np.ndarray]:
+        starts, sizes = record_starts[lo : hi + 1], offsets[lo + 1 : hi + 1]
+        return list(_fold_block(payloads, payload_offsets, starts, sizes, lo))
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        pieces = [piece for block in pool.map(work, range(0, records, BLOCK)) for piece in block]
+    pieces = [piece for block in each_block(records, BLOCK, work) for piece in block]
     np.cumsum(offsets, out=offsets)
     return np.concatenate([np.empty(0, np.uint8), *pieces]), offsets
 

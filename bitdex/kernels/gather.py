@@ -17,6 +17,7 @@ from bitdex.kernels.jit import (
     r_u64,
     u32,
     u64,
+    w_bool,
     w_i64,
     w_u8,
     w_u64,
@@ -246,6 +247,26 @@ def scatter_values(values: Any, offsets: Any, rows: Any, targets: Any, out: Any)
     """Copy value i to ``out[targets[rows[i]]:]``."""
     for i in range(len(rows)):
         copy(out, targets[rows[i]], values, offsets[i], offsets[i + 1] - offsets[i])
+
+
+@kernel(r_u8, r_i64, r_u8, r_i64, w_bool)
+def compare_values(values: Any, offsets: Any, others: Any, other_offsets: Any, same: Any) -> None:
+    """Tell which of two rows of packed values are the same bytes."""
+    for i in range(len(same)):
+        at, other = offsets[i], other_offsets[i]
+        size = offsets[i + 1] - at
+        equal = other_offsets[i + 1] - other == size
+        while equal and size >= 8:
+            equal = load64(values, at) == load64(others, other)
+            at += 8
+            other += 8
+            size -= 8
+        while equal and size > 0:
+            equal = values[at] == others[other]
+            at += 1
+            other += 1
+            size -= 1
+        same[i] = equal
 
 
 @kernel(r_u8, r_u64, r_u64, w_u64)

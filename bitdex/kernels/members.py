@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bitdex.kernels.jit import (
+    boolean,
     device,
     i64,
     kernel,
@@ -34,12 +35,12 @@ from bitdex.kernels.roaring import (
     BITSET,
     ORDER,
     container,
-    lowest_bit,
     open_payload,
     popcount,
 )
 
 WORDS = 1024  # of a chunk
+BLOCK = 256  # steps along an order that are counted together
 
 
 @kernel(r_u8, w_i64, w_u64, returns=i64)
@@ -217,15 +218,52 @@ def is_member(slot: Any, table: Any, words: Any) -> Any:
     return (word >> (low & np.uint64(63))) & np.uint64(1)
 
 
-@kernel(r_u32, i64, i64, i64, r_i64, r_u64, returns=i64)
-def nth_member(order: Any, start: Any, stop: Any, n: Any, table: Any, words: Any) -> Any:
-    """Return where in ``order[start:stop]`` the slot of the set is that n others come before, or -1."""
-    for at in range(start, stop):
+@kernel(r_u32, i64, i64, i64, i64, r_i64, r_u64, returns=i64)
+def nth_member(order: Any, start: Any, stop: Any, step: Any, n: Any, table: Any, words: Any) -> Any:
+    """Return where from `start` on, before `stop`, the slot of the set is that n others come before, or -1.
+
+    A step of 1 goes up in the order, -1 down.
+    """
+    at = start
+    while at != stop:
+        size = min(BLOCK, abs(stop - at))
+        here = np.int64(0)
+        for i in range(size):
+            here += np.int64(is_member(order[at + i * step], table, words))
+        if n < here:
+            break
+        n -= here
+        at += size * step
+    while at != stop:
         if is_member(order[at], table, words):
             if n == 0:
                 return at
             n -= 1
+        at += step
     return np.int64(-1)
+
+
+@kernel(r_u32, r_i64, i64, i64, r_u64, w_i64)
+def count_stretches(order: Any, cuts: Any, lo: Any, hi: Any, words: Any, counts: Any) -> None:
+    """Add up how many slots of ``order[lo:hi]`` lie in the set, by the stretch between two cuts.
+
+    `words` holds the set from slot 0 on, as far as there are slots in the order; lo and hi lie between the
+    first cut and the last.
+    """
+    first, last = np.int64(0), np.int64(len(cuts) - 1)
+    while last - first > 1:  # the stretch that lo lies in
+        middle = (first + last) >> 1
+        first, last = (middle, last) if cuts[middle] <= lo else (first, middle)
+    while lo < hi:
+        stop = min(hi, cuts[first + 1])
+        total = np.uint64(0)
+        part = order[lo:stop]
+        for i in range(len(part)):
+            slot = part[i]
+            total += (words[slot >> np.uint32(6)] >> np.uint64(slot & np.uint32(63))) & np.uint64(1)
+        counts[first] += np.int64(total)
+        lo = max(lo, stop)
+        first += 1
 
 
 def _total(words: Any, keys: Any, values: Any, threads: Any, out: Any) -> None:
@@ -257,33 +295,32 @@ def _total(words: Any, keys: Any, values: Any, threads: Any, out: Any) -> None:
 
 
 def _bin(
-    words: Any, keys: Any, values: Any, threads: Any, edges: Any, shift: Any, table: Any, counts: Any
+    slots: Any, lo: Any, hi: Any, values: Any, edges: Any, shift: Any, table: Any, fine: Any, counts: Any
 ) -> None:
-    """Count, for each thread, the values in each bin ``[edges[i], edges[i + 1])``; `counts` are 0 before.
+    """Count the values of ``slots[lo:hi]`` in each bin ``[edges[i], edges[i + 1])``.
 
     Value v, edges[0] subtracted and shifted right, is n: it lies in one of the bins from ``table[n]`` to
-    ``table[n + 1]``, both included.
+    ``table[n + 1]``, both included. They are two at most if the table is `fine`.
     """
-    bins = len(edges) - 1
-    for thread in prange(threads):
-        for chunk in range(thread, len(keys), threads):
-            for i in range(WORDS):
-                word, slot = words[WORDS * chunk + i], (keys[chunk] << 16) + 64 * i
-                while word != 0:
-                    value = np.uint64(values[slot + lowest_bit(word)])
-                    word &= word - np.uint64(1)
-                    if value < edges[0] or value >= edges[bins]:
-                        continue
-                    n = np.int64((value - edges[0]) >> shift)
-                    first, last = table[n], table[n + 1]
-                    while first < last:
-                        middle = (first + last + 1) >> 1
-                        above = value < edges[middle]
-                        first, last = (first, middle - 1) if above else (middle, last)
-                    counts[thread * bins + first] += 1
+    least, greatest = edges[0], edges[len(edges) - 1]
+    part = slots[lo:hi]
+    for i in range(len(part)):
+        value = np.uint64(values[part[i]])
+        if value < least or value >= greatest:
+            continue
+        n = (value - least) >> shift
+        first, last = table[n], table[n + np.uint64(1)]
+        if fine:
+            counts[first + np.int64(value >= edges[first + 1])] += 1
+            continue
+        while first < last:
+            middle = (first + last + 1) >> 1
+            above = value < edges[middle]
+            first, last = (first, middle - 1) if above else (middle, last)
+        counts[first] += 1
 
 
 total32 = kernel(r_u64, r_i64, r_u32, i64, w_u64, parallel=True)(_total)
 total64 = kernel(r_u64, r_i64, r_u64, i64, w_u64, parallel=True)(_total)
-bin32 = kernel(r_u64, r_i64, r_u32, i64, r_u64, u64, r_i64, w_i64, parallel=True)(_bin)
-bin64 = kernel(r_u64, r_i64, r_u64, i64, r_u64, u64, r_i64, w_i64, parallel=True)(_bin)
+bin32 = kernel(r_u32, i64, i64, r_u32, r_u64, u64, r_i64, boolean, w_i64)(_bin)
+bin64 = kernel(r_u32, i64, i64, r_u64, r_u64, u64, r_i64, boolean, w_i64)(_bin)

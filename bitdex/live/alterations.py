@@ -27,7 +27,7 @@ from bitdex.query.edited import Edits
 from bitdex.query.order import bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 Held = Mapping[int, Any]  # a document: field number -> value as it is held
 Pairs = tuple[np.ndarray, np.ndarray]  # keys (u64) and slots (u32)
@@ -66,33 +66,33 @@ class Grouped:
 
 
 class FewGrouped:
-    """The same of a few pairs, in a dict; as arrays where somebody asks for them."""
+    """The same of a few pairs, by key in a dict; as arrays where somebody asks for them."""
 
     def __init__(self, pairs: list[tuple[int, int]]):
-        self._slots: dict[int, list[int]] = defaultdict(list)
+        self.by_key: dict[int, list[int]] = defaultdict(list)
         for key, slot in sorted(pairs):
-            self._slots[key].append(slot)
+            self.by_key[key].append(slot)
 
     @property
     def keys(self) -> np.ndarray:
-        return np.array(list(self._slots), np.uint64)
+        return np.array(list(self.by_key), np.uint64)
 
     @property
     def offsets(self) -> np.ndarray:
-        return np.cumsum([0, *map(len, self._slots.values())])
+        return np.cumsum([0, *map(len, self.by_key.values())])
 
     @property
     def slots(self) -> np.ndarray:
-        return np.array([slot for slots in self._slots.values() for slot in slots], np.uint32)
+        return np.array([slot for slots in self.by_key.values() for slot in slots], np.uint32)
 
     def slots_of(self, key: int) -> BitMap | None:
         """Return the slots of a key, or None."""
-        slots = self._slots.get(key)
+        slots = self.by_key.get(key)
         return None if slots is None else BitMap(slots)
 
     def write(self, op: int, into: Writes) -> None:
         """Write them as ops on the bitmaps of their keys."""
-        for key, slots in self._slots.items():
+        for key, slots in self.by_key.items():
             into.add(frame.MERGE, key, format_.encode_op(op, slots))
 
 
@@ -131,6 +131,8 @@ class Alterations:
     @cached_property
     def keys(self) -> np.ndarray:
         """The keys of all bitmaps that are altered, ascending, uint64."""
+        if isinstance(self.entering, FewGrouped) and isinstance(self.leaving, FewGrouped):
+            return np.array(sorted(self.entering.by_key.keys() | self.leaving.by_key.keys()), np.uint64)
         return np.union1d(self.entering.keys, self.leaving.keys)
 
     @cached_property

@@ -33,7 +33,7 @@ from bitdex.live.writer import Writer
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 SHOWN = 5  # ids in a message
 FEEDS = 1 << 32  # the key of the first record behind the documents: {1: cursors by feed, as JSON}

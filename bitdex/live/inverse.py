@@ -41,8 +41,8 @@ class Inverse:
 
     def pairs_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the pairs of stored value (u64) and slot (u32) of ascending, distinct slots (u32)."""
-        begins = np.searchsorted(self._pairs, _pairs(slots, 0))
-        counts = np.searchsorted(self._pairs, _pairs(slots, 0) | _LOW, "right") - begins
+        begins, ends = self._bounds(slots)
+        counts = ends - begins
         beside = [slot for slot in slots.tolist() if slot in self._beside] if self._beside else []
         if beside:
             counts[np.searchsorted(slots, np.array(beside, np.uint32))] = 0
@@ -59,21 +59,31 @@ class Inverse:
             kept = self._pairs[~np.isin(self._pairs, leaving)] if len(leaving) else self._pairs
             self._pairs = np.sort(np.concatenate((kept, entering)))
             return
+        self._put_beside(np.concatenate((leaving, entering)) >> _SHIFT)
         for pairs, change in ((leaving, set.discard), (entering, set.add)):
             for pair in pairs.tolist():
-                slot = pair >> 32
-                if slot not in self._beside:
-                    self._beside[slot] = set(self._places_of(slot))
-                change(self._beside[slot], pair & 0xFFFFFFFF)
+                change(self._beside[pair >> 32], pair & 0xFFFFFFFF)
         if len(self._beside) > FEW:
             self._settle()
 
     def _places_of(self, slot: int) -> set[int]:
         if slot in self._beside:
             return self._beside[slot]
-        begin = np.searchsorted(self._pairs, np.uint64(slot << 32))
-        end = np.searchsorted(self._pairs, np.uint64(slot << 32) | _LOW, "right")
-        return set((self._pairs[begin:end] & _LOW).tolist())
+        begin, end = self._bounds(np.array([slot], np.uint32))
+        return set((self._pairs[begin[0] : end[0]] & _LOW).tolist())
+
+    def _put_beside(self, slots: np.ndarray) -> None:
+        """Keep the places of slots beside the array, those that are not there yet."""
+        fresh = [slot for slot in np.unique(slots).tolist() if slot not in self._beside]
+        begins, ends = self._bounds(np.array(fresh, np.uint32))
+        for slot, begin, end in zip(fresh, begins.tolist(), ends.tolist()):
+            self._beside[slot] = set((self._pairs[begin:end] & _LOW).tolist())
+
+    def _bounds(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the pairs of each slot begin and end; one search for both, which lie side by side."""
+        edges = np.stack((_pairs(slots, 0), _pairs(slots, 0) | _LOW), axis=1)  # no place is that high
+        begins, ends = np.searchsorted(self._pairs, edges.ravel()).reshape(-1, 2).T
+        return begins, ends
 
     def _noted(self, groups: Grouped | FewGrouped, stop: int) -> np.ndarray:
         """Return the pairs of the field's groups, giving new values their places."""

@@ -33,7 +33,8 @@ from bitdex.live.absent import NoSource
 from bitdex.query.order import bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
-from bitdex.store import Store, reach
+from bitdex.silo.writes import reach
+from bitdex.store import Store
 
 CHUNK = 1 << 17  # documents at a time
 MEMORY = 384 << 20  # of the postings

@@ -27,7 +27,7 @@ from bitdex.documents import column_kind
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
 from bitdex.formats.document import encode_document
-from bitdex.kernels.gather import scatter_values
+from bitdex.kernels.gather import compare_values, scatter_values
 from bitdex.kernels.pairs import sort_pairs, subtract_pairs
 from bitdex.live.alterations import Notes
 from bitdex.live.before import Before
@@ -37,8 +37,7 @@ from bitdex.query.edited import Edits, held_in
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
 from bitdex.schema import Field
-from bitdex.silo.values import Values
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 
 Columns = dict[int, pa.Array]  # field number -> values of the Arrow type of its kind, one a document
 Pairs = tuple[np.ndarray, np.ndarray]  # stored values (u64) and slots (u32)
@@ -200,7 +199,9 @@ class Settling:
         had, has = validity_of(before), validity_of(after)
         if field.filter is not None:
             if field.is_list:
-                held, given = self._elements(number, before), self._elements(number, after)
+                other = pa.array(_differing(before, after))
+                slots = self._slots[np.asarray(other)]
+                held, given = (self._elements(number, one.filter(other), slots) for one in (before, after))
             else:
                 held, given = self._distinct(number, before, had, after, has)
             self._note_pairs(number, held, given, notes)
@@ -215,15 +216,14 @@ class Settling:
         had[np.searchsorted(self._slots, np.frombuffer(present.to_array(), np.uint32))] = True
         if field.filter is not None:
             held = self._writer.bits.pairs_of(number, self._slots)
-            self._note_pairs(number, held, self._elements(number, after), notes)
+            self._note_pairs(number, held, self._elements(number, after, self._slots), notes)
         if field.sort is not None:
             words = self._writer.bits.words_of(number, self._slots)
             self._note_words(number, words, had, _words(field, after), has, notes)
         self._note_presence(number, had, has, notes)
 
-    def _elements(self, number: int, values: pa.Array) -> Pairs:
+    def _elements(self, number: int, values: pa.Array, slots: np.ndarray) -> Pairs:
         """Return the pairs of stored value and slot of a column of lists or single values."""
-        slots = self._slots
         if pa.types.is_large_list(values.type):
             counts = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
             slots, values = np.repeat(slots, counts), values.flatten()
@@ -298,11 +298,12 @@ class Settling:
     def _write(self, documents: Writes, data: np.ndarray, ends: np.ndarray) -> None:
         """Write the documents, packed, that are not stored like this."""
         sizes, stored = np.diff(ends), self._before.stored
-        other = ~_same_bytes(stored, data, sizes) & (stored.found | (sizes > 0) | (not self._sheet.keeps))
-        packed = np.concatenate(([0], np.cumsum(sizes[other])))
-        documents.add_many(
-            frame.PUT, self._slots[other].astype(np.uint64), data[np.repeat(other, sizes)], packed
-        )
+        same = np.empty(len(sizes), bool)
+        compare_values(data, ends, stored.data, stored.offsets, same)
+        other = ~(same & (stored.found | self._sheet.keeps))
+        if not other.all():
+            data, ends = data[np.repeat(other, sizes)], np.concatenate(([0], np.cumsum(sizes[other])))
+        documents.add_many(frame.PUT, self._slots[other].astype(np.uint64), data, ends)
 
 
 def _cleared(absent: Mapping[int, np.ndarray], rows: int) -> Packed:
@@ -331,14 +332,15 @@ def _interleaved(parts: Sequence[Packed]) -> Packed:
     return out, ends
 
 
-def _same_bytes(stored: Values, data: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Tell which values that were read are these, packed with these sizes."""
-    same = stored.found & (np.diff(stored.offsets) == sizes)
-    rows = np.repeat(np.arange(len(sizes)), np.where(same, sizes, 0))
-    before = stored.data[np.repeat(same, np.diff(stored.offsets))]
-    other = rows[before != data[np.repeat(same, sizes)]]
-    same[other] = False
-    return same
+def _differing(lists: pa.Array, others: pa.Array) -> np.ndarray:
+    """Tell which lists have not the same elements in the same order."""
+    same = np.empty(len(lists), bool)
+    compare_values(*_packed(lists), *_packed(others), same)
+    return ~same
+
+
+def _packed(lists: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    return lists.values.to_numpy(zero_copy_only=False).view(np.uint8), 8 * lists.offsets.to_numpy()
 
 
 def validity_of(values: pa.Array) -> np.ndarray:

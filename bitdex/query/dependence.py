@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bitdex.query.snapshot import Snapshot
 
 FEW = 64  # values of a field that are told apart
+FEW_KEYS = 100  # that are sooner looked at one by one than as an array
 
 _Found = tuple[set[Hashable], bool]  # tokens, and whether documents without any of their bits can be in it
 
@@ -96,8 +97,11 @@ def dependencies(snapshot: "Snapshot", clause: Clause, sort: str | None) -> froz
 
 def altered_tokens(keys: np.ndarray, fields: Iterable[int]) -> set[Hashable]:
     """Return the tokens that a commit alters: bitmaps by key (u64), sort values by field number."""
-    tokens: set[Hashable] = set(keys.tolist())
-    tokens.update([("values", number) for number in np.unique(keys >> np.uint64(48)).tolist()])
+    listed = keys.tolist()
+    tokens: set[Hashable] = set(listed)
+    many = len(listed) > FEW_KEYS
+    numbers = np.unique(keys >> np.uint64(48)).tolist() if many else {key >> 48 for key in listed}
+    tokens.update([("values", number) for number in numbers])
     tokens.update([("words", number) for number in fields])
     return tokens
 

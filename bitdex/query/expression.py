@@ -6,7 +6,7 @@ reference in ``&``, ``|`` stands for "is true", ``~`` before it for "is false".
 
 import datetime
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bitdex.errors import InvalidError
@@ -156,6 +156,15 @@ class FieldRef:
     def __ror__(self, other: Any) -> Clause:
         return Eq(self._name, True).__ror__(other)
 
+    def __getitem__(self, value: Any) -> Eq:
+        """Match documents whose value is `value`, or whose list contains it: ``f.type["video"]``.
+
+        Of a field of an index (`Index.f`) Tab completes the values.
+        """
+        return self.has(value)
+
+    __iter__ = None  # or else a loop would ask for field[0]
+
     def __contains__(self, value: Any) -> NoReturn:
         raise InvalidError(
             f"Write field.{self._name}.has({value!r}) instead of `{value!r} in field.{self._name}`"
@@ -170,6 +179,19 @@ class FieldRef:
         return f"field[{self._name!r}]"
 
 
+class KnownField(FieldRef):
+    """A field of an index, whose values Tab completes: ``index.f.type["<Tab>``."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, name: str, values: Callable[[str], list[Any]]) -> None:
+        super().__init__(name)
+        self._values = values
+
+    def _ipython_key_completions_(self) -> list[Any]:
+        return self._values(self._name)
+
+
 class UnknownFieldError(InvalidError, AttributeError):
     """There is no field of that name; the message says which are near."""
 
@@ -181,21 +203,26 @@ class FieldMaker:
     those of the indexes that were opened.
     """
 
-    def __init__(self, schema: "Schema | None" = None) -> None:
-        self._schema = schema
+    def __init__(
+        self, schema: "Schema | None" = None, values: Callable[[str], list[Any]] | None = None
+    ) -> None:
+        self._schema, self._values = schema, values
 
     def __getattr__(self, name: str) -> FieldRef:
         if name[0] == "_":  # notebooks and copiers ask for many of these
             raise AttributeError(f"{name}: write field[{name!r}] for a name that begins with an underscore")
         self._check(name)
-        reference = self.__dict__[name] = FieldRef(name)  # the next time it is an attribute
+        reference = self.__dict__[name] = self._made(name)  # the next time it is an attribute
         return reference
 
     def __getitem__(self, name: str) -> FieldRef:
         if not isinstance(name, str):
             raise InvalidError(f"A field's name is a string, not {name!r}")
         self._check(name)
-        return FieldRef(name)
+        return self._made(name)
+
+    def _made(self, name: str) -> FieldRef:
+        return FieldRef(name) if self._values is None else KnownField(name, self._values)
 
     def _check(self, name: str) -> None:
         """Refuse a name that the schema does not have."""

@@ -10,10 +10,11 @@ from bitdex.query.clauses import Clause
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given(Clause):
-    """The visible documents of a set; `name` says where it comes from."""
+    """The visible documents of a set; `name` says where it comes from, `visible` that it has no others."""
 
     members: BitMap
     name: str
+    visible: bool = False
 
     def __str__(self) -> str:
         return self.name

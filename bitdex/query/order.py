@@ -30,6 +30,7 @@ from bitdex.kernels.roaring import FAULTS, encode_runs
 from bitdex.query.ranges import Ranges, distance
 
 BANDS, STRIPS, NARROW = 64, 512, 8
+SAMPLED = 64  # positions of the order between two whose values are kept
 WALK_COST, GATHER_COST = 6, 3  # nanoseconds per position and per candidate
 SLOT_LIMIT = 1 << 32
 SPREAD = 4  # slots for each that has a value, up to which values by slot are worth their space
@@ -90,6 +91,11 @@ class SortColumn:
         """The slots (u32) sorted by value, then slot."""
         return sort_pairs(self.values, self.slots)[1]
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the order is made already."""
+        return "order" in self.__dict__
+
     @functools.cached_property
     def present(self) -> BitMap:
         """The slots that have a value."""
@@ -104,6 +110,22 @@ class SortColumn:
         dense = np.zeros((last | 63) + 1, self.values.dtype)
         dense[self.slots] = self.values
         return dense
+
+    @functools.cached_property
+    def _samples(self) -> np.ndarray:
+        """The values at each `SAMPLED`-th position of the order (u64)."""
+        return self.values_of(self.order[::SAMPLED])[0]
+
+    def places(self, words: np.ndarray) -> np.ndarray:
+        """Return how many values are less than each of some words (u64): positions in the order."""
+        high = np.searchsorted(self._samples, words) * SAMPLED  # behind the last sample below, or 0
+        low, high = np.maximum(high - SAMPLED, 0), np.minimum(high, len(self))
+        while (low < high).any():
+            middle = (low + high) // 2
+            found = self.values_of(self.order[np.minimum(middle, len(self) - 1)])[0]
+            below = (found < words) & (low < high)
+            low, high = np.where(below, middle + 1, low), np.where(below, high, np.minimum(middle, high))
+        return low
 
     def values_of(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the values (u64, 0 where there is none) of slots (u32), and whether each has one."""

@@ -163,7 +163,7 @@ def evaluate(snapshot: Snapshot, clause: Clause) -> BitMap:
     if kind in RANGES:
         return _range(snapshot, clause)
     if kind is Given:
-        return clause.members & snapshot.alive  # type: ignore[attr-defined]
+        return clause.members if clause.visible else clause.members & snapshot.alive  # type: ignore[attr-defined]
     if kind is Xor:
         return evaluate(snapshot, clause.left) ^ evaluate(snapshot, clause.right)  # type: ignore[attr-defined]
     return run(plan(snapshot, clause))

@@ -48,6 +48,7 @@ class Snapshot:
         self._values: dict[tuple[str, int], tuple[BitMap, _Later]] = {}
         self._missing: dict[str, BitMap] = {}
         self._columns: dict[str, tuple[Column, _Later]] = {}
+        self._labels = self.dictionaries.count
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
         self.derived: dict[Any, Any] = {}  # what others keep of the files; snapshots that follow share it
@@ -91,8 +92,10 @@ class Snapshot:
             self.stored_alive = self.alive = (self.alive - lives.removed) | lives.added
             self._measure()
             unlike.update(self.schema.fields)
-        numbered = (f for f in self.schema.fields.values() if f.is_labelled and f.default is not None)
-        self._defaults = self._defaults | {f.name: self._default_keys(f) for f in numbered}
+        if self._labels != self.dictionaries.count:  # a default may have got its number
+            self._labels = self.dictionaries.count
+            labelled = (f for f in self.schema.fields.values() if f.is_labelled and f.default is not None)
+            self._defaults = self._defaults | {f.name: self._default_keys(f) for f in labelled}
         unlike.update(self.registry.name(number) or "" for number in format_.present_fields(altered.keys))
         for key, kept in self._altered_values(altered):
             change = altered.get(key)
@@ -228,6 +231,8 @@ class Snapshot:
         if name in self.registry:
             number = self.registry.number(name)
             found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
+        if not self._defaults[name] and (found[1:] > found[:-1]).all():
+            return found
         return np.union1d(found, np.array(self._defaults[name], np.int64))
 
     def column(self, name: str) -> Column:
@@ -243,6 +248,12 @@ class Snapshot:
                 column = edited(column, Edits.joined(_in_order(later)))
             self._columns[name] = column, None
         return column
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """Bytes of decoded bitmaps, by estimate, and of the values of sort columns in memory."""
+        columns = [column for column, _ in self._columns.values()]
+        return {"bitmaps": self._kept, "columns": sum(one.nbytes for one in columns)}
 
     def forget(self, name: str) -> None:
         """Forget the column of a sort field: it is built anew from the stored layers."""

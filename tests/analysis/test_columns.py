@@ -5,6 +5,7 @@ import random
 import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -79,6 +80,61 @@ def test_pandas_and_duckdb_take_a_selection(index):
     assert dict(tags.fetchall()) == selection.facets("tags").to_dict()
     empty = index["id < 0"]  # noqa: F841 - the query names it
     assert duckdb.sql("select count(*) from empty").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("query", ["size == 3", "id < 0", None])
+def test_every_reader_of_streams_sees_the_same(index, query):
+    """The PyCapsule stream as pandas, Polars, DuckDB and pyarrow read it: values, nulls, lists and all."""
+    selection = index[query]
+    expected = rows(selection.to_arrow())
+    assert rows(pa.table(selection)) == expected
+    assert rows(pa.RecordBatchReader.from_stream(selection).read_all()) == expected
+    assert pl.DataFrame(selection).to_dicts() == expected
+    assert pl.from_dataframe(selection.to_arrow()).to_dicts() == expected
+    frame = pd.DataFrame.from_arrow(selection)
+    assert frame.columns.tolist() == selection.to_arrow().column_names
+    assert frame["id"].tolist() == [one["id"] for one in expected]
+    for name in ("kind", "price", "delta", "score", "open", "owner"):
+        held = [None if pd.isna(one) else one for one in frame[name]]
+        floats = frame[name].dtype == np.float64  # which pandas makes of integers with nulls
+        wanted = [float(one[name]) if floats and one[name] is not None else one[name] for one in expected]
+        assert held == wanted, name
+    for one, row in zip(frame["tags"], expected):
+        assert (None if one is None or one is pd.NA else list(one)) == row["tags"]
+    asked = duckdb.sql("select * from selection order by id").to_arrow_table().to_pylist()
+    assert asked == expected
+
+
+def test_a_stream_is_read_in_batches_of_one_schema(index):
+    """What a consumer may do: ask for the schema only, read twice, stop half-way."""
+    selection = index.where()
+    first, second = (pa.RecordBatchReader.from_stream(selection) for _ in range(2))
+    assert first.schema == second.schema == selection.to_arrow().schema
+    next(iter(first))
+    first.close()
+    assert second.read_all().num_rows == len(selection)
+    wide = pa.schema([(one.name, one.type) for one in selection.to_arrow().schema])
+    assert pa.RecordBatchReader.from_stream(selection, schema=wide).read_all().schema == wide
+
+
+def test_pandas_takes_ids_and_masks(index):
+    selection = index["price > 50"]
+    ids = index.ids()
+    frame = pd.DataFrame({"n": np.arange(len(ids))}, index=pd.Index(ids, name="id"))
+    expected = frame.loc[selection.ids]
+    assert frame.loc[np.asarray(selection)].equals(expected)
+    assert frame[selection.isin(frame.index)].equals(expected)
+    assert frame[selection.mask()[frame.index]].equals(expected)
+    assert frame[frame.index.isin(selection)].equals(expected)
+    assert frame.loc[pd.Index(selection)].equals(expected) and pd.Index(selection).dtype == np.uint32
+    dense = pd.DataFrame({"n": np.arange(int(ids.max()) + 1)})
+    assert (
+        dense[selection.mask()].index.tolist()
+        == selection.ids.tolist()
+        == dense.loc[selection.ids].index.tolist()
+    )
+    assert pd.Series(selection).tolist() == selection.ids.tolist()
+    assert frame.assign(chosen=selection.isin(frame.index))["chosen"].sum() == len(selection)
 
 
 def test_parquet(index, tmp_path):

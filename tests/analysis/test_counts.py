@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import bitdex
-from bitdex.analysis import counting, groups, numbers
+from bitdex.analysis import codes, counting, groups, kept, numbers, team
 from bitdex.errors import InvalidError
-from tests.analysis.shop import LISTS, NUMBERS, SINGLE, frame_of, make
+from tests.analysis.shop import LISTS, NUMBERS, SCHEMA, SINGLE, change, frame_of, make
 from tests.scale import scale
 
 QUERIES = [
@@ -30,6 +30,14 @@ def pair(request, tmp_path, monkeypatch):
     draw = random.Random(request.param)
     monkeypatch.setattr(counting, "FEW", draw.choice([0, 2, FEW]))
     monkeypatch.setattr(groups, "FEW", draw.choice([0, groups.FEW]))
+    monkeypatch.setattr(kept, "SPREAD", 10**6)
+    monkeypatch.setattr(kept, "ASKED", draw.choice([1, 1, 2, 9]))
+    monkeypatch.setattr(kept, "NARROW", draw.choice([0, kept.NARROW]))
+    monkeypatch.setattr(kept, "BAND", draw.choice([1, kept.BAND]))
+    monkeypatch.setattr(kept, "FEW", draw.choice([0, kept.FEW]))
+    monkeypatch.setattr(codes, "PER_DOCUMENT", draw.choice([0, 10**9, codes.PER_DOCUMENT]))
+    monkeypatch.setattr(numbers, "PER_VALUE", draw.choice([0, 10**9, numbers.PER_VALUE]))
+    monkeypatch.setattr(team, "ALONE", draw.choice([0, team.ALONE]))
     monkeypatch.setattr(counting, "BYTES", draw.choice([1, 10**9]))
     monkeypatch.setattr(numbers, "SMALL", draw.choice([0, SMALL]))
     monkeypatch.setattr(numbers, "LARGE", draw.choice([0, LARGE]))
@@ -205,6 +213,64 @@ def test_groups_are_those_of_pandas(pair):
                 means = [sum(kept[k]) / len(kept[k]) if kept[k] else math.nan for k in sorted(kept)]
                 found = selection.groupby(name).mean(field)
                 assert found.tolist() == pytest.approx(means, nan_ok=True, rel=1e-9)
+
+
+@pytest.fixture
+def compacted(tmp_path, monkeypatch):
+    """An index whose documents lie in the data files; what is asked twice is counted by codes."""
+    monkeypatch.setattr(kept, "SPREAD", 10**6)
+    with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
+        change(index, random.Random(3), list(range(900)))
+        index.compact()
+        yield index
+
+
+def ask(index):
+    """Ask for the counts of all fields, and compare them with those of the documents."""
+    frame = frame_of(index)
+    for name in [*SINGLE, *LISTS]:
+        expected = by_value(exploded(frame, name).value_counts())
+        assert by_value(index.where().facets(name)) == expected, name
+    return index.stats()["kept"]["codes"]
+
+
+def test_codes_are_made_of_fields_that_are_asked_for_twice_and_end_with_the_file(compacted):
+    index = compacted
+    assert ask(index) == 0
+    size = ask(index)
+    assert size == index.stats()["kept"]["codes"] > 65536 * len(SINGLE)
+    for id in range(0, 900, 300):  # their fields are altered in the logs
+        index.patch(id, {"owner": 7, "tags": [1, 77]})
+        assert ask(index) == size
+    index.delete(list(range(5)))
+    index.put_many([{"id": 70_000, "kind": "boot", "tags": [77, 78], "owner": 12}])  # behind the codes
+    assert ask(index) == size
+    before = index.where()
+    index.compact()
+    ask(index), ask(index)
+    assert before.facets("tags").tolist() == index.where().facets("tags").tolist()
+
+
+def test_codes_take_the_memory_that_they_may(compacted, monkeypatch):
+    ask(compacted)
+    largest = 65536 * 4 + 10_000  # one column of 32 bits, or lists
+    monkeypatch.setattr(kept, "BYTES", largest)
+    for _ in range(3):
+        assert 0 < ask(compacted) <= largest
+    monkeypatch.setattr(kept, "BYTES", 1000)
+    compacted.compact()
+    compacted.put_many([{"id": 1, "owner": 3}])
+    compacted.compact()
+    for _ in range(3):
+        assert ask(compacted) == 0
+
+
+def test_codes_are_not_made_where_ids_lie_far_apart(compacted, monkeypatch):
+    monkeypatch.setattr(kept, "SPREAD", 4)
+    compacted.put_many([{"id": 2**32 - 1, "kind": "far"}])
+    compacted.compact()
+    for _ in range(3):
+        assert ask(compacted) == 0
 
 
 @pytest.mark.parametrize(

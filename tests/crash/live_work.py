@@ -1,8 +1,11 @@
 """Work on an index whose documents are put, patched and deleted, while it is killed or calls fail."""
 
+from unittest.mock import patch
+
 import bitdex
+from bitdex import registry_sets
 from bitdex.formats.bitmap import set_key
-from bitdex.live.saved import SavedSets
+from bitdex.live.batch import Batch
 from tests.crash.failing_work import UPKEEP, IndexCourse
 from tests.crash.index_work import IDS, SCHEMA, TAGS, Compact, KilledIndex, Plan
 
@@ -10,10 +13,12 @@ NOTHING = {"tags": [], "likes": 0}  # the defaults
 
 
 class Change:
-    """A step of a plan: one batch. Document 0 shows its number."""
+    """A step of a plan: one batch: all documents with some `n`, then others. Document 0 shows its number."""
 
     def __init__(self, draw, number):
         ids, self._number = draw.sample(IDS[1:], draw.randint(1, 12)), number
+        self._found, self._tag, self._url = draw.randrange(5), draw.choice(TAGS), f"all {number}"
+        self._many = draw.choice([1, 32])  # from how many on they are changed in columns
         self._changes = [("upsert", 0, {**_fields(draw), "likes": 1000 + number})]
         self._changes += [
             (draw.choice(["put", "upsert", "upsert", "delete"]), id, _fields(draw)) for id in ids
@@ -21,7 +26,11 @@ class Change:
 
     def do(self, index):
         """Make it."""
-        with index.batch():
+        ops = [{"op": "set", "field": "url", "value": self._url}]
+        ops.append({"op": "add", "field": "tags", "value": self._tag})
+        found = {"op": "queryOpSet", "query": f"n == {self._found}", "ops": ops}
+        with patch.object(Batch, "MANY", self._many), index.batch():
+            index.apply({"entity_id": 0, "ops": [found]})
             for kind, id, fields in self._changes:
                 if kind == "delete":
                     index.delete(id, missing_ok=True)
@@ -34,6 +43,9 @@ class Change:
     def apply(self, documents):
         """Return what the documents are with it."""
         documents = dict(documents)
+        for id, fields in documents.items():
+            if fields["n"] == self._found:
+                documents[id] = {**fields, "url": self._url, "tags": sorted({*fields["tags"], self._tag})}
         for kind, id, fields in self._changes:
             if kind == "delete":
                 documents.pop(id, None)
@@ -59,7 +71,7 @@ def _fields(draw):
 def set_disagreements(index, documents):
     """Return what the saved set says of another change than document 0, or of another set than its bitmap."""
     snapshot = index.snapshot
-    entries = SavedSets(snapshot.documents.source)._entries()
+    entries = registry_sets.read(snapshot.documents.source)
     wrong, expected = [], [f"change {documents[0]['likes'] - 1000}"] if documents else []
     if list(entries) != expected:
         wrong.append(f"sets: {entries}, document 0: {documents.get(0)}")

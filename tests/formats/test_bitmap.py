@@ -92,6 +92,13 @@ def test_other_keys_are_unknown(key: int) -> None:
     assert describe(key) == KeyParts("unknown", None, key)
 
 
+@pytest.mark.parametrize("repeated", [1, bitmap.FEW])
+def test_the_fields_of_the_present_keys_among_others(repeated: int) -> None:
+    keys = [key for key, _, _ in KEYS] * repeated
+    expected = [parts.field_id for _, _, parts in KEYS if parts.kind == "present"] * repeated
+    assert bitmap.present_fields(np.array(keys, np.uint64)) == expected
+
+
 def test_many_filter_keys_are_the_single_ones() -> None:
     values = np.array([0, 7, 2**48 - 1], np.uint64)
     assert bitmap.filter_keys(3, values).tolist() == [bitmap.filter_key(3, int(value)) for value in values]

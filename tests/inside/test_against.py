@@ -48,7 +48,8 @@ def test_a_table_answers_as_the_definition_does(pair: tuple[Index, Oracle], ever
         slots, _, _ = oracle.query(clause, None if sort == "id" else sort)
         slots = sorted(slots) if sort == "id" else slots
         found = table.ids[table.matches(clause)]
-        assert table.ordered(found, sort).tolist() == slots, (str(clause), sort)
+        for limit in (len(found), 20, 1):
+            assert table.ordered(found, sort, limit).tolist() == slots[:limit], (str(clause), sort)
 
 
 def test_an_index_of_everything_agrees(pair: tuple[Index, Oracle], everything: pd.DataFrame) -> None:  # noqa: F811

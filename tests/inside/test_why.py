@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import bitdex
 from bitdex import charts
-from bitdex.errors import InvalidError, MissingError, NotFoundError
+from bitdex.errors import InvalidError, NotFoundError
 from bitdex.index import Index
 from bitdex.query.clauses import And, Clause, Not
 from tests.index.test_query_model import CLAUSES, QUICK, pair  # noqa: F401
@@ -135,31 +135,6 @@ def test_a_plan_tells_containers_bytes_and_what_was_at_hand(site) -> None:
 def test_what_is_cut_out_of_a_plan_is_a_plain_frame(shop: Index) -> None:
     plan = shop.explain("size == 40")
     assert type(plan[["clause"]]) is pd.DataFrame and type(plan.query("left > 0")) is pd.DataFrame
-
-
-class Axes:
-    """Takes what a chart draws."""
-
-    def __init__(self) -> None:
-        self.calls: list = []
-
-    def __getattr__(self, name: str):
-        return lambda *given, **named: self.calls.append((name, given, named))
-
-
-def test_a_plan_is_drawn(shop: Index) -> None:
-    axes = Axes()
-    assert shop.explain("size == 40 and price > 5").plot(ax=axes) is axes
-    calls = {name: given for name, given, _ in axes.calls}
-    assert list(calls["barh"][1]) == [2, 2]
-    assert calls["set_yticks"][1] == ["start size == 40", "range price >= 6"]
-
-
-def test_without_matplotlib_an_error_helps(shop: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(MissingError, match=r"pip install 'bitdex\[plots\]'") as found:
-        shop.explain("size == 40").plot()
-    assert isinstance(found.value, ImportError)
 
 
 def test_labels_of_a_chart_are_short_and_no_formulas() -> None:

@@ -7,10 +7,15 @@ import numpy as np
 import pyarrow as pa
 from pyroaring import BitMap
 
+from bitdex.analysis import codes as counted
+from bitdex.analysis.bins import count_bins
+from bitdex.analysis.kept import lists_of
 from bitdex.analysis.members import Members
+from bitdex.analysis.postings import Postings
 from bitdex.columns import Column, decode_columns, encode_columns, scan_fields
 from bitdex.formats import frame
 from bitdex.kernels import (
+    codes,
     csv_rows,
     frames,
     gather,
@@ -175,11 +180,46 @@ def _members(rng):
     assert counts.tolist() == [one.intersection_cardinality(members.found) for one in others]
     members.list(data, ends[:-1], ends[1:], counts)
     members.nth(rng.permutation(chosen), 0, len(chosen), int(rng.integers(0, 5)))
-    few = Members(BitMap(rng.integers(0, 300, 40)))
+    slots = np.unique(rng.integers(0, 300, 40)).astype(np.uint32)
+    few, order = Members(BitMap(slots)), rng.permutation(300).astype(np.uint32)
+    cuts = np.sort(rng.integers(0, 301, 5))
+    few.in_stretches(order, np.concatenate([[0], cuts, [300]]), np.sort(order))
     for dtype in (np.uint32, np.uint64):
         values = rng.integers(0, 1 << 32, 320, dtype)
         few.total(values)
-        few.bin(values, np.unique(rng.integers(0, 1 << 32, 9, np.uint64)))
+        count_bins(slots, values, np.unique(rng.integers(0, 1 << 32, 9, np.uint64)))
+
+
+def _codes(rng):
+    """Make codes of a few payloads, in every width, and count and add up by them."""
+    slots = np.unique(rng.integers(0, 70_000, 60)).astype(np.uint32)
+    payloads = [BitMap(one).serialize() for one in np.array_split(rng.permutation(slots), 3)]
+    ends, chosen = np.cumsum([0, *map(len, payloads)]), BitMap(rng.choice(slots, 20))
+    data, totals, found = np.frombuffer(b"".join(payloads), np.uint8), np.zeros(2, np.int64), slots.copy()
+    given, numbers = (data, ends[:-1], ends[1:]), np.arange(3) + 1
+    columns = [np.zeros(70_000, dtype) for dtype in (np.uint8, np.uint32)]
+    codes.fill8(*given, numbers, 0, 3, found, columns[0])
+    codes.fill32(*given, numbers, 0, 3, found, columns[1])
+    codes.measure_chunks(*given, 0, 3, totals)
+    for dtype in (np.uint16, np.uint32):
+        lists = lists_of([Postings(np.arange(3), *given)], totals, dtype)
+        lists.count(chosen)
+    few, many = (counted.Column(np.arange(3), one, numbers) for one in columns)
+    for one in (few, many):
+        one.count(chosen)
+    few.cross(few, chosen)
+    for dtype in (np.uint32, np.uint64):
+        for extremes in (False, True):
+            many.reduce(slots, rng.integers(0, 1 << 32, 70_000, dtype), extremes)
+
+
+def _planes(rng):
+    """Count by planes of one chunk and a little of the next."""
+    column = counted.Column(np.arange(5), rng.integers(0, 6, 65_600).astype(np.uint8), np.arange(5) + 1)
+    chosen = BitMap(random_slots(rng))
+    if chosen:
+        counted.count_planes(chosen, column, None)
+        counted.count_planes(chosen, column, column)
 
 
 def _read_text(rng):
@@ -215,6 +255,8 @@ def _pack(rng):
     lo, hi = np.sort(rng.integers(0, 21, 2)).tolist()
     sorting.pack_frames(places, words, lo, hi, np.zeros(20, np.int64))
     _, offsets = packed([b"x" * int(one) for one in rng.integers(0, 9, 5)])
+    values = rng.integers(0, 2, int(offsets[-1]), np.uint8)
+    gather.compare_values(values, offsets, rng.permutation(values), offsets, np.zeros(5, bool))
     frames.check_offsets(offsets, int(offsets[-1]) - int(rng.integers(0, 2)), 8)
     frames.place_frames(offsets, 64, np.zeros(6, np.int64))
 
@@ -228,6 +270,8 @@ DIRECT = (
     _encode_and_decode_bitmaps,
     _order,
     _members,
+    _codes,
+    _planes,
     _read_text,
     _walk_regions,
     _pack,

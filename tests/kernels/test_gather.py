@@ -217,6 +217,24 @@ def test_values_are_scattered_to_their_rows():
     assert out.tobytes() == b"\0ab\0\0\0\0cde"
 
 
+rows_of_bytes = st.lists(
+    st.tuples(st.binary(max_size=20), st.none() | st.binary(max_size=20) | st.integers(0, 19)), max_size=6
+)
+
+
+@quick
+@given(rows_of_bytes)
+def test_values_are_compared_row_by_row(rows):
+    """The other value is the same, another one, or the same but for one byte."""
+    others = [one if not isinstance(other, bytes) else other for one, other in rows]
+    for row, (one, at) in enumerate(rows):
+        if isinstance(at, int) and at < len(one):
+            others[row] = one[:at] + bytes([one[at] ^ 1]) + one[at + 1 :]
+    same = np.zeros(len(rows), bool)
+    gather.compare_values(*packed([one for one, _ in rows]), *packed(others), same)
+    assert same.tolist() == [one == other for (one, _), other in zip(rows, others)]
+
+
 def test_the_last_word_is_a_put_at_the_sequence_of_the_last_frame():
     data, places, lengths = store([[(PUT, b"a")], [(MERGE, b"b"), (MERGE, b"c"), (MERGE, b"d")]])
     out = np.empty(2, np.uint64)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
+from bitdex.analysis.bins import count_bins
 from bitdex.analysis.members import Members
 from bitdex.errors import InvalidError
 from bitdex.kernels import members as kernels
@@ -51,7 +52,18 @@ def test_totals_and_bins(chosen: np.ndarray, seed: int, dtype: type) -> None:
     edges = np.unique(rng.integers(0, top, rng.integers(2, 70), np.uint64, endpoint=True))
     if len(edges) > 1:
         expected = [sum(int(a) <= one < int(b) for one in held) for a, b in zip(edges, edges[1:])]
-        assert members.bin(values, edges).tolist() == expected
+        assert count_bins(chosen, values, edges).tolist() == expected
+
+
+@quick
+@given(slot_sets(max_chunks=2), st.integers(0, 99))
+def test_members_of_stretches(chosen: np.ndarray, seed: int) -> None:
+    chosen, rng = chosen[chosen < 200_000], np.random.default_rng(seed)
+    slots = np.union1d(chosen, rng.integers(0, 200_000, 50)).astype(np.uint32)
+    order = rng.permutation(slots)
+    cuts = np.concatenate([[0], np.sort(rng.integers(0, len(order) + 1, 6)), [len(order)]])
+    expected = [np.isin(order[a:b], chosen).sum() for a, b in zip(cuts, cuts[1:])]
+    assert Members(BitMap(chosen)).in_stretches(order, cuts, slots).tolist() == expected
 
 
 @quick
@@ -61,6 +73,7 @@ def test_the_nth_of_an_order(chosen: np.ndarray, slots: np.ndarray, seed: int) -
     members, places = Members(BitMap(chosen)), np.flatnonzero(np.isin(order, chosen)).tolist()
     for n in {0, len(places) // 2, len(places) - 1, len(places)} - {-1}:
         assert members.nth(order, 0, len(order), n) == (places[n] if n < len(places) else -1)
+    assert members.ends(order) == ((places[0], places[-1]) if places else (-1, -1))
 
 
 @quick

@@ -14,7 +14,7 @@ from bitdex.formats.frame import DELETE, MERGE
 from bitdex.live.renewal import Renewal
 from bitdex.schema import Field, Sort
 from bitdex.schema_versions import SchemaVersions
-from bitdex.store import Writes
+from bitdex.silo.writes import Writes
 from tests.live.bits import differences
 
 SCHEMA = {

@@ -1,0 +1,153 @@
+"""Kept: the codes of fields that were asked for before, made of the postings in the data file.
+
+They belong to that file, and say nothing of values that logs alter or that count by default. About `BYTES`
+are kept of all fields together: what was made first goes first.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from bitdex.analysis.codes import FEW, Column, Lists
+from bitdex.analysis.members import checked, stretches
+from bitdex.analysis.postings import Postings, altered_values, base_postings
+from bitdex.analysis.team import share
+from bitdex.kernels import codes as kernels
+from bitdex.kernels.jit import THREADS
+from bitdex.query.snapshot import Snapshot
+
+BYTES = 1 << 30
+SPREAD = 4  # slots for each document, up to which codes by slot are worth their space
+ASKED = 2  # how often a field is asked for before its codes are made
+NARROW = 1 << 16  # codes of two bytes
+BAND = 32  # chunks whose lists are made together
+PER_ENTRY = 3.0  # nanoseconds
+
+Codes = Column | Lists
+
+
+def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
+    """Return the codes of a filter field, and the values (ascending) that they do not tell of.
+
+    None where there are none: asked for the first time, too large, or much is altered by logs.
+    """
+    if name not in snapshot.registry:
+        return None
+    number, base = snapshot.registry.number(name), snapshot.bitmaps.source.base  # type: ignore[union-attr]
+    altered = altered_values(snapshot, name)
+    kept = snapshot.derived.get(("codes", number))
+    if kept is None or kept[0] is not base:
+        kept = base, 0, None
+    _, asked, codes = kept
+    if codes is None and asked < ASKED:
+        asked += 1
+        if asked == ASKED:
+            single = snapshot.schema.field(name).filter != "multi_value"
+            codes = _made(base_postings(snapshot, name), snapshot, single, ("codes", number))
+        snapshot.derived["codes", number] = base, asked, codes
+    if codes is None or 8 * len(altered) > len(codes.values) + 8:
+        return None
+    return codes, altered
+
+
+def kept_bytes(derived: dict[Any, Any]) -> int:
+    """Return how many bytes the codes take that are kept."""
+    return sum(one.nbytes for one in _kept(derived).values())
+
+
+def _kept(derived: dict[Any, Any]) -> dict[Hashable, Codes]:
+    every = [(key, one) for key, one in list(derived.items()) if key[0] == "codes"]
+    return {key: one[2] for key, one in every if one[2] is not None}
+
+
+def _made(parts: list[Postings], snapshot: Snapshot, single: bool, key: Hashable) -> Codes | None:
+    """Make the codes of a field, if there is room."""
+    chunks = (snapshot.alive.max() >> 16) + 1 if snapshot.alive else 0
+    values = sum(len(one.values) for one in parts)
+    if not values or 65536 * (chunks - 1) > SPREAD * len(snapshot.alive):
+        return None
+    if single:
+        size = chunks * 65536 * (2 if values <= FEW else 4)
+        column = _column(parts, chunks) if _room(snapshot.derived, size, key) else None
+        if column is not None:
+            return column
+    totals = np.zeros(chunks, np.int64)
+    for one in parts:
+        for lo, hi in stretches(one.stops - one.starts):
+            checked(kernels.measure_chunks(one.data, one.starts, one.stops, lo, hi, totals))
+    entries = int(totals.sum())
+    if entries >= 1 << 32:
+        return None
+    kind: Any = np.uint16 if values < NARROW else np.uint32
+    size = chunks * 65536 * 4 + entries * np.dtype(kind).itemsize
+    return lists_of(parts, totals, kind) if _room(snapshot.derived, size, key) else None
+
+
+def _numbered(parts: list[Postings]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return all values, ascending, their codes, and those of the values of each part.
+
+    The largest payloads have the least codes: what is counted most often lies together.
+    """
+    values = np.concatenate([one.values for one in parts])
+    codes = np.empty(len(values), np.int64)
+    codes[np.argsort(np.concatenate([one.starts - one.stops for one in parts]))] = np.arange(len(values)) + 1
+    order = np.argsort(values, kind="stable")
+    ends = np.cumsum([len(one.values) for one in parts])[:-1]
+    return values[order], codes[order], np.split(codes, ends)
+
+
+def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
+    """Make room for codes, if they may be that large."""
+    if size > BYTES:
+        return False
+    others = {one: codes for one, codes in _kept(derived).items() if one != key}
+    used = sum(one.nbytes for one in others.values())
+    for one, codes in others.items():
+        if used + size <= BYTES:
+            break
+        derived.pop(one, None)
+        used -= codes.nbytes
+    return True
+
+
+def _column(parts: list[Postings], chunks: int) -> Column | None:
+    """Return a column; None if a document has two values in the file."""
+    values, codes_of_values, numbers = _numbered(parts)
+    few = len(values) <= FEW
+    codes = np.zeros(chunks * 65536, np.uint8 if few else np.uint32)
+    fill, found = kernels.fill8 if few else kernels.fill32, np.empty(65536, np.uint32)
+    for one, numbered in zip(parts, numbers):
+        for lo, hi in stretches(one.stops - one.starts):
+            if checked(fill(one.data, one.starts, one.stops, numbered, lo, hi, found, codes)):
+                return None
+    return Column(values, codes, codes_of_values)
+
+
+def lists_of(parts: list[Postings], totals: np.ndarray, kind: Any) -> Lists:
+    """Return lists, made a band of chunks after the other; its pairs are all that is held beside them."""
+    values, codes_of_values, numbers = _numbered(parts)
+    chunks, bits = len(totals), 8 * np.dtype(kind).itemsize
+    spread, arrange = (getattr(kernels, f"{name}{bits}") for name in ("spread", "arrange"))
+    bases = np.concatenate([[0], np.cumsum(totals)])
+    codes, starts = np.empty(bases[-1], kind), np.zeros(chunks * 65536 + 1, np.uint32)
+    cursors, found = [np.zeros(2 * len(one.values), np.int64) for one in parts], np.empty(65536, np.uint32)
+    rooms = np.empty((THREADS, 65536), np.int64)
+    for first in range(0, chunks, BAND):
+        last = min(first + BAND, chunks)
+        ends = bases[first : last + 1] - bases[first]
+        lows, pairs, places = np.empty(ends[-1], np.uint16), np.empty(ends[-1], kind), ends[:-1].copy()
+        for one, numbered, cursor in zip(parts, numbers, cursors):
+            for lo, hi in stretches(one.stops - one.starts):
+                given = one.data, one.starts, one.stops, numbered, lo, hi, first, last
+                checked(spread(*given, cursor, places, found, lows, pairs))
+
+        def sort(
+            thread: int, lo: int, hi: int, first: int = first, ends: Any = ends, band: Any = (lows, pairs)
+        ) -> None:
+            for i in range(lo, hi):
+                place = int(ends[i]), int(ends[i + 1]), int(bases[first + i]), first + i
+                arrange(*band, *place, rooms[thread], starts, codes)
+
+        share(last - first, PER_ENTRY * float(ends[-1]), sort)
+    return Lists(values, codes, starts, codes_of_values)
