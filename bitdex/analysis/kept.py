@@ -84,15 +84,16 @@ def _made(parts: list[Postings], snapshot: Snapshot, single: bool, key: Hashable
     return lists_of(parts, totals, kind) if _room(snapshot.derived, size, key) else None
 
 
-def _numbered(parts: list[Postings]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def _numbered(parts: list[Postings], by_size: bool) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Return all values, ascending, their codes, and those of the values of each part.
 
-    The largest payloads have the least codes: what is counted most often lies together.
+    By size the largest payloads have the least codes: what is counted most often lies together.
     """
     values = np.concatenate([one.values for one in parts])
-    codes = np.empty(len(values), np.int64)
-    codes[np.argsort(np.concatenate([one.starts - one.stops for one in parts]))] = np.arange(len(values)) + 1
     order = np.argsort(values, kind="stable")
+    first = np.argsort(np.concatenate([one.starts - one.stops for one in parts])) if by_size else order
+    codes = np.empty(len(values), np.int64)
+    codes[first] = np.arange(len(values)) + 1
     ends = np.cumsum([len(one.values) for one in parts])[:-1]
     return values[order], codes[order], np.split(codes, ends)
 
@@ -113,7 +114,7 @@ def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
 
 def _column(parts: list[Postings], chunks: int) -> Column | None:
     """Return a column; None if a document has two values in the file."""
-    values, codes_of_values, numbers = _numbered(parts)
+    values, _, numbers = _numbered(parts, by_size=False)
     few = len(values) <= FEW
     codes = np.zeros(chunks * 65536, np.uint8 if few else np.uint32)
     fill, found = kernels.fill8 if few else kernels.fill32, np.empty(65536, np.uint32)
@@ -121,12 +122,12 @@ def _column(parts: list[Postings], chunks: int) -> Column | None:
         for lo, hi in stretches(one.stops - one.starts):
             if checked(fill(one.data, one.starts, one.stops, numbered, lo, hi, found, codes)):
                 return None
-    return Column(values, codes, codes_of_values)
+    return Column(values, codes)
 
 
 def lists_of(parts: list[Postings], totals: np.ndarray, kind: Any) -> Lists:
     """Return lists, made a band of chunks after the other; its pairs are all that is held beside them."""
-    values, codes_of_values, numbers = _numbered(parts)
+    values, codes_of_values, numbers = _numbered(parts, by_size=True)
     chunks, bits = len(totals), 8 * np.dtype(kind).itemsize
     spread, arrange = (getattr(kernels, f"{name}{bits}") for name in ("spread", "arrange"))
     bases = np.concatenate([[0], np.cumsum(totals)])
