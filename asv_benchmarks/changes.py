@@ -179,21 +179,25 @@ def both(title: str, count: int, seconds: tuple[float, float]) -> list[list[str]
 
 
 def kept(stores: Stores) -> list[list[str]]:
-    """Ask again what is kept: clauses that are held, and one of 499 values."""
+    """Ask again what is kept, and compute it: clauses that are held, and texts."""
+    f = bitdex.field
+    dated = f.tagIds.has(304) & f.nsfwLevel.isin([1, 2]) & ~f.poi & (f.sortAt >= "2023-01-01")
+    users = f.userId.isin(random.Random(4).sample(range(1, 20_000), 499))
+    rows = []
     with stores.index() as index:
-        f = bitdex.field
-        users = random.Random(4).sample(range(1, 20_000), 499)
-        rows = []
         for name, where in (
-            ("a tag, two levels, a flag", f.tagIds.has(304) & f.nsfwLevel.isin([1, 2]) & ~f.poi),
-            ("one of 499 users", f.userId.isin(users)),
-            ("one of 499 users, as text", str(f.userId.isin(users))),
+            ("a tag, two levels, a complement, dates", dated),
+            ("the same as text", str(dated)),
+            ("one of 499 users", users),
+            ("the same as text", str(users)),
         ):
             ask = partial(index.query, where, "-reactionCount", limit=50)
             if not (ask() and ask().cached):
                 raise SystemExit(f"{name}: the answer is not kept")
             rows.append([f"an answer that is kept: {name}", quantiles([timed(ask) for _ in range(2000)])])
-        return rows
+            compute = partial(ask, cache=False)
+            rows.append([f"computed: {name}", quantiles([timed(compute) for _ in range(500)])])
+    return rows
 
 
 def patcher(index: bitdex.Index, seed: int = 1) -> Callable[[], None]:
@@ -230,9 +234,17 @@ def patches(stores: Stores) -> list[list[str]]:
             patch, ask = patcher(index), asking(index)
             patch(), ask()
             rows.append([f'patch, sync="{sync}"', quantiles([timed(patch) for _ in range(2000)])])
+            twenty = [timed(several, index, patch, 20) / 20 for _ in range(200)]
+            rows.append([f'each of 20 patches in a commit, sync="{sync}"', quantiles(twenty)])
             both = [timed(patch) + timed(ask) for _ in range(300)]
             rows.append([f'patch and a sorted query, sync="{sync}"', quantiles(both)])
     return rows
+
+
+def several(index: bitdex.Index, patch: Callable[[], None], count: int) -> None:
+    with index.batch():
+        for _ in range(count):
+            patch()
 
 
 def pending(stores: Stores) -> list[list[str]]:

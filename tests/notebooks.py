@@ -5,8 +5,8 @@ their outputs, for people who read them where nothing is executed. A notebook ke
 that its outputs are of. Nothing of the machine is stored: neither paths nor moments, and a cell that warns is
 refused.
 
-A cell with the tag ``varies`` shows times, or where bytes lie, which threads decide: it is executed, but what it
-shows is not compared.
+A cell with the tag ``varies`` shows times, or where bytes lie, which threads decide: it is executed, but what
+it shows is not compared.
 """
 
 import hashlib

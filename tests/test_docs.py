@@ -72,6 +72,7 @@ def test_examples_run_as_shown(page: Path, tmp_path: Path, monkeypatch: pytest.M
     for value in namespace.values():
         if isinstance(value, bitdex.Index):
             value.close()
+    namespace.clear()  # Numba keeps what it has compiled, and that its globals
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

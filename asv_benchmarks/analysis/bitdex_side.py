@@ -59,7 +59,7 @@ class BitdexSide:
         assert all(map(len, (hits.ids, some.ids, spread.ids)))  # found before the clock starts
         return {
             "len(sel & other)": (200e-6, lambda: len(sets[0] & sets[1])),
-            "(sel & other).bitmap": (200e-6, lambda: (sets[0] & sets[1]).bitmap),
+            "sel & other": (200e-6, lambda: sets[0] & sets[1]),
             f"ids of {len(hits):,} hits": (3e-3, lambda: hits.ids),
             f"{len(some):,} documents in a row to pandas": (120e-3, some.to_pandas),
             f"{len(spread):,} documents here and there to pandas": (120e-3, spread.to_pandas),

@@ -20,14 +20,17 @@ FEW = 255  # values whose codes take a byte
 DENSE = 4096  # members of a chunk from which on a set is words, in which one is looked up
 PER_MEMBER, PER_MATCH = 0.7, 2.0  # nanoseconds of a member of a bitmap, met with words or with members
 LEAVES = 8  # bits of codes that are counted by planes
-PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP = 1.0, 1.2, 35, 8  # nanoseconds
+PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP = 0.8, 1.0, 35, 8  # nanoseconds
 
 
 class Column:
-    """Codes of a field with one value a document (u8 or u32, by slot); it does not change."""
+    """Codes of a field with one value a document (u8 or u32, by slot); it does not change.
 
-    def __init__(self, values: np.ndarray, codes: np.ndarray):
-        self.values, self.codes = values, codes
+    `numbers` are the codes of `values`, from 1 on.
+    """
+
+    def __init__(self, values: np.ndarray, codes: np.ndarray, numbers: np.ndarray):
+        self.values, self.codes, self._numbers = values, codes, numbers
         self.few = codes.itemsize == 1
         self.bits = max(2, len(values).bit_length())  # of a code
 
@@ -61,7 +64,7 @@ class Column:
     def count(self, found: BitMap) -> np.ndarray:
         """Return how many documents of a set have each value (int64)."""
         if self.few and _by_planes(found, self.bits):
-            return count_planes(found, self, None)[1 : len(self.values) + 1]
+            return count_planes(found, self, None)[self._numbers]
         slots, size = self.slots_in(found), len(self.values) + 1
         counts = np.zeros((THREADS, kernels.TABLES * size), np.int64)
         kernel = kernels.count8 if self.few else kernels.count32
@@ -70,14 +73,14 @@ class Column:
             PER_DOCUMENT * len(slots),
             lambda thread, lo, hi: kernel(slots, lo, hi, self.codes, counts[thread]),
         )
-        return counts.reshape(-1, size).sum(axis=0)[1:]
+        return counts.reshape(-1, size).sum(axis=0)[self._numbers]
 
     def cross(self, other: "Column", found: BitMap) -> np.ndarray:
         """Return how many documents of a set have each value and each of another field (int64)."""
         shape = len(self.values) + 1, len(other.values) + 1
         if _by_planes(found, self.bits + other.bits):
             counts = count_planes(found, self, other).reshape(1 << self.bits, 1 << other.bits)
-            return counts[1 : shape[0], 1 : shape[1]]
+            return counts[np.ix_(self._numbers, other._numbers)]
         slots = self.slots_in(found)
         slots = slots[: np.searchsorted(slots, len(other.codes))]
         tables = np.zeros((THREADS, kernels.TABLES * shape[0] * shape[1]), np.int64)
@@ -88,7 +91,7 @@ class Column:
                 slots, lo, hi, self.codes, other.codes, shape[1], tables[thread]
             ),
         )
-        return tables.reshape(-1, *shape).sum(axis=0)[1:, 1:]
+        return tables.reshape(-1, *shape).sum(axis=0)[np.ix_(self._numbers, other._numbers)]
 
     def reduce(self, slots: np.ndarray, values: np.ndarray, extremes: bool) -> np.ndarray:
         """Return how many of some slots have each of many values, and what ``values[slot]`` come to.
@@ -105,7 +108,9 @@ class Column:
             kernel(slots, lo, hi, self.codes, values, tables[thread])
 
         share(len(slots), PER_GROUP * len(slots), work)
-        rows = tables[np.flatnonzero(used)].reshape(-1, len(self.values) + 1, kernels.ROW)[:, 1:, :3]
+        rows = tables[np.flatnonzero(used)].reshape(-1, len(self.values) + 1, kernels.ROW)[
+            :, self._numbers, :3
+        ]
         if not len(rows):
             return np.zeros((len(self.values), 3), np.uint64)
         if not extremes:
@@ -114,10 +119,13 @@ class Column:
 
 
 class Lists:
-    """Codes of a field with several values a document (u16 or u32, in lists by slot); they do not change."""
+    """Codes of a field with several values a document (u16 or u32, in lists by slot); they do not change.
 
-    def __init__(self, values: np.ndarray, codes: np.ndarray, starts: np.ndarray):
-        self.values, self.codes, self.starts = values, codes, starts
+    `numbers` are the codes of `values`, from 1 on.
+    """
+
+    def __init__(self, values: np.ndarray, codes: np.ndarray, starts: np.ndarray, numbers: np.ndarray):
+        self.values, self.codes, self.starts, self._numbers = values, codes, starts, numbers
 
     @property
     def nbytes(self) -> int:
@@ -147,7 +155,7 @@ class Lists:
             self._cost * len(slots),
             lambda thread, lo, hi: kernel(slots, lo, hi, self.starts, self.codes, counts[thread]),
         )
-        return counts.sum(axis=0)[1:]
+        return counts.sum(axis=0)[self._numbers]
 
 
 def slots_of(found: BitMap) -> np.ndarray:
@@ -159,7 +167,9 @@ def _by_planes(found: BitMap, bits: int) -> bool:
     """Tell whether a set is so large that planes of so many bits are faster."""
     if not found or bits > LEAVES:
         return False
-    return PER_HALF * ((found.max() >> 16) + 1) * (2 << bits) < PER_DOCUMENT * len(found)
+    chunks = (found.max() >> 16) + 1
+    expanded = 0 if len(found) > DENSE * chunks else PER_ENTRY * len(found)
+    return PER_HALF * chunks * (2 << bits) + expanded < PER_DOCUMENT * len(found)
 
 
 def count_planes(found: BitMap, rows: Column, columns: Column | None) -> np.ndarray:

@@ -84,11 +84,17 @@ def _made(parts: list[Postings], snapshot: Snapshot, single: bool, key: Hashable
     return lists_of(parts, totals, kind) if _room(snapshot.derived, size, key) else None
 
 
-def _numbered(parts: list[Postings]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return all values, ascending, and the codes of the values of each part."""
+def _numbered(parts: list[Postings]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return all values, ascending, their codes, and those of the values of each part.
+
+    The largest payloads have the least codes: what is counted most often lies together.
+    """
     values = np.concatenate([one.values for one in parts])
-    values = values[np.argsort(values, kind="stable")]
-    return values, [np.searchsorted(values, one.values) + 1 for one in parts]
+    codes = np.empty(len(values), np.int64)
+    codes[np.argsort(np.concatenate([one.starts - one.stops for one in parts]))] = np.arange(len(values)) + 1
+    order = np.argsort(values, kind="stable")
+    ends = np.cumsum([len(one.values) for one in parts])[:-1]
+    return values[order], codes[order], np.split(codes, ends)
 
 
 def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
@@ -107,7 +113,7 @@ def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
 
 def _column(parts: list[Postings], chunks: int) -> Column | None:
     """Return a column; None if a document has two values in the file."""
-    values, numbers = _numbered(parts)
+    values, codes_of_values, numbers = _numbered(parts)
     few = len(values) <= FEW
     codes = np.zeros(chunks * 65536, np.uint8 if few else np.uint32)
     fill, found = kernels.fill8 if few else kernels.fill32, np.empty(65536, np.uint32)
@@ -115,12 +121,12 @@ def _column(parts: list[Postings], chunks: int) -> Column | None:
         for lo, hi in stretches(one.stops - one.starts):
             if checked(fill(one.data, one.starts, one.stops, numbered, lo, hi, found, codes)):
                 return None
-    return Column(values, codes)
+    return Column(values, codes, codes_of_values)
 
 
 def lists_of(parts: list[Postings], totals: np.ndarray, kind: Any) -> Lists:
     """Return lists, made a band of chunks after the other; its pairs are all that is held beside them."""
-    values, numbers = _numbered(parts)
+    values, codes_of_values, numbers = _numbered(parts)
     chunks, bits = len(totals), 8 * np.dtype(kind).itemsize
     spread, arrange = (getattr(kernels, f"{name}{bits}") for name in ("spread", "arrange"))
     bases = np.concatenate([[0], np.cumsum(totals)])
@@ -144,4 +150,4 @@ def lists_of(parts: list[Postings], totals: np.ndarray, kind: Any) -> Lists:
                 arrange(*band, *place, rooms[thread], starts, codes)
 
         share(last - first, PER_ENTRY * float(ends[-1]), sort)
-    return Lists(values, codes, starts)
+    return Lists(values, codes, starts, codes_of_values)

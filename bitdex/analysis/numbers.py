@@ -100,6 +100,8 @@ class Numbers:
     @functools.cached_property
     def words(self) -> np.ndarray:
         """The values in unsigned form (u64), by id, of the documents that have one."""
+        if self.dense is not None:
+            return self.dense[slots_of(self.valued)].astype(np.uint64)
         words, present = self._column.values_of(slots_of(self.found))
         return words if present.all() else words[present]
 

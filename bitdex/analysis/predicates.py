@@ -2,7 +2,8 @@
 
 ::
 
-    by slot       all fields are columns whose values lie by slot: they are handed over as they are
+    by slot       all fields are kept by slot: sort columns, which are handed over as they are, and codes
+                  of filter fields
     in blocks     else: the values of a block of documents are gathered, from columns, from the bitmaps of
                   a filter field, or from the documents
 
@@ -14,7 +15,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,8 @@ import numpy as np
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from bitdex.analysis.codes import Column
+from bitdex.analysis.kept import codes_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.postings import postings_of
 from bitdex.errors import InvalidError
@@ -37,7 +40,7 @@ BLOCK = 1 << 17  # documents whose values are gathered together
 DENSE = 1024  # documents of a chunk, from which on values by slot are worth it
 LISTED = 1 << 16  # words whose members are listed together
 BRIEF = 0.004  # seconds of a call, below which the next one may be twice as long
-_FULL = ~np.uint64(0)
+PAUSE = 0.05  # seconds
 
 Read = Callable[[int, int], tuple[np.ndarray, np.ndarray | None]]  # values of a block, which are there
 
@@ -84,11 +87,26 @@ class Predicate:
             return None
         columns = []
         for name in self.fields:
-            column = self._snapshot.column(name) if self._is_sorted(name) else None
-            if not isinstance(column, SortColumn) or column.dense is None:
+            dense = self._dense(name, found.max())
+            if dense is None:
                 return None
-            columns.append(_formed(column.dense, self._snapshot.schema.field(name)))
+            columns.append(dense)
         return tuple(columns)
+
+    def _dense(self, name: str, last: int) -> np.ndarray | None:
+        """Return the values of a field by slot, up to the last, as the loop takes them; None if not kept."""
+        if name == "id":
+            return np.arange((last | 63) + 1, dtype=np.uint32)
+        snapshot, field = self._snapshot, self._snapshot.schema.field(name)
+        if field.sort is not None:
+            column = snapshot.column(name)
+            kept = isinstance(column, SortColumn) and column.dense is not None
+            return _formed(column.dense, field) if kept else None  # type: ignore[union-attr,arg-type]
+        codes, untold = (codes_of(snapshot, name) if field.filter is not None else None) or (None, ())
+        if not isinstance(codes, Column) or len(untold) or len(codes.codes) <= last:
+            return None
+        values = np.append(0, codes.values)
+        return _of_keys(values, field)[codes.codes]
 
     def _through(self, found: BitMap, columns: tuple[np.ndarray, ...]) -> BitMap:
         members = Members(found)
@@ -172,19 +190,24 @@ def _turned(values: np.ndarray) -> np.ndarray:
     return to_ordered(values).view(np.int64)
 
 
+def _of_keys(keys: np.ndarray, field: Field) -> np.ndarray:
+    """Return values of a filter field (int64, bound keys) as the loop takes them, in few bytes."""
+    if field.is_boolean:
+        return keys.astype(np.uint8)
+    narrow = keys.min(initial=0) >= 0 and keys.max(initial=0) < 1 << 32
+    return keys.astype(np.uint32) if narrow else _turned(keys)
+
+
 def _of_bitmaps(snapshot: Snapshot, field: Field, found: BitMap) -> np.ndarray:
     """Return the values of a filter field of documents that have one, as the loop takes them."""
     parts = list(postings_of(snapshot, field.name))
-    least = min((int(part.values.min(initial=0)) for part in parts), default=0)
-    greatest = max((int(part.values.max(initial=0)) for part in parts), default=0)
-    narrow = least >= 0 and greatest < 1 << 32
-    kind: Any = np.uint8 if field.is_boolean else np.uint32 if narrow else np.int64
-    members, out = Members(found), np.zeros(len(found), kind)
+    values = _of_keys(np.concatenate([np.empty(0, np.int64), *(part.values for part in parts)]), field)
+    members, out, at = Members(found), np.zeros(len(found), values.dtype), 0
     for part in parts:
-        values = part.values.astype(kind) if narrow else _turned(part.values)
         counts = members.count(part.data, part.starts, part.stops)
         ranks = members.list(part.data, part.starts, part.stops, counts)
-        out[ranks] = np.repeat(values, counts)
+        out[ranks] = np.repeat(values[at : at + len(counts)], counts)
+        at += len(counts)
     return out
 
 
@@ -230,8 +253,12 @@ def _in_threads(work: Callable[[int, int, threading.Event], None], parts: Iterab
             work(lo, hi, stop)
         return
     with ThreadPoolExecutor(THREADS) as pool:
+        waiting = {pool.submit(work, lo, hi, stop) for lo, hi in every}
         try:
-            list(pool.map(lambda part: work(part[0], part[1], stop), every))
+            while waiting:  # for a moment each: the signal of Ctrl-C may wake another thread than this one
+                done, waiting = wait(waiting, PAUSE)
+                for one in done:
+                    one.result()
         except BaseException:
             stop.set()
             raise

@@ -1,15 +1,19 @@
-"""Team: work that is long enough is shared by threads, block by block, and can be interrupted between two."""
+"""Team: work that is long enough is shared by threads, block by block, and can be interrupted between two.
 
+Nobody waits for a thread that has not begun: on a busy machine that takes longer than the work.
+"""
+
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-import numpy as np
-
 from bitdex.kernels.jit import THREADS
 
-ALONE = 3_000_000  # nanoseconds of work up to which another thread would come too late
+ALONE = 2_000_000  # nanoseconds of work up to which another thread would come too late
 BLOCK = 20_000_000  # nanoseconds of a block at most
+
+_others: ThreadPoolExecutor | None = None
 
 
 def share(size: int, nanoseconds: float, work: Callable[[int, int, int], None]) -> None:
@@ -17,28 +21,37 @@ def share(size: int, nanoseconds: float, work: Callable[[int, int, int], None]) 
 
     Calls with one `thread`, a number below `THREADS`, come one after the other.
     """
-    if nanoseconds <= min(ALONE, BLOCK):
-        if size:
-            work(0, 0, size)
-        return
     threads = THREADS if nanoseconds > ALONE else 1
     count = max(4 * threads if threads > 1 else 1, int(nanoseconds // BLOCK))
-    blocks = iter(list(pairwise(np.linspace(0, size, count + 1).astype(np.int64).tolist())))
+    blocks = iter(list(pairwise([size * i // count for i in range(count + 1)])))
 
     def take(thread: int) -> None:
         for lo, hi in blocks:
             if lo < hi:
                 work(thread, lo, hi)
 
-    if threads == 1:
+    started = [_pool().submit(take, thread) for thread in range(1, threads)]
+    try:
         take(0)
-        return
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(take, thread) for thread in range(1, threads)]
-        try:
-            take(0)
-        finally:
-            for _ in blocks:  # after an interrupt: nobody finds another
-                pass
-        for one in others:
-            one.result()
+    finally:
+        for _ in blocks:  # after an interrupt: nobody finds another
+            pass
+        begun = [one for one in started if not one.cancel()]
+    for one in begun:
+        one.result()
+
+
+def _pool() -> ThreadPoolExecutor:
+    global _others
+    if _others is None:
+        _others = ThreadPoolExecutor(max(1, THREADS - 1), "analysis")
+    return _others
+
+
+def _forget() -> None:
+    """Let a fork, which has no threads, start others."""
+    global _others
+    _others = None
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -16,8 +16,8 @@
 These forms are those of `formats.bitmap`, so that sort columns are handed over as they are.
 """
 
-import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,9 @@ def checked(function: Callable, kinds: tuple[str, ...]) -> Callable:
     taken = ", ".join(f"{TYPES[kind]}" for kind in kinds)
     try:
         with compiling():
-            compiled: Any = function if hasattr(function, "typingctx") else _compiled(function)
+            compiled: Any = (
+                function if hasattr(function, "typingctx") else _once(function, "_bitdex_compiled", foreign)
+            )
             given = tuple(TYPES[kind] for kind in kinds)
             call: Any = types.Dispatcher(compiled).get_call_type(compiled.typingctx, given, {})
     except (NumbaError, TypeError, AttributeError, NotImplementedError) as error:
@@ -118,18 +120,25 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__context__
 
 
-@functools.lru_cache(maxsize=128)
-def _compiled(function: Callable) -> Any:
-    return foreign(function)
+def _once(function: Any, name: str, make: Callable[[Any], Any]) -> Any:
+    """Return what is made of a function. It is kept with the function, not here: so it goes with it."""
+    kept = getattr(function, name, None)
+    if kept is None:
+        kept = make(function)
+        with suppress(AttributeError):  # one that takes no attributes
+            setattr(function, name, kept)
+    return kept
 
 
-@functools.lru_cache(maxsize=128)
 def loop_of(function: Callable) -> Any:
     """Return the loop over a function that was checked: ``loop(columns, words, keys, lo, hi, out)``.
 
     It goes through words [lo, hi); the function decides in ``out`` about each of their members.
     """
+    return _once(function, "_bitdex_loop", _made_loop)
 
+
+def _made_loop(function: Any) -> Any:
     def loop(columns: Any, words: Any, keys: Any, lo: Any, hi: Any, out: Any) -> None:
         for i in range(lo, hi):
             word, kept = words[i], np.uint64(0)

@@ -50,7 +50,7 @@ class Plan(pd.DataFrame):
         largest = max([1, *self["left"].tolist()])
         rows = []
         for row, spent in zip(self.head(SHOWN).to_dict("records"), self._spent()):
-            mix = ", ".join(f"{row[kind]:,} {kind}" for kind in ("arrays", "bitsets", "runs") if row[kind])
+            mix = ", ".join(_counted(row[kind], kind) for kind in ("arrays", "bitsets", "runs") if row[kind])
             rows.append(
                 (
                     *(row["action"], row["clause"], row["cardinality"]),
@@ -73,6 +73,10 @@ def explain(snapshot: Snapshot, clause: Clause, moment: Moment) -> Plan:
         kinds = dict(zip(("arrays", "bitsets", "runs"), containers_of(planner.sets_of(step))))
         row |= kinds | {"clause": moment.noted(step.clause), "cache": cache, "prepared": prepared}
     return Plan(rows, columns=list(COLUMNS))
+
+
+def _counted(count: int, kinds: str) -> str:
+    return f"{count:,} {kinds if count > 1 else kinds[:-1]}"
 
 
 def _prepare(snapshot: Snapshot, clause: Clause) -> tuple[str, float]:

@@ -153,7 +153,7 @@ def write_folded(
     maps = [base.data, *(log.mapped for log in state.waiting)]
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with _Writer(files, int(base.meta["identity"][0]), generation) as writer:
-        blocks = _blocks(state)
+        blocks = blocks_of(state, state.keys())
         for keys, folded in zip(blocks, ahead(pool, partial(_fold_records, state), blocks)):
             regions, extents = _write_block(writer, base.seed, keys, folded, at, geometry)
             parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
@@ -165,13 +165,13 @@ def write_folded(
     return NewData(index_kernels.build_table(parts), count, at)
 
 
-def _blocks(state: State) -> list[np.ndarray]:
-    """Return the keys of a state, ascending, in blocks of at most RECORDS and about BYTES."""
-    keys, operations = state.keys(), state.operations
+def blocks_of(state: State, keys: np.ndarray) -> list[np.ndarray]:
+    """Return keys, ascending, in blocks of at most RECORDS, which in a state have about BYTES."""
+    operations = state.operations
     _, sizes = index_kernels.find_records(state.base.table, keys)
     ends = np.cumsum(np.maximum(sizes, 0))
     if len(operations):
-        more = np.zeros(len(keys) + 1, np.int64)  # those of deleted keys, counted too, do no harm
+        more = np.zeros(len(keys) + 1, np.int64)  # those of other keys, counted too, do no harm
         np.add.at(more, np.searchsorted(keys, operations.keys), operations.sizes)
         ends += np.cumsum(more[:-1])
     total = int(ends[-1]) if len(keys) else 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from bitdex.formats import meta as meta_format
 from bitdex.silo.commits import Commits, list_aborted
-from bitdex.silo.compaction import Geometry, NewData, write_cold, write_folded
+from bitdex.silo.compaction import Geometry, NewData, blocks_of, write_cold, write_folded
 from bitdex.silo.creation import per_mille_of
 from bitdex.silo.log import OpsLog
 from bitdex.silo.merge_writer import MergeWriter
@@ -21,7 +21,6 @@ from bitdex.silo.rules import void
 from bitdex.silo.state import State
 
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
-BLOCK_FOLDED = 1 << 10  # records folded at a time
 Report = Callable[[int], object]  # told how many more are done
 Holding = Callable[[], AbstractContextManager[object]]
 
@@ -88,15 +87,15 @@ class Maintenance(Commits):
     def _apply_folded(self, writer: MergeWriter, waiting: Waiting, report: Report) -> None:
         """Put what the records are with the frames of a log in the place of their frames."""
         keys, counts = np.unique(waiting.operations.keys, return_counts=True)
-        state, are_void = State(self._base, (waiting,), self._fold), void(self.rule)
+        state, are_void, done = State(self._base, (waiting,), self._fold), void(self.rule), 0
         assert are_void is not None
-        for lo in range(0, len(keys), BLOCK_FOLDED):
-            part = keys[lo : lo + BLOCK_FOLDED]
+        for part in blocks_of(state, keys):
             values = state.get_many(part)
             kept = values.found & ~are_void(part, np.diff(values.offsets))
-            writer.put_many(part[kept], [bytes(values[int(i)] or b"") for i in np.flatnonzero(kept)])
+            writer.put_many(part[kept], *values.packed(kept))
             writer.delete_many(part[~kept])
-            report(int(counts[lo : lo + BLOCK_FOLDED].sum()))
+            report(int(counts[done : done + len(part)].sum()))
+            done += len(part)
 
     def _next_generation(self) -> int:
         return int(self._base.meta["data_generation"][0]) + 1

@@ -41,6 +41,14 @@ class Values:
     def __iter__(self) -> Iterator[bytes | None]:
         return (self[i] for i in range(len(self)))
 
+    def packed(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return some of the values, where `chosen` (bool, shape (n,)) is true, and their offsets."""
+        if chosen.all():
+            return self.data, self.offsets
+        sizes = np.diff(self.offsets)
+        offsets = np.concatenate(([0], np.cumsum(sizes[chosen])))
+        return self.data[np.repeat(chosen, sizes)], offsets
+
 
 def as_keys(keys: Any) -> np.ndarray:
     """Return keys as uint64, shape (n,); refuse what does not fit."""

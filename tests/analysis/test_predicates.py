@@ -133,6 +133,59 @@ def test_large_sets_in_all_shapes(tmp_path):
             assert some.ids.tolist() == ids[::2][price[::2] > least].tolist()
 
 
+FILTERED = {
+    "name": "filtered",
+    "config": {
+        "filter_fields": [
+            {"name": "kind", "field_type": "single_value"},
+            {"name": "owner", "field_type": "single_value"},
+            {"name": "open", "field_type": "boolean"},
+        ],
+        "sort_fields": [{"name": "price"}],
+    },
+    "data_schema": {"fields": [{"source": "open", "target": "open", "value_type": "boolean"}]},
+}
+
+
+def test_codes_of_filter_fields_are_used_until_logs_alter_them(tmp_path, monkeypatch):
+    rng, count = np.random.default_rng(4), 70_000
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(count),
+            "kind": pd.array(rng.integers(0, 9, count), "Int64"),
+            "owner": rng.integers(-5000, 5000, count),
+            "open": rng.integers(0, 2, count) == 1,
+            "price": rng.integers(0, 100, count),
+        }
+    )
+    frame.loc[::7, "kind"] = None
+    phase = {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": [*frame.columns[1:]]}
+    function = numba.njit(lambda kind, owner, open, price, id: (owner < kind or not open) and price > id % 50)
+    gathered = []
+    real = predicates.Predicate._in_blocks
+    monkeypatch.setattr(
+        predicates.Predicate, "_in_blocks", lambda self, f: (gathered.append(len(f)), real(self, f))[1]
+    )
+    with bitdex.create(tmp_path / "index", FILTERED, sync="none") as index:
+        index.dump([phase], {"rows": frame})
+
+        def check():
+            kept = index.where().where_jit(function, "kind", "owner", "open", "price", "id")
+            there = frame.dropna()
+            k, o, p, i = (there[name].to_numpy(np.int64) for name in ("kind", "owner", "price", "id"))
+            wanted = ((o < k) | ~there["open"].to_numpy(bool)) & (p > i % 50)
+            assert kept.ids.tolist() == i[wanted].tolist()
+
+        for _ in range(4):
+            check()
+        assert 0 < len(gathered) < 4  # the last ones went by slot
+        before = len(gathered)
+        index.patch(3, {"kind": 8, "owner": -7})
+        frame.loc[3, ["kind", "owner"]] = 8, -7
+        check()
+        assert len(gathered) == before + 1
+
+
 @pytest.fixture
 def index(tmp_path):
     draw = random.Random(5)

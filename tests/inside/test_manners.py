@@ -109,6 +109,8 @@ def test_a_field_that_is_misspelt_is_suggested_everywhere(shop: Index, entry: st
 PATIENCE = 2.0  # seconds; it is some milliseconds, but for a machine that does other things
 LOOKS: dict[str, Callable[[Index], object]] = {
     "memory": lambda index: index.memory("value"),
+    "info": lambda index: index.info(),
+    "containers": lambda index: [index.containers("tagIds", one).to_pandas() for one in range(100)],
     "check_against": lambda index: index.check_against(index.to_pandas(), queries=2000),
     "explain": lambda index: index.explain("tagIds >= 1 and not tagIds between 5 and 9000"),
     "relax": lambda index: index.relax("tagIds >= 1 and not tagIds between 5 and 9000"),

@@ -79,11 +79,12 @@ def test_lists_hold_the_codes_of_each_slot(
         parts = [made.only(made.values % 2 == 1), made.only(made.values % 2 == 0)]
         lists = kept.lists_of(parts, totals, dtype)
         lengths = np.diff(lists.starts)
-        within = np.lexsort((lists.codes, np.repeat(np.arange(SLOTS), lengths)))
+        shown = np.argsort(lists._numbers)[lists.codes - 1] + 1
+        within = np.lexsort((shown, np.repeat(np.arange(SLOTS), lengths)))
         holders = np.concatenate(sets)
         values = np.repeat(np.arange(len(sets)) + 1, list(map(len, sets)))
         order = np.lexsort((values, holders))
-        assert lists.codes.dtype == dtype and np.array_equal(lists.codes[within], values[order])
+        assert lists.codes.dtype == dtype and np.array_equal(shown[within], values[order])
         assert np.array_equal(lengths, np.bincount(holders, minlength=SLOTS))
         assert lists.count(BitMap(chosen[0])).tolist() == counts_in(chosen[0], sets)
 
@@ -95,7 +96,7 @@ def test_columns_count(sets: list[np.ndarray], chosen: list[np.ndarray], dtype: 
         patch.setattr(counting, "PER_DOCUMENT", cost)  # by documents, or by planes
         patch.setattr(team, "ALONE", 0)
         sets = disjoint(sets)
-        column = Column(np.arange(len(sets)), codes_of(sets, dtype))
+        column = Column(np.arange(len(sets)), codes_of(sets, dtype), np.arange(len(sets)) + 1)
         beyond = np.append(chosen[0], [SLOTS + 7, 2**32 - 1]).astype(np.uint32)
         assert column.count(BitMap(beyond)).tolist() == counts_in(chosen[0], sets)
 
@@ -108,7 +109,10 @@ def test_two_columns_are_crossed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "PER_DOCUMENT", cost)
         first, second = disjoint(first), disjoint(second)
-        rows, columns = (Column(np.arange(len(one)), codes_of(one, np.uint8)) for one in (first, second))
+        rows, columns = (
+            Column(np.arange(len(one)), codes_of(one, np.uint8), np.arange(len(one)) + 1)
+            for one in (first, second)
+        )
         expected = [counts_in(np.intersect1d(chosen[0], one), second) for one in first]
         assert rows.cross(columns, BitMap(chosen[0])).tolist() == expected
 
@@ -117,11 +121,12 @@ def test_two_columns_are_crossed(
 @given(st.integers(1, 255), st.integers(0, 999), groups(1))
 def test_planes_count_every_code(values: int, seed: int, chosen: list[np.ndarray]) -> None:
     codes = np.random.default_rng(seed).integers(0, values + 1, 150_000).astype(np.uint8)  # no whole chunks
-    column = Column(np.arange(values), codes)
-    counts = count_planes(BitMap(chosen[0]), column, None)
-    inside = chosen[0][chosen[0] < len(codes)]
+    column = Column(np.arange(values), codes, np.arange(values) + 1)
+    slots = np.append(chosen[0], np.uint32(SLOTS))
+    counts = count_planes(BitMap(slots), column, None)
+    inside = slots[slots < len(codes)]
     expected = np.bincount(codes[inside], minlength=1 << column.bits)
-    expected[0] += len(chosen[0]) - len(inside)
+    expected[0] += len(slots) - len(inside)
     assert counts.tolist() == expected.tolist()
 
 
@@ -133,7 +138,7 @@ def test_values_are_added_up_by_code(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(team, "ALONE", 0)
         sets = disjoint(sets)
-        column = Column(np.arange(len(sets)), codes_of(sets, np.uint32))
+        column = Column(np.arange(len(sets)), codes_of(sets, np.uint32), np.arange(len(sets)) + 1)
         values = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, SLOTS, dtype, endpoint=True)
         sums, extremes = (column.reduce(chosen[0], values, flag).tolist() for flag in (False, True))
         for one, (count, low, high), (again, least, greatest) in zip(sets, sums, extremes):
@@ -152,5 +157,5 @@ def test_damaged_payloads_are_faults() -> None:
 
 
 def test_lists_without_documents() -> None:
-    lists = Lists(np.arange(2), np.empty(0, np.uint16), np.zeros(1, np.uint32))
+    lists = Lists(np.arange(2), np.empty(0, np.uint16), np.zeros(1, np.uint32), np.arange(2) + 1)
     assert lists.count(BitMap([5])).tolist() == [0, 0]
