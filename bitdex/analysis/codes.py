@@ -49,6 +49,12 @@ class Column:
         share(chunks, cost, fill)
         return out
 
+    def by_slot(self, of_values: np.ndarray) -> np.ndarray:
+        """Return by slot what there is for each of the values; 0 where a document has none."""
+        of_codes = np.zeros(len(self.values) + 1, of_values.dtype)
+        of_codes[self._numbers] = of_values
+        return of_codes[self.codes]
+
     def worth(self, found: BitMap) -> bool:
         """Tell whether counting by codes is faster than by bitmaps."""
         return True
