@@ -335,10 +335,13 @@ def memory(stores: Stores, count: int) -> list[list[str]]:
         index.compact()
         before = anonymous()
         change_for(count)
+        waiting = anonymous()
+        index.compact()
         after = anonymous()
     return [
-        ["memory that the first changes and compaction take", megabytes(before - opened)],
-        [f"memory grown over {count:,} more changes", megabytes(after - before)],
+        ["memory that the first changes and their compaction take", megabytes(before - opened)],
+        [f"memory grown over {count:,} more changes, compacted", megabytes(after - before)],
+        ["memory before that compaction, for operations that waited", megabytes(waiting - after)],
     ]
 
 

@@ -51,9 +51,7 @@ class Column:
 
     def by_slot(self, of_values: np.ndarray) -> np.ndarray:
         """Return by slot what there is for each of the values; 0 where a document has none."""
-        of_codes = np.zeros(len(self.values) + 1, of_values.dtype)
-        of_codes[self._numbers] = of_values
-        return of_codes[self.codes]
+        return np.concatenate((np.zeros(1, of_values.dtype), of_values))[self.codes]
 
     def worth(self, found: BitMap) -> bool:
         """Tell whether counting by codes is faster than by bitmaps."""

@@ -44,7 +44,7 @@ def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
         asked += 1
         if asked == ASKED:
             single = snapshot.schema.field(name).filter != "multi_value"
-            codes = _made(base_postings(snapshot, name), snapshot, single, ("codes", number))
+            codes = _made(base_postings(snapshot, name), snapshot, number, single)
         snapshot.derived["codes", number] = base, asked, codes
     if codes is None or 8 * len(altered) > len(codes.values) + 8:
         return None
@@ -61,9 +61,11 @@ def _kept(derived: dict[Any, Any]) -> dict[Hashable, Codes]:
     return {key: one[2] for key, one in every if one[2] is not None}
 
 
-def _made(parts: list[Postings], snapshot: Snapshot, single: bool, key: Hashable) -> Codes | None:
+def _made(parts: list[Postings], snapshot: Snapshot, number: int, single: bool) -> Codes | None:
     """Make the codes of a field, if there is room."""
-    chunks = (snapshot.alive.max() >> 16) + 1 if snapshot.alive else 0
+    key = "codes", number
+    slots = snapshot.alive | snapshot.bitmaps.present(number)  # also those that may be put once more
+    chunks = (slots.max() >> 16) + 1 if slots else 0
     values = sum(len(one.values) for one in parts)
     if not values or 65536 * (chunks - 1) > SPREAD * len(snapshot.alive):
         return None
