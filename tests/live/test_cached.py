@@ -208,6 +208,7 @@ def test_histories(tmp_path, monkeypatch, deferred):
         found = history.index.check()
         assert found[found.severity != "note"].to_dict("records") == []  # a crash leaves half a file
         history.index.close()
+        print(f"\ntorture: kept answers, a history of {scale(50, 300)} steps, seed {number}")
 
 
 @pytest.fixture

@@ -477,7 +477,8 @@ class LiveMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize("deferred", [False, True], ids=["at once", "deferred"])
 def test_changes(tmp_path, deferred):
     runs, examples = RUNS
-    for number in seeds(runs):
+    numbers = seeds(runs)
+    for number in numbers:
         (tmp_path / str(number)).mkdir()
         machine = partial(LiveMachine, tmp_path / str(number), definition(deferred))
         checked = settings(
@@ -490,3 +491,4 @@ def test_changes(tmp_path, deferred):
         with traced(f"BITDEX_SEED={number}"):
             run_state_machine_as_test(seed(number)(machine), settings=checked)
         shutil.rmtree(tmp_path / str(number))
+    print(f"\ntorture: model of changes: {len(numbers) * examples:,} machines of {STEPS} steps")
