@@ -151,6 +151,7 @@ class MergeWriter:
         wait(self._copying)
         for arena in sorted(self._arenas, key=lambda arena: arena.end, reverse=True):
             self._write_out(arena)
+        filesystem.release(self._data)  # else the sync interrupts both threads for every page it takes
         self._begin_sync()
         changed = np.concatenate(self._changed) if self._changed is not None else None
         return NewData(self._table, self._count, self._end, self._dead, changed, self._settle)
