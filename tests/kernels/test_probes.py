@@ -14,7 +14,9 @@ def random_file(rng):
     while at + 8 <= len(data):
         kind, room = int(rng.integers(5)), int(rng.integers(0, 12)) * 8
         if kind == 0 and at + 8 + room <= len(data):
-            merge.fill_region(at, at + 8 + room, SEED, data)
+            state = np.zeros(5, np.int64)
+            state[[merge.ARENA, merge.ARENA_END]] = at, at + 8 + room
+            merge.fill_arena(SEED, data, state)
             headers.append(at)
             at += 8
         elif kind < 3:
