@@ -303,10 +303,13 @@ def mixed(stores: Stores, rate: int, seconds: float) -> list[list[str]]:
 
 
 def memory(stores: Stores, count: int) -> list[list[str]]:
-    """Change a million times, with maintenance on and queries between."""
+    """Change a million times, with maintenance on and queries between.
+
+    It has changed for a while before, and was compacted: what is kept for queries and batches is there by
+    then, and so are the tables that a compaction leaves in memory.
+    """
     with stores.index(sync="none", maintenance=2.0) as index:
         draw, ids, ask = random.Random(3), index.ids().tolist(), asking(index)
-        done, before = 0, 0
 
         def change() -> None:
             id = draw.choice(ids)
@@ -320,16 +323,30 @@ def memory(stores: Stores, count: int) -> list[list[str]]:
                 case _:
                     index.upsert({"nsfwLevel": draw.choice([1, 2, 4, 8])}, id)
 
-        while done < count:
-            with index.batch():
-                for _ in range(1000):
-                    change()
-            done += 1000
-            ask()
-            if done == count // 5:  # what is kept for queries and batches is there by now
-                before = anonymous()
-        grown = (anonymous() - before) / MEBI
-        return [[f"memory grown from {count // 5:,} to {count:,} changes", f"{grown:,.0f} MiB"]]
+        def change_for(changes: int) -> None:
+            for _ in range(changes // 1000):
+                with index.batch():
+                    for _ in range(1000):
+                        change()
+                ask()
+
+        opened = anonymous()
+        change_for(count // 5)
+        index.compact()
+        before = anonymous()
+        change_for(count)
+        waiting = anonymous()
+        index.compact()
+        after = anonymous()
+    return [
+        ["memory that the first changes and their compaction take", megabytes(before - opened)],
+        [f"memory grown over {count:,} more changes, compacted", megabytes(after - before)],
+        ["memory before that compaction, for operations that waited", megabytes(waiting - after)],
+    ]
+
+
+def megabytes(size: int) -> str:
+    return f"{size / MEBI:,.0f} MiB"
 
 
 def anonymous() -> int:

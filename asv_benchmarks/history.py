@@ -27,8 +27,8 @@ def read(directory: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         benchmark, parameters (text, empty if there are none), commit, date (of the commit), machine, value
-        (NaN if the benchmark failed there), low and high (99% sure to be around the median; NaN if measured
-        too few times for that), unit.
+        (the median; NaN if the benchmark failed there), low and high (the quartiles of its samples; of one
+        sample, as with ``--quick``, the value itself), unit.
     """
     folder = Path(directory)
     if not (folder / "benchmarks.json").exists():
@@ -45,7 +45,7 @@ def read(directory: str | Path) -> pd.DataFrame:
 def changes(history: pd.DataFrame, least: float = 1.1) -> pd.DataFrame:
     """Return where a benchmark changed from one commit to the next, the greatest changes first.
 
-    A change counts if it is by `least` or more, and the intervals of both commits do not touch.
+    A change counts if it is by `least` or more, and the quartiles of both commits do not overlap.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def _rows(path: Path, units: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         known = dict(zip(told["result_columns"], entry))
         combinations = list(itertools.product(*known.get("params") or [])) or [()]
         columns = [
-            _spread(known.get(one), len(combinations)) for one in ("result", "stats_ci_99_a", "stats_ci_99_b")
+            _spread(known.get(one), len(combinations)) for one in ("result", "stats_q_25", "stats_q_75")
         ]
         unit = units.get(name, {}).get("unit", "")
         for parameters, value, low, high in zip(combinations, *columns):
@@ -87,6 +87,6 @@ def _rows(path: Path, units: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def _spread(values: list[float | None] | None, count: int) -> list[float]:
-    """Return a number for each combination of parameters; NaN where there is none, or no end."""
-    numbers = [float("nan") if one is None or abs(one) == float("inf") else one for one in values or []]
+    """Return a number for each combination of parameters; NaN where there is none."""
+    numbers = [float("nan") if one is None else one for one in values or []]
     return numbers + [float("nan")] * (count - len(numbers))

@@ -19,9 +19,9 @@ _BAR = "display:inline-block;height:.7em;margin-left:6px;background:rgba(64,128,
 _STYLE = """<style>
 .bitdex{font-size:90%;line-height:1.4;max-width:100%;overflow-x:auto}
 .bitdex table{border-collapse:collapse;margin:4px 0}
-.bitdex td,.bitdex th{padding:2px 8px;text-align:left;vertical-align:top;white-space:nowrap;
+.bitdex table td,.bitdex table th{padding:2px 8px;text-align:left;vertical-align:top;white-space:nowrap;
 color:inherit;background:transparent;border:0;border-bottom:1px solid rgba(128,128,128,.3)}
-.bitdex td.n{text-align:right}
+.bitdex table td.n{text-align:right}
 .bitdex summary{cursor:pointer}
 </style>"""
 

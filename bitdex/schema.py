@@ -246,6 +246,8 @@ class Schema:
 
     def field(self, name: str) -> Field:
         """Return a field; an unknown name is an `InvalidError` with the nearest names."""
+        if not isinstance(name, str):
+            raise InvalidError(f"field: expected the name of one, found {name!r:.80}")
         if name not in self.fields:
             raise InvalidError(f"unknown field {name!r} in index {self.name!r}; {nearest(name, self.fields)}")
         return self.fields[name]

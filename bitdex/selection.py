@@ -21,7 +21,7 @@ from bitdex import html
 from bitdex.errors import InvalidError
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
-from bitdex.query.clauses import Clause, Not
+from bitdex.query.clauses import Clause, Combining, Not
 from bitdex.query.expression import FieldRef, to_clause
 from bitdex.query.given import Called, Given, Xor
 from bitdex.query.order import bitmap_of
@@ -46,7 +46,7 @@ SHOWN = 5  # documents in a notebook
 WIDE = 1 << 26  # ids up to which labels are looked up in a mask
 
 
-class Selection(Summaries):
+class Selection(Summaries, Combining):
     """The documents of an index that match a query: lazy, and a set.
 
     ``index.where(query)``, ``index["type == 'video'"]`` and ``index[f.x == 1]`` make one. Other operands of

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,5 +138,6 @@ def _without_moments(output: Any) -> Any:
 if __name__ == "__main__":
     for one in NOTEBOOKS:
         if len(sys.argv) == 1 or one.stem in sys.argv[1:]:
-            print(one.name, flush=True)
+            clock = time.perf_counter()
             store(one)
+            print(f"{one.name}: {time.perf_counter() - clock:.0f} s", flush=True)

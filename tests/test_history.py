@@ -10,8 +10,7 @@ import pytest
 from asv_benchmarks.history import COLUMNS, changes, read
 from tests.notebooks import ROOT
 
-FIELDS = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b"]
-INFINITE = float("inf")
+FIELDS = ["result", "params", "version", "started_at", "duration", "stats_q_25", "stats_q_75"]
 
 
 def measured(folder: Path, commit: str, date: int, results: dict[str, list[Any]]) -> None:
@@ -45,8 +44,8 @@ def results(tmp_path: Path) -> Path:
         "v1",
         0,
         1.0,
-        [0.5, None, -INFINITE],
-        [1.5, None, INFINITE],
+        [0.5, None, 2.5],
+        [1.5, None, 3.5],
     ]
     measured(tmp_path, "aa", 100, {"a.time": once(1.0, 0.9, 1.1), "b.time": many, "c.gone": [None, [], "v1"]})
     measured(tmp_path, "cc", 300, {"a.time": once(2.1, 2.0, 2.2)})
@@ -75,10 +74,10 @@ def test_rows_are_in_the_order_of_commits_with_units(results: Path) -> None:
     assert set(history["machine"]) == {"box"}
 
 
-def test_an_interval_without_an_end_is_none(results: Path) -> None:
-    found = read(results).set_index("parameters").loc["'x', 3"]
-    assert pd.isna(found["low"])
-    assert pd.isna(found["high"])
+def test_quartiles_are_those_of_their_parameters(results: Path) -> None:
+    found = read(results).query("benchmark == 'b.time'").set_index("parameters")[["low", "high"]]
+    assert found.loc["'x', 3"].tolist() == [2.5, 3.5]
+    assert found.loc["'x', 2"].isna().all()
 
 
 def test_a_change_is_great_enough_and_apart(results: Path) -> None:

@@ -88,12 +88,12 @@ def _times(field: Field, length: str, least: Any, greatest: Any) -> tuple[np.nda
             raise InvalidError(f"bins: {length!r} makes {steps:,.0f} bins; at most {MOST:,}")
         times = pd.date_range(begin, last, freq=offset)
         end = times[-1] + offset
-    except (ValueError, OverflowError, AttributeError) as error:
-        if isinstance(error, InvalidError):
-            raise
+    except InvalidError:
+        raise
+    except (ValueError, OverflowError, AttributeError):
         raise InvalidError(
-            f"bins: {length!r} does not divide field {field.name!r} from {least} to {greatest} ({error}): "
-            "'1D', 'h', 'MS' (pandas' names), for seconds since 1970"
+            f"bins: {length!r} is no length of time that divides field {field.name!r} from {least} to "
+            f"{greatest}; give '1D', 'h', 'MS' (pandas' names), for seconds since 1970"
         ) from None
     edges = np.append(times.as_unit("s").asi8, int(end.timestamp()))
     return edges, pd.DatetimeIndex(np.asarray(times))

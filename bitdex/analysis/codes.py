@@ -24,13 +24,10 @@ PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP = 0.8, 1.0, 35, 8  # nanoseconds
 
 
 class Column:
-    """Codes of a field with one value a document (u8 or u32, by slot); it does not change.
+    """Codes of a field with one value a document (u8 or u32, by slot), in the order of the values."""
 
-    `numbers` are the codes of `values`, from 1 on.
-    """
-
-    def __init__(self, values: np.ndarray, codes: np.ndarray, numbers: np.ndarray):
-        self.values, self.codes, self._numbers = values, codes, numbers
+    def __init__(self, values: np.ndarray, codes: np.ndarray):
+        self.values, self.codes = values, codes
         self.few = codes.itemsize == 1
         self.bits = max(2, len(values).bit_length())  # of a code
 
@@ -52,6 +49,10 @@ class Column:
         share(chunks, cost, fill)
         return out
 
+    def by_slot(self, of_values: np.ndarray) -> np.ndarray:
+        """Return by slot what there is for each of the values; 0 where a document has none."""
+        return np.concatenate((np.zeros(1, of_values.dtype), of_values))[self.codes]
+
     def worth(self, found: BitMap) -> bool:
         """Tell whether counting by codes is faster than by bitmaps."""
         return True
@@ -63,8 +64,8 @@ class Column:
 
     def count(self, found: BitMap) -> np.ndarray:
         """Return how many documents of a set have each value (int64)."""
-        if self.few and _by_planes(found, self.bits):
-            return count_planes(found, self, None)[self._numbers]
+        if self.few and _by_planes(found, self.bits, PER_DOCUMENT):
+            return count_planes(found, self, None)[1 : len(self.values) + 1]
         slots, size = self.slots_in(found), len(self.values) + 1
         counts = np.zeros((THREADS, kernels.TABLES * size), np.int64)
         kernel = kernels.count8 if self.few else kernels.count32
@@ -73,14 +74,14 @@ class Column:
             PER_DOCUMENT * len(slots),
             lambda thread, lo, hi: kernel(slots, lo, hi, self.codes, counts[thread]),
         )
-        return counts.reshape(-1, size).sum(axis=0)[self._numbers]
+        return counts.reshape(-1, size).sum(axis=0)[1:]
 
     def cross(self, other: "Column", found: BitMap) -> np.ndarray:
         """Return how many documents of a set have each value and each of another field (int64)."""
         shape = len(self.values) + 1, len(other.values) + 1
-        if _by_planes(found, self.bits + other.bits):
+        if _by_planes(found, self.bits + other.bits, 2 * PER_DOCUMENT):
             counts = count_planes(found, self, other).reshape(1 << self.bits, 1 << other.bits)
-            return counts[np.ix_(self._numbers, other._numbers)]
+            return counts[1 : shape[0], 1 : shape[1]]
         slots = self.slots_in(found)
         slots = slots[: np.searchsorted(slots, len(other.codes))]
         tables = np.zeros((THREADS, kernels.TABLES * shape[0] * shape[1]), np.int64)
@@ -91,7 +92,7 @@ class Column:
                 slots, lo, hi, self.codes, other.codes, shape[1], tables[thread]
             ),
         )
-        return tables.reshape(-1, *shape).sum(axis=0)[np.ix_(self._numbers, other._numbers)]
+        return tables.reshape(-1, *shape).sum(axis=0)[1:, 1:]
 
     def reduce(self, slots: np.ndarray, values: np.ndarray, extremes: bool) -> np.ndarray:
         """Return how many of some slots have each of many values, and what ``values[slot]`` come to.
@@ -108,14 +109,15 @@ class Column:
             kernel(slots, lo, hi, self.codes, values, tables[thread])
 
         share(len(slots), PER_GROUP * len(slots), work)
-        rows = tables[np.flatnonzero(used)].reshape(-1, len(self.values) + 1, kernels.ROW)[
-            :, self._numbers, :3
-        ]
-        if not len(rows):
-            return np.zeros((len(self.values), 3), np.uint64)
-        if not extremes:
-            return rows.sum(axis=0)
-        return np.concatenate([rows[..., :1].sum(axis=0), rows[..., 1:].max(axis=0)], axis=1)
+        total, *others = tables[np.flatnonzero(used)] if any(used) else tables[:1]
+        for one in others:
+            if extremes:
+                counts = total[:: kernels.ROW] + one[:: kernels.ROW]
+                np.maximum(total, one, out=total)
+                total[:: kernels.ROW] = counts
+            else:
+                total += one
+        return total.reshape(-1, kernels.ROW)[1:, :3]
 
 
 class Lists:
@@ -163,13 +165,13 @@ def slots_of(found: BitMap) -> np.ndarray:
     return np.frombuffer(found.to_array(), np.uint32)
 
 
-def _by_planes(found: BitMap, bits: int) -> bool:
-    """Tell whether a set is so large that planes of so many bits are faster."""
+def _by_planes(found: BitMap, bits: int, cost: float) -> bool:
+    """Tell whether a set is so large that planes of so many bits are faster than documents at some cost."""
     if not found or bits > LEAVES:
         return False
     chunks = (found.max() >> 16) + 1
     expanded = 0 if len(found) > DENSE * chunks else PER_ENTRY * len(found)
-    return PER_HALF * chunks * (2 << bits) + expanded < PER_DOCUMENT * len(found)
+    return PER_HALF * chunks * (2 << bits) + expanded < cost * len(found)
 
 
 def count_planes(found: BitMap, rows: Column, columns: Column | None) -> np.ndarray:

@@ -43,6 +43,9 @@ class Groups:
             raise InvalidError(f"field {name!r} is a sort field only; groupby takes a filter field")
         self._snapshot, self._found = snapshot, found
 
+    def __repr__(self) -> str:
+        return f"<Groups of {len(self._found):,} documents by {self._field.name!r}>"
+
     def count(self) -> "pd.Series":
         """Return how many documents each group has."""
         return self._series(*value_counts(self._snapshot, self._found, self._field.name), "count")

@@ -44,7 +44,7 @@ def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
         asked += 1
         if asked == ASKED:
             single = snapshot.schema.field(name).filter != "multi_value"
-            codes = _made(base_postings(snapshot, name), snapshot, single, ("codes", number))
+            codes = _made(base_postings(snapshot, name), snapshot, number, single)
         snapshot.derived["codes", number] = base, asked, codes
     if codes is None or 8 * len(altered) > len(codes.values) + 8:
         return None
@@ -61,9 +61,11 @@ def _kept(derived: dict[Any, Any]) -> dict[Hashable, Codes]:
     return {key: one[2] for key, one in every if one[2] is not None}
 
 
-def _made(parts: list[Postings], snapshot: Snapshot, single: bool, key: Hashable) -> Codes | None:
+def _made(parts: list[Postings], snapshot: Snapshot, number: int, single: bool) -> Codes | None:
     """Make the codes of a field, if there is room."""
-    chunks = (snapshot.alive.max() >> 16) + 1 if snapshot.alive else 0
+    key = "codes", number
+    slots = snapshot.alive | snapshot.bitmaps.present(number)  # also those that may be put once more
+    chunks = (slots.max() >> 16) + 1 if slots else 0
     values = sum(len(one.values) for one in parts)
     if not values or 65536 * (chunks - 1) > SPREAD * len(snapshot.alive):
         return None
@@ -84,15 +86,16 @@ def _made(parts: list[Postings], snapshot: Snapshot, single: bool, key: Hashable
     return lists_of(parts, totals, kind) if _room(snapshot.derived, size, key) else None
 
 
-def _numbered(parts: list[Postings]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def _numbered(parts: list[Postings], by_size: bool) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Return all values, ascending, their codes, and those of the values of each part.
 
-    The largest payloads have the least codes: what is counted most often lies together.
+    By size the largest payloads have the least codes: what is counted most often lies together.
     """
     values = np.concatenate([one.values for one in parts])
-    codes = np.empty(len(values), np.int64)
-    codes[np.argsort(np.concatenate([one.starts - one.stops for one in parts]))] = np.arange(len(values)) + 1
     order = np.argsort(values, kind="stable")
+    first = np.argsort(np.concatenate([one.starts - one.stops for one in parts])) if by_size else order
+    codes = np.empty(len(values), np.int64)
+    codes[first] = np.arange(len(values)) + 1
     ends = np.cumsum([len(one.values) for one in parts])[:-1]
     return values[order], codes[order], np.split(codes, ends)
 
@@ -113,7 +116,7 @@ def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
 
 def _column(parts: list[Postings], chunks: int) -> Column | None:
     """Return a column; None if a document has two values in the file."""
-    values, codes_of_values, numbers = _numbered(parts)
+    values, _, numbers = _numbered(parts, by_size=False)
     few = len(values) <= FEW
     codes = np.zeros(chunks * 65536, np.uint8 if few else np.uint32)
     fill, found = kernels.fill8 if few else kernels.fill32, np.empty(65536, np.uint32)
@@ -121,12 +124,12 @@ def _column(parts: list[Postings], chunks: int) -> Column | None:
         for lo, hi in stretches(one.stops - one.starts):
             if checked(fill(one.data, one.starts, one.stops, numbered, lo, hi, found, codes)):
                 return None
-    return Column(values, codes, codes_of_values)
+    return Column(values, codes)
 
 
 def lists_of(parts: list[Postings], totals: np.ndarray, kind: Any) -> Lists:
     """Return lists, made a band of chunks after the other; its pairs are all that is held beside them."""
-    values, codes_of_values, numbers = _numbered(parts)
+    values, codes_of_values, numbers = _numbered(parts, by_size=True)
     chunks, bits = len(totals), 8 * np.dtype(kind).itemsize
     spread, arrange = (getattr(kernels, f"{name}{bits}") for name in ("spread", "arrange"))
     bases = np.concatenate([[0], np.cumsum(totals)])

@@ -105,8 +105,7 @@ class Predicate:
         codes, untold = (codes_of(snapshot, name) if field.filter is not None else None) or (None, ())
         if not isinstance(codes, Column) or len(untold) or len(codes.codes) <= last:
             return None
-        values = np.append(0, codes.values)
-        return _of_keys(values, field)[codes.codes]
+        return codes.by_slot(_of_keys(codes.values, field))
 
     def _through(self, found: BitMap, columns: tuple[np.ndarray, ...]) -> BitMap:
         members = Members(found)

@@ -62,10 +62,11 @@ def memory_of(store: Store, by: str) -> pd.DataFrame:
     if by == "container":
         return _by_container(every)
     shown = GROUPS[by] + [name for name in (*COUNTS, "bytes") if by != "file" or name == "bytes"]
-    if by == "value":
-        return every[shown].reset_index(drop=True)
-    grouped = every.groupby(GROUPS[by], sort=False, dropna=False)[shown[len(GROUPS[by]) :]].sum()
-    return grouped.reset_index().sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+    rows = every[shown]
+    if by != "value":
+        counted = shown[len(GROUPS[by]) :]
+        rows = every.groupby(GROUPS[by], sort=False, dropna=False)[counted].sum().reset_index()
+    return rows.sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
 
 
 def _by_container(every: pd.DataFrame) -> pd.DataFrame:

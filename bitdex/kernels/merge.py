@@ -8,6 +8,10 @@ two regions of one key the later one is the valid one.
 A frame passes three stages, each far enough behind the one before that what it needs has
 arrived from memory: fetch the home of its key, find the entry and fetch the headroom,
 write. Entries found wait in a ring.
+
+What is relocated goes into a buffer, `arena`, which holds the bytes of an arena from
+``state[BASE]`` on until the caller writes them to the file: a whole new page costs a third of
+what it costs to store it through a map.
 """
 
 from typing import Any
@@ -34,11 +38,12 @@ AHEAD = 16  # frames between two stages; the size of the ring
 _RING = AHEAD - 1
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
+_ZERO = np.uint64(0)
 
 # what happened to a frame: `outcome`
 WAITING, IN_PLACE, RELOCATED, MISSING, DELETED, TOO_LONG, DAMAGED = 0, 1, 2, 3, 4, 5, 6
 OUTCOMES = ("waiting", "in_place", "relocated", "missing", "deleted", "too_long", "damaged")
-ARENA, ARENA_END, DEAD, NEEDED = 0, 1, 2, 3  # words of `state`
+ARENA, ARENA_END, BASE, DEAD, NEEDED = 0, 1, 2, 3, 4  # words of `state`
 HEADROOM, MINIMUM, ALIGNMENT = 0, 1, 2  # words of `geometry`
 
 
@@ -86,7 +91,15 @@ def _find(key: Any, homes: Any, table: Any, data: Any, ring: Any, j: Any) -> Non
 
 @device
 def _make_room(
-    entry: Any, kind: Any, size: Any, geometry: Any, seed: Any, table: Any, data: Any, state: Any
+    entry: Any,
+    kind: Any,
+    size: Any,
+    geometry: Any,
+    seed: Any,
+    table: Any,
+    data: Any,
+    arena: Any,
+    state: Any,
 ) -> Any:
     """Enter a frame of `size` bytes at the end of a record; return where it has to be written.
 
@@ -109,21 +122,37 @@ def _make_room(
     given = allocation(keep + size, geometry[HEADROOM], geometry[MINIMUM], geometry[ALIGNMENT])
     if given > MAX_ALLOCATED:
         return -1, TOO_LONG
-    arena = state[ARENA]
-    if arena + REGION + given > state[ARENA_END]:
+    region = state[ARENA]
+    if region + REGION + given > state[ARENA_END]:
         state[NEEDED] = REGION + given
         return -1, WAITING
-    put_region(data, arena, arena, given, seed)
-    if keep:
-        copy(data, arena + REGION, data, offset, keep)
-    table[3 * entry + 1] = np.uint64(arena + REGION)
+    at = region - state[BASE]
+    put_region(arena, at, region, given, seed)
+    if keep and _in_arena(offset, state):
+        copy(arena, at + REGION, arena, offset - state[BASE], keep)
+    elif keep:
+        copy(arena, at + REGION, data, offset, keep)
+    _clear(arena, at + REGION + keep + (size & ~7), at + REGION + given)
+    table[3 * entry + 1] = np.uint64(region + REGION)
     table[3 * entry + 2] = np.uint64(keep + size) | np.uint64(given | (kind == PUT)) << _SHIFT
     state[DEAD] += room + REGION
-    state[ARENA] = arena + REGION + given
-    return arena + REGION + keep, DELETED if kind == DELETE else RELOCATED
+    state[ARENA] = region + REGION + given
+    return region + REGION + keep, DELETED if kind == DELETE else RELOCATED
 
 
-@kernel(r_u64, r_u8, r_i64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_i64, w_i64, w_u8, returns=i64)
+@device
+def _clear(out: Any, at: Any, end: Any) -> None:
+    for word in range(at, end, 8):
+        store64(out, word, _ZERO)
+
+
+@device
+def _in_arena(at: Any, state: Any) -> Any:
+    """Tell whether a place in the file lies in the open arena, whose bytes are not in the file yet."""
+    return at >= state[BASE] and at < state[ARENA_END]
+
+
+@kernel(r_u64, r_u8, r_i64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_u8, w_i64, w_i64, w_u8, returns=i64)
 def merge_frames(
     keys: Any,
     frames: Any,
@@ -134,13 +163,14 @@ def merge_frames(
     seed: Any,
     table: Any,
     data: Any,
+    arena: Any,
     state: Any,
     ring: Any,
     outcome: Any,
 ) -> Any:
     """Verify and apply the frames ``rows[start:]``, which lie at `places`.
 
-    Returns the row at which the arena ``data[state[ARENA]:state[ARENA_END]]`` ran out, or
+    Returns the row at which the arena ``state[ARENA]..state[ARENA_END]`` of the file ran out, or
     ``len(rows)``; ``state[DEAD]`` counts dead bytes.
     """
     _begin(keys, rows, start, table, data, ring)
@@ -155,15 +185,17 @@ def merge_frames(
             continue
         kind = kind_of(load64(frames, places[i] + 16))
         size = HEAD + np.int64(load32(frames, places[i] + 4))
-        at, outcome[i] = _make_room(entry, kind, size, geometry, seed, table, data, state)
+        at, outcome[i] = _make_room(entry, kind, size, geometry, seed, table, data, arena, state)
         if outcome[i] == WAITING:
             return j
-        if at >= 0:
+        if at >= 0 and _in_arena(at, state):
+            copy(arena, at - state[BASE], frames, places[i], size)
+        elif at >= 0:
             copy(data, at, frames, places[i], size)
     return len(rows)
 
 
-@kernel(r_u64, r_u8, r_i64, u64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_i64, w_i64, w_u8, returns=i64)
+@kernel(r_u64, r_u8, r_i64, u64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_u8, w_i64, w_i64, w_u8, returns=i64)
 def merge_values(
     keys: Any,
     values: Any,
@@ -175,6 +207,7 @@ def merge_values(
     seed: Any,
     table: Any,
     data: Any,
+    arena: Any,
     state: Any,
     ring: Any,
     outcome: Any,
@@ -189,10 +222,12 @@ def merge_values(
             outcome[i] = MISSING
             continue
         size = offsets[i + 1] - offsets[i]
-        at, outcome[i] = _make_room(entry, kind, HEAD + size, geometry, seed, table, data, state)
+        at, outcome[i] = _make_room(entry, kind, HEAD + size, geometry, seed, table, data, arena, state)
         if outcome[i] == WAITING:
             return j
-        if at >= 0:
+        if at >= 0 and _in_arena(at, state):
+            put_frame(keys[i], word, values, offsets[i], size, seed, arena, at - state[BASE])
+        elif at >= 0:
             put_frame(keys[i], word, values, offsets[i], size, seed, data, at)
     return len(rows)
 
@@ -204,47 +239,47 @@ def part_of_keys(keys: Any, parts: Any, out: Any) -> None:
         out[i] = home(keys[i], parts)
 
 
-@kernel(r_u64, r_u8, r_i64, r_i64, i64, i64, i64, i64, u32, w_u8, w_i64, w_u64, w_u64, returns=i64)
+@kernel(r_u64, r_u8, r_i64, r_i64, r_i64, u32, w_u8, w_i64, w_u64, w_u64, returns=i64)
 def place_new(
     keys: Any,
     frames: Any,
     places: Any,
     rows: Any,
-    headroom: Any,
-    minimum: Any,
-    alignment: Any,
-    arena: Any,
+    geometry: Any,
     seed: Any,
-    data: Any,
+    arena: Any,
     state: Any,
     offsets: Any,
     extents: Any,
 ) -> Any:
-    """Give each frame of `rows`, whose keys are not in the table, a region from `arena` on.
+    """Give each frame of `rows`, whose keys are not in the table, a region in the arena.
 
-    The keys are distinct and the arena has room. ``state[0]`` receives the arena's end.
-    Returns the first row whose region would be too long, or -1.
+    The keys are distinct and the arena has room. Returns the first row whose region would be too
+    long, or -1.
     """
     for j in range(len(rows)):
         i = rows[j]
         size = HEAD + np.int64(load32(frames, places[i] + 4))
-        given = allocation(size, headroom, minimum, alignment)
+        given = allocation(size, geometry[HEADROOM], geometry[MINIMUM], geometry[ALIGNMENT])
         if given > MAX_ALLOCATED:
             return i
-        put_region(data, arena, arena, given, seed)
-        copy(data, arena + REGION, frames, places[i], size)
+        region = state[ARENA]
+        at = region - state[BASE]
+        put_region(arena, at, region, given, seed)
+        _clear(arena, at + REGION + (size & ~7), at + REGION + given)
+        copy(arena, at + REGION, frames, places[i], size)
         single = 1 if kind_of(load64(frames, places[i] + 16)) == PUT else 0
-        offsets[j] = np.uint64(arena + REGION)
+        offsets[j] = np.uint64(region + REGION)
         extents[j] = np.uint64(size) | np.uint64(given | single) << _SHIFT
-        arena += REGION + given
-    state[0] = arena
+        state[ARENA] = region + REGION + given
     return -1
 
 
-@kernel(i64, i64, u32, w_u8)
-def fill_region(at: Any, end: Any, seed: Any, data: Any) -> None:
-    """Close the gap ``at..end`` with an empty region, so that a walk can step over it."""
-    put_region(data, at, at, end - at - REGION, seed)
-    if end - at >= REGION + HEAD:
-        for word in range(at + REGION, at + REGION + HEAD, 8):
-            store64(data, word, np.uint64(0))
+@kernel(u32, w_u8, w_i64)
+def fill_arena(seed: Any, arena: Any, state: Any) -> None:
+    """Close what is left of the arena with an empty region, so that a walk can step over it."""
+    at, end = state[ARENA], state[ARENA_END]
+    if at < end:
+        put_region(arena, at - state[BASE], at, end - at - REGION, seed)
+        _clear(arena, at - state[BASE] + REGION, end - state[BASE])
+        state[ARENA] = end

@@ -27,6 +27,7 @@ from numba.extending import overload
 
 from bitdex.errors import InvalidError
 from bitdex.kernels.jit import JIT_ENABLED, compiling, foreign
+from bitdex.kernels.roaring import lowest_bit
 
 WORDS = 1024  # of a chunk
 TYPES = {"boolean": types.boolean, "integer": types.int64, "float": types.float64}
@@ -143,10 +144,11 @@ def _made_loop(function: Any) -> Any:
         for i in range(lo, hi):
             word, kept = words[i], np.uint64(0)
             first = (keys[i // WORDS] << 16) + 64 * (i % WORDS)
-            for j in range(64 if word != 0 else 0):
-                bit = np.uint64(1) << np.uint64(j)
-                if word & bit and function(*values_at(columns, first + j)):
-                    kept |= bit
+            while word != 0:
+                j = lowest_bit(word)
+                if function(*values_at(columns, first + j)):
+                    kept |= np.uint64(1) << np.uint64(j)
+                word &= word - np.uint64(1)
             out[i] = kept
 
-    return foreign(loop)
+    return foreign(loop) if JIT_ENABLED else np.errstate(all="ignore")(loop)

@@ -44,18 +44,28 @@ _PLAIN_NAME = re.compile(r"[^\W\d]\w*")
 Value = int | float | bool | str | None
 
 
+class Combining:
+    """What combines with clauses on its own side of ``&`` and ``|`` (`bitdex.selection`)."""
+
+    __slots__ = ()
+
+
 class Clause:
     """Base of all clauses: combine them with ``&``, ``|`` and ``~``; ``str`` gives the text form."""
 
     __slots__ = ()
 
     def __and__(self, other: Any) -> "Clause":
+        if isinstance(other, Combining):
+            return NotImplemented
         return And(_members(And, self) + _members(And, _operand(other)))
 
     def __rand__(self, other: Any) -> "Clause":
         return And(_members(And, _operand(other)) + _members(And, self))
 
     def __or__(self, other: Any) -> "Clause":
+        if isinstance(other, Combining):
+            return NotImplemented
         return Or(_members(Or, self) + _members(Or, _operand(other)))
 
     def __ror__(self, other: Any) -> "Clause":

@@ -2,9 +2,10 @@
 
 Reading a bitmap or building a column may take longer than some commits; when it is done, newer snapshots
 have begun without it, and would begin anew for ever. It is handed over here with the sequence that it shows.
-A later snapshot takes it, and the changes since.
+A later snapshot takes it, and the changes since. Nobody reads for long: what is older than that is forgotten.
 """
 
+import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping
 from typing import Any, Protocol
@@ -16,10 +17,11 @@ from bitdex.query.edited import Edits
 
 MOST = 1000  # commits that are remembered, and
 KEYS = 200_000  # bitmaps that they alter
+AGE = 10.0  # seconds after which they are forgotten
 HANDED = 64  # things that wait to be taken
 
-
-_Change = tuple[int, int, "Altering", BitMap]  # from, to, what is altered, who is alive behind it
+# when, from, to, what is altered, who is alive behind it
+_Change = tuple[float, int, int, "Altering", BitMap]
 
 
 class Changed(Protocol):
@@ -64,12 +66,24 @@ class Line:
 
     def note(self, sequence: int, altered: Altering, alive: BitMap) -> None:
         """Note what a commit alters, and who is alive behind it."""
-        self._changes.append((self.latest, sequence, altered, alive))
+        now = time.monotonic()
+        self._changes.append((now, self.latest, sequence, altered, alive))
         self.latest = sequence
         self._keys += len(altered.keys)
-        while len(self._changes) > MOST or self._keys > KEYS:
-            _, _, oldest, _ = self._changes.popleft()
-            self._keys -= len(oldest.keys)
+        while self._changes and self._is_over(now):
+            self._forget_oldest()
+
+    def _is_over(self, now: float) -> bool:
+        """Tell whether the oldest commit is remembered for too long, or too many are."""
+        return len(self._changes) > MOST or self._keys > KEYS or self._changes[0][0] < now - AGE
+
+    def _forget_oldest(self) -> None:
+        """Forget a commit, and what was handed over before it."""
+        _, _, reached, oldest, _ = self._changes.popleft()
+        self._keys -= len(oldest.keys)
+        for key, (made, _) in list(self._handed.items()):
+            if made < reached:
+                self._handed.pop(key, None)
 
     def hand(self, key: Hashable, sequence: int, one: Any) -> None:
         """Hand over what was made of the state at a sequence."""
@@ -83,10 +97,10 @@ class Line:
         if made > sequence:
             return None
         changes = list(self._changes)
-        first = changes[0][0] if changes else self.latest
+        first = changes[0][1] if changes else self.latest
         if made < min(first, sequence):
             return None  # some changes since then are forgotten
-        return one, [(altered, alive) for _, to, altered, alive in changes if made < to <= sequence]
+        return one, [(altered, alive) for _, _, to, altered, alive in changes if made < to <= sequence]
 
     def forget(self, key: Hashable) -> None:
         """Take back what was handed over."""

@@ -74,6 +74,11 @@ class Commits:
         self._logs.close()
         self._load(at)
 
+    def __repr__(self) -> str:
+        if self._guard.closed:
+            return f"<Silo {self.files.directory}, closed>"
+        return f"<Silo {self.files.directory}: {len(self._state):,} keys>"
+
     def _load(self, at: int | None) -> None:
         """Open the newest state, or the one at a sequence; a writer may be committing meanwhile."""
         if self.mode == "w":

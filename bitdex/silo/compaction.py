@@ -49,7 +49,8 @@ class NewData:
     """A written data file: its index table, number of keys and end, and its dead bytes.
 
     `changed` are the keys (uint64, some of them perhaps twice) in which the table differs from the one
-    before; None if they are many, or all.
+    before; None if they are many, or all. `settle` returns when the data
+    file is on the device, or raises; the index is written behind it.
     """
 
     table: np.ndarray
@@ -57,6 +58,7 @@ class NewData:
     end: int
     dead: int = 0
     changed: np.ndarray | None = None
+    settle: Callable[[], None] = lambda: None
 
 
 def write_cold(

@@ -1,4 +1,4 @@
-"""Writing the hash index of a commit: as a whole, or the entries that have changed."""
+"""Writing the hash index of a commit, as a whole or the entries that have changed, behind its data."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +17,7 @@ def write_index(
     files: SiloFiles, new: NewData, identity: int, generation: int, pool: ThreadPoolExecutor
 ) -> None:
     """Write a table as the unfinished ``index.bin`` of a generation."""
+    new.settle()
     path = files.unfinished(files.index)
     filesystem.remove(path)
     descriptor = filesystem.open_write(path)
@@ -40,6 +41,8 @@ def write_delta(files: SiloFiles, new: NewData, meta: np.ndarray) -> int:
     size = len(new.changed) * hash_index.ENTRY.itemsize + index_delta.BLOCK.itemsize
     if start + size > new.table.nbytes // DELTA_SHARE:
         return 0
+    block = index_delta.encode(_entries(new), identity, start)
+    new.settle()
     path = files.of_generation(files.delta, index_delta.MAGIC, generation) if end else None
     if path is None:
         path = files.unfinished(files.delta)
@@ -48,7 +51,7 @@ def write_delta(files: SiloFiles, new: NewData, meta: np.ndarray) -> int:
     try:
         if not end:
             filesystem.write_at(descriptor, index_delta.encode_header(identity, generation), 0)
-        filesystem.write_at(descriptor, index_delta.encode(_entries(new), identity, start), start)
+        filesystem.write_at(descriptor, block, start)
         filesystem.sync(descriptor)
     finally:
         filesystem.close(descriptor)

@@ -48,40 +48,55 @@ class Maintenance(Commits):
         moved = 0
         older = [log for log in self._logs.both if log is not self._logs.active]
         if older[0].appended:
-            moved += self._compact_log(older[0], True, report)
+            moved += self._compact_log(lambda: older[0], True, report)
         if self._logs.active.appended:
-            with holding():
-                frozen = self._logs.freeze()
-            moved += self._compact_log(frozen, commit, report)
+
+            def freeze() -> OpsLog:
+                with holding():
+                    return self._logs.freeze()
+
+            moved += self._compact_log(freeze, commit, report)
         return moved
 
-    def _compact_log(self, log: OpsLog, commit: bool, report: Report) -> int:
-        waiting = log.waiting(self._base.applied)
-        assert waiting is not None, "a log that was frozen shows all it holds"
-        last, sequence = waiting.last_sequence, int(self._base.meta["sequence"][0])
-        fields = {"sequence": max(last, sequence), "applied": last}
+    def _compact_log(self, freeze: Callable[[], OpsLog], commit: bool, report: Report) -> int:
+        """Move the operations of the log that `freeze` returns into the data file."""
         if self._base.count == 0:
-            new = self._write_cold(waiting.operations, waiting.mapped)
-            self._commit(new, fields | {"data_generation": self._next_generation()}, commit)
-            report(waiting.count)
-            return waiting.count
-        writer = MergeWriter(self.files, self._base, last, self._pool)
+            return self._compact_cold(freeze(), commit, report)
+        writer = MergeWriter(self.files, self._base, self._pool)  # makes itself ready while the log is synced
         try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
+            waiting = self._waiting_in(freeze())
+            writer.sequence = waiting.last_sequence
             apply = self._apply_frames if void(self.rule) is None else self._apply_folded
             apply(writer, waiting, report)
-            new = writer.finish()
-        except BaseException:
+            self._commit(writer.finish(), self._moved(waiting), commit)
+        finally:
             writer.close()
-            raise
-        self._commit(new, fields, commit)
         return waiting.count
+
+    def _compact_cold(self, log: OpsLog, commit: bool, report: Report) -> int:
+        waiting = self._waiting_in(log)
+        new = self._write_cold(waiting.operations, waiting.mapped)
+        self._commit(new, self._moved(waiting) | {"data_generation": self._next_generation()}, commit)
+        report(waiting.count)
+        return waiting.count
+
+    def _waiting_in(self, log: OpsLog) -> Waiting:
+        waiting = log.waiting(self._base.applied)
+        assert waiting is not None, "a log that was frozen shows all it holds"
+        return waiting
+
+    def _moved(self, waiting: Waiting) -> dict[str, int]:
+        """Return the fields of a commit record that holds these operations."""
+        last, sequence = waiting.last_sequence, int(self._base.meta["sequence"][0])
+        return {"sequence": max(last, sequence), "applied": last}
 
     @staticmethod
     def _apply_frames(writer: MergeWriter, waiting: Waiting, report: Report) -> None:
         """Put the frames of a log behind those of their records."""
         for lo in range(0, waiting.count, BLOCK):
             part = waiting.operations[lo : lo + BLOCK]
-            writer.apply_frames(part.keys, waiting.mapped, part.places)
+            last = lo + BLOCK >= waiting.count
+            writer.apply_frames(part.keys, waiting.mapped, part.places, last)
             report(len(part))
 
     def _apply_folded(self, writer: MergeWriter, waiting: Waiting, report: Report) -> None:

@@ -13,11 +13,14 @@ Readers keep the old index and see old lengths; committed bytes are not touched.
 is space behind the committed end that `posix_fallocate` has reserved before anything is
 stored through the map. Running a phase again after a crash starts from the committed
 state and therefore gives the same result.
+
+What goes into an arena is gathered in memory and written when the arena is full; the headroom
+is reached through the map.
 """
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import astuple
 from functools import partial
 from itertools import pairwise
@@ -40,10 +43,35 @@ from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
 from bitdex.silo.values import as_keys, as_packed
 
-LEAST_ARENA, FIRST_ARENA, LAST_ARENA = 1 << 12, 1 << 18, 16 << 20  # bytes reserved for a thread, doubling
+LEAST_ARENA, FIRST_ARENA, LAST_ARENA = 1 << 12, 1 << 18, 4 << 20  # bytes reserved for a thread, doubling
 TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
 RELEASE_EVERY = 1 << 20  # keys
 BLOCK = 1 << 17  # keys encoded at a time
+EARLY = 16 << 20  # bytes behind the end that are worth a sync while others are still being made
+
+
+class Arena:
+    """Space at the end of the file that one thread fills: its bytes, and the words that kernels keep."""
+
+    def __init__(self) -> None:
+        self.buffer = np.empty(0, np.uint8)
+        self.state = np.zeros(5, np.int64)
+
+    def begin(self, start: int, end: int) -> None:
+        """Hold the bytes ``start..end`` of the file from now on."""
+        if not end - start <= len(self.buffer) <= LAST_ARENA:  # a large one is not kept
+            self.buffer = np.empty(end - start, np.uint8)
+        self.state[[merge.ARENA, merge.BASE, merge.ARENA_END]] = start, start, end
+
+    @property
+    def at(self) -> int:
+        """Where the next region begins."""
+        return int(self.state[merge.ARENA])
+
+    @property
+    def end(self) -> int:
+        """Where the space ends."""
+        return int(self.state[merge.ARENA_END])
 
 
 class MergeWriter:
@@ -55,39 +83,40 @@ class MergeWriter:
         Frames by outcome: in_place, relocated, inserted, deleted, ignored (deletes of absent keys).
     """
 
-    def __init__(self, files: SiloFiles, base: Base, sequence: int, pool: ThreadPoolExecutor):
+    def __init__(self, files: SiloFiles, base: Base, pool: ThreadPoolExecutor, sequence: int = 0):
         self.counts = dict.fromkeys(("in_place", "relocated", "inserted", "deleted", "ignored"), 0)
         self.sequence = sequence
         self._base = base
         self._pool = pool
         self._geometry = Geometry.of(base.meta)
         self._sizing = np.array(astuple(self._geometry), np.int64)
-        self._table = self._copy(base.table)
+        self._table, self._copying = self._copy(base.table)
         self._count = base.count
         self._dead = int(base.meta["dead_bytes"][0])
         self._end = int(base.meta["data_end"][0])
         path = files.of_generation(files.data, data.MAGIC, int(base.meta["data_generation"][0]))
         assert path is not None
+        self._syncer = ThreadPoolExecutor(1, "bitdex-sync")
         self._descriptor = filesystem.open_write(path)
         try:
-            self._found = max(self._end, filesystem.size(path))
             filesystem.fill_holes(self._descriptor)
-            self._data = filesystem.map_write(self._descriptor, self._found)
+            self._data = filesystem.map_write(self._descriptor, max(self._end, filesystem.size(path)))
         except BaseException:
             self.close()
             raise
-        self._arenas = [(0, 0)] * THREADS
+        self._syncing: Future[None] | None = None
+        self._unsynced = 0
+        self._arenas = [Arena() for _ in range(THREADS)]
         self._arena = min(max(self._end >> 14 << 6, LEAST_ARENA), FIRST_ARENA)  # 1/256; what is left is dead
         self._reserved = 0
         self._since_release = 0
         self._changed: list[np.ndarray] | None = [np.empty(0, np.uint64)]
         self._lock = threading.Lock()
 
-    def _copy(self, table: np.ndarray) -> np.ndarray:
+    def _copy(self, table: np.ndarray) -> tuple[np.ndarray, list[Future[None]]]:
         out = np.empty_like(table)
         parts = zip(np.array_split(out, THREADS), np.array_split(table, THREADS))
-        each(self._pool, lambda part: np.copyto(*part), parts)
-        return out
+        return out, [self._pool.submit(np.copyto, *part) for part in parts]
 
     def merge_many(self, keys: Any, values: Any, offsets: Any = None) -> None:
         """Merge values (packed uint8 and int64 offsets (n + 1), or a sequence of bytes) into records."""
@@ -101,10 +130,12 @@ class MergeWriter:
         """Delete the records of these keys."""
         self._apply(keys, np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64), frame.DELETE)
 
-    def apply_frames(self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray) -> None:
-        """Apply ready frames (bytes and the place of each), in order."""
+    def apply_frames(
+        self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray, last: bool = False
+    ) -> None:
+        """Apply ready frames (bytes and the place of each), in order; `last` says that no others follow."""
         while len(keys):
-            outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places))
+            outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places), last)
             missing = np.flatnonzero(outcome == merge.MISSING)
             if not len(missing):
                 self._remove(keys, outcome)
@@ -112,18 +143,43 @@ class MergeWriter:
             keys, places = self._insert(keys, frames, places, outcome, missing)
 
     def finish(self) -> NewData:
-        """Sync what was written and return the new index; the caller commits it."""
+        """Return the new index, which the caller commits.
+
+        What was written is being synced meanwhile: `NewData.settle` waits for that.
+        """
         self._check_open()
-        self._close_arenas()
-        filesystem.sync(self._descriptor)
-        self.close()
+        wait(self._copying)
+        for arena in sorted(self._arenas, key=lambda arena: arena.end, reverse=True):
+            self._write_out(arena)
+        filesystem.release(self._data)  # else the sync interrupts both threads for every page it takes
+        self._begin_sync()
         changed = np.concatenate(self._changed) if self._changed is not None else None
-        return NewData(self._table, self._count, self._end, self._dead, changed)
+        return NewData(self._table, self._count, self._end, self._dead, changed, self._settle)
+
+    def _settle(self) -> None:
+        if self._syncing is not None:
+            self._syncing.result()
+
+    def _begin_sync(self) -> None:
+        self._unsynced = 0
+        self._syncing = self._syncer.submit(self._sync, self._syncing)
+
+    def _sync(self, earlier: "Future[None] | None") -> None:
+        if earlier is not None:
+            earlier.result()  # nothing is synced behind a sync that has failed
+        filesystem.sync(self._descriptor)
+
+    def _sync_early(self) -> None:
+        """Let the device begin with what was written, where there is much of it and it is idle."""
+        with self._lock:
+            if self._unsynced > EARLY and (self._syncing is None or self._syncing.done()):
+                self._begin_sync()
 
     def close(self) -> None:
-        """Give up the file; without `finish` nothing of the merge is ever visible."""
+        """Give up the file; without a commit nothing of the merge is ever visible."""
         descriptor, self._descriptor = self._descriptor, -1  # closed once, also where that is told to fail
         if descriptor >= 0:
+            self._syncer.shutdown()
             filesystem.close(descriptor)
 
     def _check_open(self) -> None:
@@ -170,23 +226,23 @@ class MergeWriter:
         each(self._pool, encode, pairwise(edges))
         return frames, places[:-1]
 
-    def _run(self, keys: np.ndarray, apply: Callable[..., int]) -> np.ndarray:
+    def _run(self, keys: np.ndarray, apply: Callable[..., int], last: bool = False) -> np.ndarray:
         """Apply the frames of `keys`, each thread those of its keys; return what happened to each."""
         outcome = np.zeros(len(keys), np.uint8)
+        wait(self._copying)
         self._note(keys)
 
         def work(part: int) -> int:
             rows, ring = scratch.take(8 * len(keys)).view(np.int64), np.empty(merge.AHEAD, np.int64)
             rows = rows[: merge.own_rows(keys, part, THREADS, rows)]
-            state = np.array([*self._arenas[part], 0, 0], np.int64)
-            at = 0
+            arena = self._arenas[part]
+            arena.state[merge.DEAD] = at = 0
             while True:
-                target = (self._base.seed, self._table, self._data)
-                at = apply(rows, at, self._sizing, *target, state, ring, outcome)
-                self._arenas[part] = (int(state[merge.ARENA]), int(state[merge.ARENA_END]))
+                target = (self._sizing, self._base.seed, self._table, self._data, arena.buffer)
+                at = apply(rows, at, *target, arena.state, ring, outcome)
                 if at == len(rows):
-                    return int(state[merge.DEAD])
-                state[:2] = self._arenas[part] = self._reserve(part, int(state[merge.NEEDED]))
+                    return int(arena.state[merge.DEAD])
+                self._reserve(arena, int(arena.state[merge.NEEDED]), last)
 
         dead = sum(each(self._pool, work, range(THREADS)))
         self._dead += dead  # after the work, which counts closed arenas in it as well
@@ -200,35 +256,36 @@ class MergeWriter:
             if 24 * DELTA_SHARE * sum(map(len, self._changed)) > self._table.nbytes:
                 self._changed = None
 
-    def _reserve(self, part: int, needed: int) -> tuple[int, int]:
-        """Close a thread's arena and give it a new one with room for `needed` bytes."""
+    def _reserve(self, arena: Arena, needed: int, last: bool = False) -> None:
+        """Write an arena out and give it new space, with room for `needed` bytes."""
+        self._write_out(arena)
+        if last:
+            self._sync_early()
         with self._lock:
-            self._close_arena(*self._arenas[part])
             size = max(min(self._arena << self._reserved, LAST_ARENA), -(-needed // 64) * 64)
             self._reserved += 1
             start, self._end = self._end, self._end + size
-            self._data[start : min(self._end, self._found)] = 0  # what a merge that died has left
             if self._end > len(self._data):  # a new map begins without pages: make few of them
                 self._extend(max(self._end, len(self._data) + len(self._data) // 8))
-            return start, self._end
+        arena.begin(start, start + size)
 
     def _extend(self, end: int) -> None:
         filesystem.allocate(self._descriptor, len(self._data), end - len(self._data))
         self._data = filesystem.map_write(self._descriptor, end)
 
-    def _close_arena(self, start: int, end: int) -> None:
-        if end == start:
-            return
-        if end == self._end:
-            self._end = start  # the last arena: give the space back
-        else:
-            merge.fill_region(start, end, self._base.seed, self._data)
-            self._dead += end - start
-
-    def _close_arenas(self) -> None:
-        for start, end in sorted(self._arenas, reverse=True):
-            self._close_arena(start, end)
-        self._arenas = [(0, 0)] * THREADS
+    def _write_out(self, arena: Arena) -> None:
+        """Write what an arena holds; give the rest back if it is the last one, else close the gap."""
+        start = int(arena.state[merge.BASE])
+        with self._lock:
+            if arena.end == self._end:
+                self._end = arena.at
+            else:
+                self._dead += arena.end - arena.at
+                merge.fill_arena(self._base.seed, arena.buffer, arena.state)
+            self._unsynced += arena.at - start
+        if arena.at > start:
+            filesystem.write_at(self._descriptor, arena.buffer[: arena.at - start], start)
+        arena.begin(0, 0)
 
     def _insert(
         self, keys: Any, frames: Any, places: Any, outcome: Any, missing: np.ndarray
@@ -258,32 +315,27 @@ class MergeWriter:
         return frames[places + 16] & frame.KIND_MASK
 
     def _place(self, keys: Any, frames: Any, places: Any, rows: np.ndarray, part: int) -> None:
+        """Give frames of new keys a region each, as many at a time as an arena takes."""
         geometry = self._geometry
         sizes = frames.view(np.uint32)[places[rows] // 4 + 1].astype(np.int64)
-        bound = int((np.maximum(sizes + 32, geometry.minimum) * (1000 + geometry.headroom) // 1000).sum())
-        bound += len(rows) * (frame.SIZE + 2 * geometry.alignment)
-        if self._arenas[part][1] - self._arenas[part][0] < bound:
-            self._arenas[part] = self._reserve(part, bound)
-        state = np.zeros(1, np.int64)
+        rooms = np.maximum(sizes + 32, geometry.minimum) * (1000 + geometry.headroom) // 1000
+        rooms += frame.SIZE + 2 * geometry.alignment
+        ends = np.cumsum(rooms)
+        cuts = np.searchsorted(ends, np.arange(LAST_ARENA, ends[-1], LAST_ARENA))
+        for lo, hi in pairwise(np.unique([0, *cuts, len(rows)]).tolist()):
+            self._place_some(keys, frames, places, rows[lo:hi], part, int(rooms[lo:hi].sum()))
+
+    def _place_some(
+        self, keys: Any, frames: Any, places: Any, rows: np.ndarray, part: int, bound: int
+    ) -> None:
+        arena = self._arenas[part]
+        if arena.end - arena.at < bound:
+            self._reserve(arena, bound)
         offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
-        bad = merge.place_new(
-            keys,
-            frames,
-            places,
-            rows,
-            geometry.headroom,
-            geometry.minimum,
-            geometry.alignment,
-            self._arenas[part][0],
-            self._base.seed,
-            self._data,
-            state,
-            offsets,
-            extents,
-        )
+        target = (self._sizing, self._base.seed, arena.buffer, arena.state)
+        bad = merge.place_new(keys, frames, places, rows, *target, offsets, extents)
         if bad >= 0:
             raise InvalidError(f"merge into key {keys[bad]}: {TOO_LONG}")
-        self._arenas[part] = (int(state[0]), self._arenas[part][1])
         self._grow(len(rows))
         added = index_kernels.insert_entries(keys[rows], offsets, extents, self._table)
         if added < 0:

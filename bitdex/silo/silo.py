@@ -332,7 +332,7 @@ class Silo(Maintenance):
         with self._maintaining():
             sequence = self._begin(sequence)
             try:
-                self._merging = MergeWriter(self.files, self._base, sequence, self._pool)
+                self._merging = MergeWriter(self.files, self._base, self._pool, sequence)
                 yield self._merging
                 self._commit(self._merging.finish(), {"sequence": sequence, "pending": 0}, commit)
             except WriteFailedError:  # nothing is written after that; the next opener gives the merge up

@@ -251,6 +251,16 @@ def test_codes_are_made_of_fields_that_are_asked_for_twice_and_end_with_the_file
     assert before.facets("tags").tolist() == index.where().facets("tags").tolist()
 
 
+def test_codes_have_room_for_documents_that_come_back(compacted):
+    index, far = compacted, {"id": 200_000, "kind": "shoe", "owner": 7, "tags": [1, 2], "state": "new"}
+    index.put_many([far])
+    index.compact()
+    index.delete(200_000)
+    ask(index), ask(index)
+    index.put_many([far])  # what it has may be in the file still
+    assert ask(index) > 0
+
+
 def test_codes_take_the_memory_that_they_may(compacted, monkeypatch):
     ask(compacted)
     largest = 65536 * 4 + 10_000  # one column of 32 bits, or lists
@@ -286,7 +296,8 @@ def test_codes_are_not_made_where_ids_lie_far_apart(compacted, monkeypatch):
         (lambda s: s.quantile("price", 0.5, "cubic"), "'cubic' is none of linear"),
         (lambda s: s.histogram("price", 0), "bins: 0"),
         (lambda s: s.histogram("price", [3, 1]), "ascending"),
-        (lambda s: s.histogram("price", "1 elephant"), "1 elephant"),
+        (lambda s: s.histogram("price", "1 elephant"), "'1 elephant' is no length of time"),
+        (lambda s: s.groupby(["kind", "size"]), r"name of one, found \['kind', 'size'\]"),
         (lambda s: s.histogram("score", "1D"), "'score' is a float"),
         (lambda s: s.histogram("at", "1s"), "at most 100,000"),
     ],
@@ -297,6 +308,11 @@ def test_what_cannot_be_counted_is_told(ask, said, tmp_path):
         pytest.raises(InvalidError, match=said),
     ):
         ask(index.where())
+
+
+def test_groups_say_what_they_are(tmp_path):
+    with make(tmp_path / "index", random.Random(1), list(range(60))) as index:
+        assert repr(index.where().groupby("kind")) == "<Groups of 60 documents by 'kind'>"
 
 
 def test_an_empty_index_has_no_counts(tmp_path):

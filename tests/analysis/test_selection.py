@@ -70,6 +70,14 @@ def test_subtraction_from_ids(index):
     assert (others - first).ids.tolist() == sorted(set(others.tolist()) - set(first))
 
 
+def test_clauses_combine_with_selections_on_both_sides(index):
+    selection, clause, flag = index["price > 50"], f.price < 80, f.open
+    for one, other in ((clause, selection), (flag, selection), (clause & flag, selection)):
+        assert (one & other) == (other & one) == index[one] & selection
+        assert (one | other) == (other | one) == index[one] | selection
+        assert (one ^ other) == (other ^ one) and (one - other) == index[one] - selection
+
+
 def test_members(index):
     selection = index["open"]
     inside, outside = next(iter(selection)), next(iter(~selection))

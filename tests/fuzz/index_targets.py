@@ -77,13 +77,13 @@ class Tables(Target):
 
     def _change(self, table):
         """Merge into every key, and take all of them out."""
-        data = np.concatenate((DATA, np.zeros(ARENA, np.uint8)))
-        rows, outcome = np.arange(len(WANTED)), np.zeros(len(WANTED), np.uint8)
-        state, ring = np.array([len(DATA), len(data), 0, 0]), np.zeros(merge.AHEAD, np.int64)
-        values, offsets = np.zeros(3 * len(WANTED), np.uint8), np.arange(0, 3 * len(WANTED) + 1, 3)
+        count, end = len(WANTED), len(DATA)
+        data, arena, outcome = DATA.copy(), np.zeros(ARENA, np.uint8), np.zeros(count, np.uint8)
+        state, ring = np.array([end, end + ARENA, end, 0, 0]), np.zeros(merge.AHEAD, np.int64)
+        values, offsets = np.zeros(3 * count, np.uint8), np.arange(0, 3 * count + 1, 3)
         merge.merge_values(
-            WANTED, values, offsets, np.uint64(frame.order(2, frame.MERGE)), rows, 0, GEOMETRY, SEED,
-            table, data, state, ring, outcome,
+            WANTED, values, offsets, np.uint64(frame.order(2, frame.MERGE)), np.arange(count), 0, GEOMETRY,
+            SEED, table, data, arena, state, ring, outcome,
         )  # fmt: skip
         used = np.zeros(len(WANTED), np.int64)
         present = kernels.occupied_entries(table, used)

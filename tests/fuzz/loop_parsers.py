@@ -153,13 +153,16 @@ def parse_table(data, words, numbers, octets):
 
 @compiled
 def _change_table(table, numbers, octets):
-    state, ring = numbers[:4], numbers[8 : 8 + merge.AHEAD]
-    arena = len(DATA) + index_targets.ARENA
-    target, outcome, values = octets[:arena], octets[arena : arena + 64], octets[arena + 64 : arena + 512]
-    target[: len(DATA)] = DATA
-    state[0], state[1], state[2], state[3] = len(DATA), arena, 0, 0
+    state, ring, end = numbers[:5], numbers[8 : 8 + merge.AHEAD], len(DATA)
+    target, arena = octets[:end], octets[end : end + index_targets.ARENA]
+    rest = octets[end + index_targets.ARENA :]
+    outcome, values = rest[:64], rest[64:512]
+    target[:] = DATA
+    state[:] = 0
+    state[merge.ARENA], state[merge.ARENA_END], state[merge.BASE] = end, end + index_targets.ARENA, end
     merge_values(
-        WANTED, values, VALUE_OFFSETS, WORD, ROWS, 0, GEOMETRY, SEED, table, target, state, ring, outcome
+        WANTED, values, VALUE_OFFSETS, WORD, ROWS, 0, GEOMETRY, SEED, table, target, arena, state, ring,
+        outcome,
     )  # fmt: skip
     delete_entries(WANTED, table)
     return 1

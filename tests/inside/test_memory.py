@@ -23,7 +23,7 @@ def size_of(directory: Path) -> dict[str, int]:
 def test_bytes_sum_to_the_files(images: Index, by: str) -> None:
     frame, sizes = images.memory(by), size_of(images.path)
     assert frame.groupby("file")["bytes"].sum().to_dict() == {name: n for name, n in sizes.items() if n}
-    assert (frame["bytes"] > 0).all()
+    assert (frame["bytes"] > 0).all() and frame["bytes"].is_monotonic_decreasing
 
 
 def test_bytes_sum_to_the_files_after_changes_and_compaction(shop: Index) -> None:

@@ -204,7 +204,7 @@ def _codes(rng):
     for dtype in (np.uint16, np.uint32):
         lists = lists_of([Postings(np.arange(3), *given)], totals, dtype)
         lists.count(chosen)
-    few, many = (counted.Column(np.arange(3), one, numbers) for one in columns)
+    few, many = (counted.Column(np.arange(3), one) for one in columns)
     for one in (few, many):
         one.count(chosen)
     few.cross(few, chosen)
@@ -215,7 +215,7 @@ def _codes(rng):
 
 def _planes(rng):
     """Count by planes of one chunk and a little of the next."""
-    column = counted.Column(np.arange(5), rng.integers(0, 6, 65_600).astype(np.uint8), np.arange(5) + 1)
+    column = counted.Column(np.arange(5), rng.integers(0, 6, 65_600).astype(np.uint8))
     chosen = BitMap(random_slots(rng))
     if chosen:
         counted.count_planes(chosen, column, None)

@@ -96,7 +96,7 @@ def test_columns_count(sets: list[np.ndarray], chosen: list[np.ndarray], dtype: 
         patch.setattr(counting, "PER_DOCUMENT", cost)  # by documents, or by planes
         patch.setattr(team, "ALONE", 0)
         sets = disjoint(sets)
-        column = Column(np.arange(len(sets)), codes_of(sets, dtype), np.arange(len(sets)) + 1)
+        column = Column(np.arange(len(sets)), codes_of(sets, dtype))
         beyond = np.append(chosen[0], [SLOTS + 7, 2**32 - 1]).astype(np.uint32)
         assert column.count(BitMap(beyond)).tolist() == counts_in(chosen[0], sets)
 
@@ -109,10 +109,7 @@ def test_two_columns_are_crossed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "PER_DOCUMENT", cost)
         first, second = disjoint(first), disjoint(second)
-        rows, columns = (
-            Column(np.arange(len(one)), codes_of(one, np.uint8), np.arange(len(one)) + 1)
-            for one in (first, second)
-        )
+        rows, columns = (Column(np.arange(len(one)), codes_of(one, np.uint8)) for one in (first, second))
         expected = [counts_in(np.intersect1d(chosen[0], one), second) for one in first]
         assert rows.cross(columns, BitMap(chosen[0])).tolist() == expected
 
@@ -121,7 +118,7 @@ def test_two_columns_are_crossed(
 @given(st.integers(1, 255), st.integers(0, 999), groups(1))
 def test_planes_count_every_code(values: int, seed: int, chosen: list[np.ndarray]) -> None:
     codes = np.random.default_rng(seed).integers(0, values + 1, 150_000).astype(np.uint8)  # no whole chunks
-    column = Column(np.arange(values), codes, np.arange(values) + 1)
+    column = Column(np.arange(values), codes)
     slots = np.append(chosen[0], np.uint32(SLOTS))
     counts = count_planes(BitMap(slots), column, None)
     inside = slots[slots < len(codes)]
@@ -138,7 +135,7 @@ def test_values_are_added_up_by_code(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(team, "ALONE", 0)
         sets = disjoint(sets)
-        column = Column(np.arange(len(sets)), codes_of(sets, np.uint32), np.arange(len(sets)) + 1)
+        column = Column(np.arange(len(sets)), codes_of(sets, np.uint32))
         values = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, SLOTS, dtype, endpoint=True)
         sums, extremes = (column.reduce(chosen[0], values, flag).tolist() for flag in (False, True))
         for one, (count, low, high), (again, least, greatest) in zip(sets, sums, extremes):

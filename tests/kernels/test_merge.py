@@ -44,15 +44,18 @@ class Store:
         keys, outcome = u64(key for key, _, _ in ops), np.zeros(len(ops), np.uint8)
         rows, ring = np.empty(len(ops), np.int64), np.full(merge.AHEAD, 10**9)
         rows = rows[: merge.own_rows(keys, part, parts, rows)]
-        state = np.array([self.arena, len(self.data) if arena_end is None else arena_end, 0, 0])
-        target = (np.array(self.geometry), SEED, self.table, self.data, state, ring, outcome)
+        state = np.array([self.arena, len(self.data) if arena_end is None else arena_end, self.arena, 0, 0])
+        buffer = np.full(len(self.data) - self.arena, 0xAA, np.uint8)
+        target = (np.array(self.geometry), SEED, self.table, self.data, buffer, state, ring, outcome)
         if direct:
             values, offsets = packed([payload for _, _, payload in ops])
             word = np.uint64(frame.order(2, ops[0][1]))
-            stopped = merge.merge_values(keys, values, offsets, word, rows, start, *target)
+            given = (keys, values, offsets, word, rows, start)
+            stopped = merge.merge_values(*given, *target)
         else:
             frames, places = frames_at([(key, payload, frame.order(2, kind)) for key, kind, payload in ops])
             stopped = merge.merge_frames(keys, frames, places, rows, start, *target)
+        self.data[self.arena : state[merge.ARENA]] = buffer[: state[merge.ARENA] - self.arena]
         self.arena = int(state[merge.ARENA])
         self.dead += int(state[merge.DEAD])
         self.needed = int(state[merge.NEEDED])
@@ -151,6 +154,18 @@ def test_a_full_arena_stops_the_merge_and_says_what_it_needs():
     assert store.record(0) == [b"", bytes(8), b""] and store.record(1) == [b"", bytes(80)]
 
 
+def test_what_was_relocated_is_found_in_the_arena_and_later_in_the_file():
+    store = Store([b"first", b"second"])
+    assert store.merge([(1, MERGE, b"a"), (1, MERGE, b"b"), (0, PUT, b"c")])[0] == ["relocated"] * 3
+    store.geometry = (3000, 0, 8)
+    assert store.merge([(1, MERGE, b"d"), (1, MERGE, b"e"), (0, MERGE, b"f"), (0, MERGE, b"g")])[0] == [
+        "relocated", "in_place", "relocated", "in_place"
+    ]  # fmt: skip
+    assert store.merge([(1, MERGE, b"h"), (0, MERGE, b"i")])[0] == ["in_place", "in_place"]
+    assert store.record(1) == [b"second", b"a", b"b", b"d", b"e", b"h"]
+    assert store.record(0) == [b"c", b"f", b"g", b"i"]
+
+
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_every_key_belongs_to_one_part(parts):
     keys = u64(range(500))
@@ -170,10 +185,10 @@ def test_a_damaged_frame_is_not_merged():
     frames, places = frames_at([(0, b"payload", frame.order(2, MERGE))])
     frames[places[0] + 24] ^= 1
     before, outcome, ring = store.data.copy(), np.zeros(1, np.uint8), np.empty(merge.AHEAD, np.int64)
-    state, geometry = np.array([store.end, len(store.data), 0, 0]), np.array([3000, 0, 8])
+    state, geometry = np.array([store.end, len(store.data), store.end, 0, 0]), np.array([3000, 0, 8])
     merge.merge_frames(
-        u64([0]), frames, places, np.array([0]), 0, geometry, SEED, store.table, store.data, state, ring,
-        outcome,
+        u64([0]), frames, places, np.array([0]), 0, geometry, SEED, store.table, store.data,
+        store.data[store.end :], state, ring, outcome,
     )  # fmt: skip
     assert merge.OUTCOMES[outcome[0]] == "damaged" and np.array_equal(store.data, before)
 
@@ -197,27 +212,31 @@ def test_new_keys_are_placed_one_after_the_other(firsts, alignment):
         [(key, payload, frame.order(2, kind)) for key, (kind, payload) in enumerate(firsts)]
     )
     rows = np.arange(0, len(firsts), 2)
-    data, state = np.zeros(1 << 13, np.uint8), np.zeros(1, np.int64)
+    geometry, state = np.array([250, 40, alignment]), np.array([64, 1 << 13, 64, 0, 0])
+    data = np.full(1 << 13, 0xAA, np.uint8)
     offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
     keys = u64(range(len(firsts)))
-    merge.place_new(keys, frames, places, rows, 250, 40, alignment, 64, SEED, data, state, offsets, extents)
+    merge.place_new(keys, frames, places, rows, geometry, SEED, data[64:], state, offsets, extents)
     at = 64
     for row, offset, extent in zip(rows, offsets.tolist(), extents.tolist()):
         kind, payload = firsts[row]
         assert offset == at + 8
         assert extent & 0xFFFFFFFF == 24 + len(payload) and (extent >> 32 & 7) == (kind == PUT)
         assert read_frames(data, offset, offset + 24 + len(payload)) == [(row, kind, payload)]
+        assert not data[offset + 24 + len(payload) : offset + (extent >> 32 & ~7)].any()
         at = offset + (extent >> 32 & ~7)
         assert (at + 32) % alignment == 0
-    assert state[0] == at
+    assert state[merge.ARENA] == at
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 40, 4096])
 def test_a_gap_becomes_a_region_that_a_walk_steps_over(size):
-    data = np.full(64 + size, 0xAA, np.uint8)
-    old, _ = frames_at([(1, b"left from an aborted merge"[: max(size - 32, 0)], frame.order(1, PUT))])
+    data, state = np.full(64 + size, 0xAA, np.uint8), np.array([64, 64 + size, 40, 0, 0])
+    old, _ = frames_at([(1, b"left from another arena"[: max(size - 32, 0)], frame.order(1, PUT))])
     data[72 : 72 + len(old)] = old[: size - 8]
-    merge.fill_region(64, 64 + size, SEED, data)
+    merge.fill_arena(SEED, data[40:], state)
+    assert state[merge.ARENA] == 64 + size and not data[72:].any() and (data[:64] == 0xAA).all()
+    merge.fill_arena(SEED, data[:0], state)  # nothing is left
     columns, stop = [np.empty(4, np.uint64) for _ in range(4)], np.zeros(2, np.int64)
     count = records.walk_regions(data, 64, len(data), SEED, u64([9]), u64([]), *columns, stop)
     assert (count, stop.tolist()) == (0, [64 + size, 0])

@@ -44,6 +44,18 @@ def test_what_was_read_for_an_older_commit_is_not_read_again(index, monkeypatch)
     assert newer.having("level", 2) ^ older.having("level", 2) == BitMap([3])
 
 
+def test_what_nobody_will_take_is_let_go(index, monkeypatch):
+    older = index.snapshot
+    index.patch(3, {"price": 300})
+    line = index.snapshot._line
+    older.column("price")  # handed over: there is a newer commit
+    assert line.take("price", line.latest) is not None
+    monkeypatch.setattr(module, "AGE", 0.0)
+    index.patch(3, {"level": 2})
+    assert index.snapshot._line is line and line.take("price", line.latest) is None
+    assert len(line._changes) <= 1 and not line._handed
+
+
 def same(snapshot, other):
     assert snapshot.alive == other.alive
     for level in range(4):
@@ -54,11 +66,15 @@ def same(snapshot, other):
         assert [part.tolist() for part in mine] == [part.tolist() for part in theirs]
 
 
-@pytest.mark.parametrize(("most", "handed"), [(1000, 64), (2, 64), (1000, 1)])
-def test_any_history_of_commits_and_reads(tmp_path, monkeypatch, most, handed):
-    monkeypatch.setattr(module, "MOST", most)
-    monkeypatch.setattr(module, "HANDED", handed)
-    for seed in seeds(scale(15, 500)):
+@pytest.mark.parametrize(
+    "limits",
+    [{}, {"MOST": 2}, {"HANDED": 1}, {"KEYS": 3}, {"AGE": 0.0}, {"AGE": 0.002}],
+    ids=lambda limits: ",".join(limits) or "none",
+)
+def test_any_history_of_commits_and_reads(tmp_path, monkeypatch, limits):
+    for name, value in limits.items():
+        monkeypatch.setattr(module, name, value)
+    for seed in seeds(scale(10, 250)):
         draw = random.Random(seed)
         with bitdex.create(tmp_path / str(seed), SCHEMA, sync="none") as index:
             index.put_many([{"id": id, "level": id % 3, "tags": [id % 4], "price": id} for id in IDS])

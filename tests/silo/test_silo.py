@@ -390,3 +390,11 @@ def test_rewriting_reclaims_dead_space_and_restores_headroom(silos):
     assert values(silo, keys) == [None, b"x" * 80 + b"y"] * 100
     places, lengths = silo.find_many(keys[1::2])
     assert (lengths == 24 + 81).all() and (np.diff(places) >= 2 * 105).all()
+
+
+def test_a_silo_says_where_it_is_and_what_it_holds(silos):
+    silo = silos("counters")
+    silo.put_many([1, 2, 3], [b"x"] * 3)
+    assert repr(silo) == f"<Silo {silo.files.directory}: 3 keys>"
+    silo.close()
+    assert repr(silo) == f"<Silo {silo.files.directory}, closed>"
