@@ -326,11 +326,13 @@ class Store:
         self.bitmaps.silo.close(failed)
 
     def _release(self) -> None:
-        if self._descriptor is not None:
-            filesystem.close(self._descriptor)
-            self._descriptor = None
-        if self._lock is not None:
-            self._lock.release()
+        descriptor, self._descriptor = self._descriptor, None
+        try:
+            if descriptor is not None:
+                filesystem.close(descriptor)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
 
 def _new_identity(directory: Path) -> int:

@@ -25,6 +25,7 @@ from itertools import count
 
 import pytest
 
+import bitdex
 from bitdex.errors import CorruptError, LockedError, WriteFailedError
 from bitdex.silo.silo import Silo
 from tests import power
@@ -124,9 +125,10 @@ class Trial:
         assert error.errno == self.plug.fault.error, repr(error)
         if failed.changes or not self.plug.fault.lasting:
             assert told == failed.changes, f"a {failed.name} failed: {error!r}"
-        if failed.changes:
-            path = failed.arguments[1] if failed.name == "replace" else failed.path
-            assert error.filename == str(path), f"expected {path}, found {error.filename}"
+        if failed.changes:  # where all calls fail after that of a backup, closing has an error of its own
+            at_fault = [failed, *(self.plug.later if self.plug.fault.lasting else ())]
+            paths = {str(one.arguments[1] if one.name == "replace" else one.path) for one in at_fault}
+            assert error.filename in paths, f"expected one of {paths}, found {error.filename}"
 
     def _after_failure(self, step, error):
         """See that the store is what it should be after a step that failed; return whether it goes on."""
@@ -258,6 +260,40 @@ def test_calls_of_random_courses_fail(tmp_path, kind):
         campaign = Campaign(tmp_path / str(seed), kind, ["rows"] * (kind is IndexCourse), steps, seed)
         campaign.fail_calls(*scale((13, 101, 103), (1, 1, 1)))
         tell(f"seed {seed}, {steps}", campaign)
+
+
+def test_the_lock_ends_though_the_commit_record_cannot_be_closed(tmp_path):
+    """The index stayed locked until its process ended."""
+    IndexCourse.make(tmp_path / "index")
+    index = bitdex.open(tmp_path / "index")
+    index.put({"id": 1})  # a commit: its record stays open
+    with pytest.MonkeyPatch.context() as patched:
+        install(patched, ClosingFails("commit.bin"))
+        with pytest.raises(OSError, match=r"commit\.bin"):
+            index.close()
+    bitdex.open(tmp_path / "index").close()
+
+
+class ClosingFails:
+    """A plug: the file of this name is closed with an error."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def around(self, call, proceed):
+        result = proceed(call)
+        if call.name == "close" and call.path.name == self._name:
+            raise OSError(errno.EIO, "cannot be closed", str(call.path))
+        return result
+
+
+def test_a_backup_that_fails_and_all_after_it(tmp_path):
+    """Its error names the directory, that of closing a log: both are told."""
+    campaign = Campaign(tmp_path, SiloCourse, [], ["put", "merge", "put", "reopen", "backup"], FIRST_SEED)
+    calls = campaign.fail(Fault(NEVER)).counted
+    for n in [n for n, (name, _) in enumerate(calls, 1) if name == "fsync"]:
+        campaign.fail(Fault(n, errno.EDQUOT, lasting=True))
+    assert campaign.trials["fsync"] > 0
 
 
 def tell(name, campaign):
