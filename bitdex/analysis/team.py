@@ -3,17 +3,14 @@
 Nobody waits for a thread that has not begun: on a busy machine that takes longer than the work.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+from bitdex.kernels.blocks import pool
 from bitdex.kernels.jit import THREADS
 
 ALONE = 2_000_000  # nanoseconds of work up to which another thread would come too late
 BLOCK = 20_000_000  # nanoseconds of a block at most
-
-_others: ThreadPoolExecutor | None = None
 
 
 def share(size: int, nanoseconds: float, work: Callable[[int, int, int], None]) -> None:
@@ -30,7 +27,7 @@ def share(size: int, nanoseconds: float, work: Callable[[int, int, int], None]) 
             if lo < hi:
                 work(thread, lo, hi)
 
-    started = [_pool().submit(take, thread) for thread in range(1, threads)]
+    started = [pool().submit(take, thread) for thread in range(1, threads)]
     try:
         take(0)
     finally:
@@ -39,19 +36,3 @@ def share(size: int, nanoseconds: float, work: Callable[[int, int, int], None]) 
         begun = [one for one in started if not one.cancel()]
     for one in begun:
         one.result()
-
-
-def _pool() -> ThreadPoolExecutor:
-    global _others
-    if _others is None:
-        _others = ThreadPoolExecutor(max(1, THREADS - 1), "analysis")
-    return _others
-
-
-def _forget() -> None:
-    """Let a fork, which has no threads, start others."""
-    global _others
-    _others = None
-
-
-os.register_at_fork(after_in_child=_forget)

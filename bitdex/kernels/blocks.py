@@ -29,7 +29,7 @@ def each_block(rows: int, longest: int, work: Callable[[int, int], Result]) -> l
     alone = THREADS == 1 or getattr(_here, "working", False)  # in the pool one would wait for oneself
     if alone or count < 2:
         return [work(lo, hi) for lo, hi in bounds]
-    futures = [_shared().submit(work, lo, hi) for lo, hi in bounds[1:]]
+    futures = [pool().submit(work, lo, hi) for lo, hi in bounds[1:]]
     try:
         return [work(*bounds[0]), *[future.result() for future in futures]]
     finally:
@@ -38,7 +38,8 @@ def each_block(rows: int, longest: int, work: Callable[[int, int], Result]) -> l
         wait(futures)
 
 
-def _shared() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
+    """Return the pool, which has `THREADS` threads."""
     global _pool
     with _starting:
         if _pool is None:
