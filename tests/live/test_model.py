@@ -32,7 +32,7 @@ from tests.oracle import Oracle
 from tests.scale import scale, seeds
 from tests.system import install
 
-RUNS, STEPS = scale((1, 15), (200, 50)), scale(50, 100)  # runs of so many machines for each schema
+RUNS, STEPS = scale((1, 150), (200, 50)), scale(50, 100)  # runs of so many machines for each schema
 BEGIN = 1_000_000
 VALUES = {
     "level": [0, 1, 3, 7, -5, 2**47, 2**63 - 1],
