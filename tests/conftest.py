@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-OPEN_FILES = Path("/proc/self/fd")
+OPEN_FILES = "/proc/self/fd"
 
 
 def open_files() -> dict[str, str]:
     """Return the descriptors of this process that are regular files, and their paths; fonts may stay open."""
     found = {}
-    for descriptor in os.listdir(OPEN_FILES) if OPEN_FILES.exists() else ():
+    for descriptor in os.listdir(OPEN_FILES) if os.path.exists(OPEN_FILES) else ():
         try:
-            path = os.readlink(OPEN_FILES / descriptor)
+            path = os.readlink(f"{OPEN_FILES}/{descriptor}")
         except FileNotFoundError:  # the one that lists
             continue
         if (
@@ -38,7 +38,7 @@ def pytest_collection_finish() -> None:
     """Let the collector pass over what stays until the end: that was a tenth of the time of the models."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(10_000)
 
 
 FAILED = pytest.StashKey[bool]()
