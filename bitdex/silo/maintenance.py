@@ -20,6 +20,7 @@ from bitdex.silo.pending import Waiting
 from bitdex.silo.rules import void
 from bitdex.silo.state import State
 
+LARGE, BESIDE = 1 << 20, 64  # bytes of an index that is worth it, and the share of it that is much
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
 Holding = Callable[[], AbstractContextManager[object]]
@@ -111,6 +112,15 @@ class Maintenance(Commits):
             writer.delete_many(part[~kept])
             report(int(counts[done : done + len(part)].sum()))
             done += len(part)
+
+    def settle_index(self) -> None:
+        """Write a large index whole if much of it lies beside it: then it is read from its file."""
+        with self._maintaining():
+            self._finish()
+            base, changed = self._base, int(self._base.meta["delta_end"][0])
+            if base.table.nbytes >= LARGE and changed * BESIDE > base.table.nbytes:
+                new = NewData(base.table, base.count, len(base.data), int(base.meta["dead_bytes"][0]))
+                self._commit(new, {})
 
     def _next_generation(self) -> int:
         return int(self._base.meta["data_generation"][0]) + 1

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from bitdex.live.upkeep import give_back
+from bitdex.silo import maintenance
 from bitdex.silo.silo import Silo
 from tests.kernels.test_apart import MIB, resident
+from tests.silo.store import content, copy_of
 
 KEYS = 600_000
 GNU = hasattr(ctypes.CDLL(None), "malloc_trim")
@@ -78,3 +80,37 @@ def test_compactions_in_a_thread_leave_nothing_in_its_heap(silo):
         in_a_thread(silo.compact, silo.rewrite)
         give_back()
     assert resident() < before + 9 * MIB
+
+
+def changed(silos, monkeypatch, large):
+    """Return a silo of which a tenth of the index lies beside it, and what it holds."""
+    monkeypatch.setattr(maintenance, "LARGE", large)
+    silo = silos(headroom=2.0)
+    silo.put_many(range(1000), [b"value %d;" % key for key in range(1000)])
+    silo.compact()
+    silo.merge_many(range(100), [b"more"] * 100)
+    silo.compact()
+    assert int(silo.pin().base.meta["delta_end"][0]) and silo.pin().base.table.flags.writeable
+    return silo, {key: b"value %d;" % key + b"more" * (key < 100) for key in range(1000)}
+
+
+def test_an_index_of_which_much_lies_beside_it_is_written_whole(silos, monkeypatch, tmp_path):
+    silo, model = changed(silos, monkeypatch, 0)
+    reader = Silo.open(silo.files.directory)
+    silo.settle_index()
+    base = silo.pin().base
+    assert not int(base.meta["delta_end"][0]) and not base.table.flags.writeable
+    assert not silo.files.delta.exists()
+    silo.settle_index()
+    assert silo.pin().base is base, "there was nothing to do"
+    for one in (silo, reader):
+        assert dict(zip(range(1000), one.get_many(range(1000)))) == model
+    assert reader.refresh() and dict(zip(range(1000), reader.get_many(range(1000)))) == model
+    reader.close()
+    assert content(copy_of(silo, tmp_path / "copy")) == model
+
+
+def test_a_small_index_is_left_as_it_is(silos, monkeypatch):
+    silo, _ = changed(silos, monkeypatch, 1 << 20)
+    silo.settle_index()
+    assert int(silo.pin().base.meta["delta_end"][0])
