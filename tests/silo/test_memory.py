@@ -82,9 +82,10 @@ def test_compactions_in_a_thread_leave_nothing_in_its_heap(silo):
     assert resident() < before + 9 * MIB
 
 
-def changed(silos, monkeypatch, large):
+def changed(silos, monkeypatch, large, huge=1 << 20, share=64):
     """Return a silo of which a tenth of the index lies beside it, and what it holds."""
-    monkeypatch.setattr(maintenance, "LARGE", large)
+    for name, value in (("LARGE", large), ("HUGE", huge), ("BESIDE", share)):
+        monkeypatch.setattr(maintenance, name, value)
     silo = silos(headroom=2.0)
     silo.put_many(range(1000), [b"value %d;" % key for key in range(1000)])
     silo.compact()
@@ -110,7 +111,13 @@ def test_an_index_of_which_much_lies_beside_it_is_written_whole(silos, monkeypat
     assert content(copy_of(silo, tmp_path / "copy")) == model
 
 
-def test_a_small_index_is_left_as_it_is(silos, monkeypatch):
-    silo, _ = changed(silos, monkeypatch, 1 << 20)
+@pytest.mark.parametrize(
+    ("large", "huge", "share", "whole"),
+    [(1 << 20, 1 << 20, 64, False), (0, 0, 64, True), (0, 0, 4, False), (0, 1 << 20, 4, True)],
+)
+def test_a_small_index_and_a_huge_one_with_few_changes_are_left(
+    silos, monkeypatch, large, huge, share, whole
+):
+    silo, _ = changed(silos, monkeypatch, large, huge, share)
     silo.settle_index()
-    assert int(silo.pin().base.meta["delta_end"][0])
+    assert bool(int(silo.pin().base.meta["delta_end"][0])) != whole
