@@ -1,6 +1,5 @@
 """Memory of a writer: what a compaction has used goes with it, and the index is that of the file."""
 
-import ctypes
 import threading
 
 import numpy as np
@@ -9,11 +8,10 @@ import pytest
 from bitdex.live.upkeep import give_back
 from bitdex.silo import maintenance
 from bitdex.silo.silo import Silo
-from tests.kernels.test_apart import MIB, resident
+from tests.kernels.test_apart import GNU, MIB, resident
 from tests.silo.store import content, copy_of
 
 KEYS = 600_000
-GNU = hasattr(ctypes.CDLL(None), "malloc_trim")
 
 
 @pytest.fixture
