@@ -305,8 +305,8 @@ def _apply_names(names: dict[Path, int], change: Names) -> None:
 
 def _reached(names: dict[Path, int], stake: list[Change]) -> dict[Path, int]:
     """Return the names whose directories are there."""
-    made = {path for change in stake if isinstance(change, Names) for path in change.names}
-    lost = made - names.keys()
+    changes = (change.names.items() for change in stake if isinstance(change, Names))
+    lost = {path for change in changes for path, file in change if file == DIRECTORY} - names.keys()
     return {path: file for path, file in names.items() if lost.isdisjoint(path.parents)} if lost else names
 
 

@@ -223,6 +223,8 @@ class Batch(Sheets):
             self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
         taken = {slot: sheet for sheet in self._sheets for slot in fresh if slot in sheet}
         for slot, sheet in taken.items():
+            if sheet.keeps:  # what a column is put in the place of is compared with, and not read again
+                self._look_up([slot], self._writer.bits.fields.keys() & sheet.columns.keys())
             sheet.change(slot, self._drafts[slot])
         if taken:
             gone = BitMap(taken)

@@ -13,8 +13,8 @@ A batch is acknowledged, and shown to readers, when it is as durable as its mode
 """
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from bitdex.errors import InvalidError
 from bitdex.silo.guard import Guard
@@ -47,6 +47,7 @@ class OpsLogs:
         self.next_sequence = next_sequence
         self._sync, self._guard, self._show = sync, guard, show
         self._active = max(range(2), key=lambda i: logs[i].last_sequence)
+        self._entering = threading.RLock()
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
 
@@ -85,9 +86,15 @@ class OpsLogs:
         with self._appending:
             return None if any(log.appended for log in self.both) else self._take_sequence(wanted)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let other threads wait before they append."""
+        with self._entering:
+            yield
+
     def append(self, write: Callable[[OpsLog, int], None], sequence: int | None) -> int:
         """Append one batch, which ``write(log, sequence)`` does, and acknowledge it; return its sequence."""
-        with self._appending, self._guard.writing():
+        with self._entering, self._appending, self._guard.writing():
             sequence = self._take_sequence(sequence)
             log = self.active
             write(log, sequence)

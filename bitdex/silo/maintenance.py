@@ -1,10 +1,11 @@
 """Maintenance: compaction of the logs, rewriting, and merges; each ends in a commit (`silo.commits`).
 
-One of them goes on at a time, in any thread; readers and appending writers go on beside it.
+One of them goes on at a time, in any thread; readers and appending writers go on beside it. Who writes all
+the time has to wait for a moment before a merge begins, which comes after all operations.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from bitdex.silo.state import State
 
 LARGE, HUGE = 1 << 20, 1 << 26  # bytes of an index that is worth being written whole, and of one that is
 BESIDE = 64  # only if more than this share of it has changed
+ROUNDS = 3  # of compactions beside those who write, before they have to wait
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
 Holding = Callable[[], AbstractContextManager[object]]
@@ -142,9 +144,14 @@ class Maintenance(Commits):
 
     def _begin(self, wanted: int | None) -> int:
         """Give a merge a sequence above all operations, which are compacted, and mark that it has begun."""
-        self._compact_logs()
-        while (sequence := self._logs.reserve(wanted)) is None:  # somebody has appended since
+        with ExitStack() as waiting:
             self._compact_logs()
+            rounds = 1
+            while (sequence := self._logs.reserve(wanted)) is None:  # somebody has appended since
+                if rounds == ROUNDS:  # and would keep the merge from beginning
+                    waiting.enter_context(self._logs.held())
+                self._compact_logs()
+                rounds += 1
         if not int(self._base.meta["data_generation"][0]):
             self._commit(self._write_cold_nothing(), {"data_generation": 1})
         record = self._base.meta.copy()

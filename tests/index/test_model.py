@@ -27,7 +27,7 @@ from tests.index.test_dump_model import compare_pages
 from tests.scale import scale, seeds
 from tests.system import CHANGES, Faulty, install
 
-RUNS, STEPS = scale((1, 40), (200, 50)), scale(25, 100)  # runs of so many machines for each schema
+RUNS, STEPS = scale((1, 150), (200, 50)), scale(50, 100)  # runs of so many machines for each schema
 KEPT = 5
 QUERIES = [
     *(c.Eq("level", n) for n in (1, 3, 7)),

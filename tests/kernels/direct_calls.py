@@ -214,8 +214,9 @@ def _codes(rng):
 
 
 def _planes(rng):
-    """Count by planes of one chunk and a little of the next."""
-    column = counted.Column(np.arange(5), rng.integers(0, 6, 65_600).astype(np.uint8))
+    """Count by planes of a part of a chunk, now and then of one and a little of the next."""
+    rows = int(rng.choice([60, 500, 3000])) if rng.integers(20) else 65_600
+    column = counted.Column(np.arange(5), rng.integers(0, 6, rows).astype(np.uint8))
     chosen = BitMap(random_slots(rng))
     if chosen:
         counted.count_planes(chosen, column, None)

@@ -11,13 +11,14 @@ import pickle
 import pkgutil
 import random
 import threading
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 import bitdex.kernels
+from bitdex import filesystem
 from bitdex.kernels import jit
 
 LARGEST = 1 << 22  # bytes of arguments; larger calls are recorded only if there is no other
@@ -50,31 +51,43 @@ class Call:
 
 
 class Recorder:
-    """Keeps `most` calls of each kernel, drawn evenly from all of them; kernels take turns meanwhile."""
+    """Keeps `most` calls of each kernel, drawn evenly from all of them.
+
+    Meanwhile kernels take turns, also with writes to files, which somebody may have mapped.
+    """
 
     def __init__(self, most, seed):
         self.calls = {name: [] for name in KERNELS}
         self.seen = Counter()
         self._most, self._random = most, random.Random(seed)
-        self._lock = threading.RLock()
+        self.turn = threading.RLock()
+        self._contents = {}
 
     def __enter__(self):
         self._plain_call = plain_call = jit.Kernel.__call__
+        self._plain_write = plain_write = filesystem.write_at
+
+        def write_at(*arguments):
+            with self.turn:
+                plain_write(*arguments)
+
         jit.Kernel.__call__ = lambda kernel, *arguments: self._take(plain_call, kernel, arguments)
+        filesystem.write_at = write_at
         return self
 
     def __exit__(self, *exception):
         jit.Kernel.__call__ = self._plain_call
+        filesystem.write_at = self._plain_write
 
     def _take(self, call, kernel, arguments):
         name = NAMES[id(kernel)]
-        with self._lock:  # what others write meanwhile would be taken for this kernel's work
+        with self.turn:  # what others write meanwhile would be taken for this kernel's work
             place = self._place(name, sum(one.nbytes for one in arguments if isinstance(one, np.ndarray)))
             if place is None:
                 return call(kernel, *arguments)
-            given = [_stored(one) for one in arguments]
+            given = [self._stored(one) for one in arguments]
             result = call(kernel, *arguments)
-            left = [_stored(one) if isinstance(one, np.ndarray) else None for one in arguments]
+            left = [self._stored(one) if isinstance(one, np.ndarray) else None for one in arguments]
             self.calls[name][place : place + 1] = [Call(name, given, left, result)]
             return result
 
@@ -89,6 +102,13 @@ class Recorder:
         place = self._random.randrange(self.seen[name])
         return place if place < self._most else None
 
+    def _stored(self, argument):
+        if not isinstance(argument, np.ndarray):
+            return argument
+        content = pa.compress(argument.tobytes(), "lz4", asbytes=True)
+        content = self._contents.setdefault(content, content)  # many calls are given the same
+        return Stored(argument.dtype, argument.nbytes, content)
+
     def save(self, path):
         """Write the calls to a file for `differences`; return their number."""
         calls = [call for kept in self.calls.values() for call in kept]
@@ -101,17 +121,12 @@ class Stored:
     """An array as it was, compressed: scratch space and the room behind frames are mostly zeros."""
 
     dtype: np.dtype
+    size: int
     content: bytes
 
     def array(self):
         """Return a new array that may be written to."""
-        return np.frombuffer(bytearray(zlib.decompress(self.content)), self.dtype)
-
-
-def _stored(argument):
-    if not isinstance(argument, np.ndarray):
-        return argument
-    return Stored(argument.dtype, zlib.compress(argument.tobytes(), 1))
+        return np.frombuffer(bytearray(pa.decompress(self.content, self.size, "lz4")), self.dtype)
 
 
 def _restored(stored):

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bitdex import filesystem
 from bitdex.kernels import jit
 from tests.kernels.recorded import KERNELS, Recorder, differences
 from tests.kernels.workloads import work
@@ -98,3 +100,20 @@ def test_recording_changes_nothing_and_ends():
             KERNELS["checksum.crc32c_range"](np.zeros(9, np.uint8), 0, size, np.uint32(0))
     assert jit.Kernel.__call__ is plain_call
     assert recorder.seen["checksum.crc32c_range"] == 5 and len(recorder.calls["checksum.crc32c_range"]) == 1
+
+
+def test_what_another_thread_writes_to_a_mapped_file_is_not_taken_for_the_work_of_a_kernel(tmp_path):
+    """Merges of two threads were told as different: one wrote its frames while a call of the other's ran."""
+    descriptor = filesystem.open_write(tmp_path / "file")
+    filesystem.write_at(descriptor, b"before", 0)
+    mapped, plain_write = filesystem.map_open(descriptor, 6), filesystem.write_at
+    with Recorder(1, 0) as recorder:
+        with recorder.turn:
+            other = threading.Thread(target=filesystem.write_at, args=(descriptor, b"behind", 0))
+            other.start()
+            other.join(0.05)
+            assert bytes(mapped) == b"before"
+        other.join()
+        assert bytes(mapped) == b"behind"
+    assert filesystem.write_at is plain_write
+    filesystem.close(descriptor)

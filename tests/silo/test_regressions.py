@@ -202,3 +202,28 @@ def test_a_reader_looks_at_the_older_log_last(tmp_path, monkeypatch):
             monkeypatch.setattr(second, "follow", act)
             reader.refresh()
             assert reader.get(1) in (b"ab", b"abc", b"abcd")
+
+
+def test_a_merge_begins_beside_somebody_who_writes_all_the_time(silo, monkeypatch):
+    """Each compaction before it found that something had been written since, and another one was begun."""
+    commit, writers = silo._commit, []
+
+    def commit_beside_a_write(*arguments, **options):
+        if len(writers) < 50:
+            writers.append(threading.Thread(target=silo.put, args=(len(writers), b"beside")))
+            writers[-1].start()
+            writers[-1].join(0.1)  # longer where it has to wait
+        return commit(*arguments, **options)
+
+    silo.put(100, b"before")
+    silo.compact()
+    silo.put(101, b"before")
+    monkeypatch.setattr(silo, "_commit", commit_beside_a_write)
+    with silo.merge_writer() as writer:
+        writer.put_many([0, 102], [b"merged", b"merged"])
+    monkeypatch.undo()
+    for one in writers:
+        one.join()
+    assert len(writers) < 10
+    assert silo.get(0) == silo.get(102) == b"merged"
+    assert values(silo, range(1, len(writers))) == [b"beside"] * (len(writers) - 1)

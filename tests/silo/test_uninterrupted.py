@@ -60,6 +60,8 @@ def test_its_own_error_is_raised(timer):
         uninterrupted(fails)
 
 
+# One that comes in the callback of a weak reference is told and goes no further.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1], ids=["Ctrl-C", "timer"])
 def test_whenever_a_signal_comes_the_work_is_whole(monkeypatch, number):
     monkeypatch.setattr(module, "OTHERS", [] if number == signal.SIGINT else [number])
