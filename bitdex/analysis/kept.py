@@ -71,7 +71,7 @@ def _made(parts: list[Postings], snapshot: Snapshot, number: int, single: bool) 
         return None
     if single:
         size = chunks * 65536 * (2 if values <= FEW else 4)
-        column = _column(parts, chunks) if _room(snapshot.derived, size, key) else None
+        column = _column(parts, chunks) if room_for(snapshot.derived, size, key) else None
         if column is not None:
             return column
     totals = np.zeros(chunks, np.int64)
@@ -83,7 +83,7 @@ def _made(parts: list[Postings], snapshot: Snapshot, number: int, single: bool) 
         return None
     kind: Any = np.uint16 if values < NARROW else np.uint32
     size = chunks * 65536 * 4 + entries * np.dtype(kind).itemsize
-    return lists_of(parts, totals, kind) if _room(snapshot.derived, size, key) else None
+    return lists_of(parts, totals, kind) if room_for(snapshot.derived, size, key) else None
 
 
 def _numbered(parts: list[Postings], by_size: bool) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -100,7 +100,7 @@ def _numbered(parts: list[Postings], by_size: bool) -> tuple[np.ndarray, np.ndar
     return values[order], codes[order], np.split(codes, ends)
 
 
-def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
+def room_for(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
     """Make room for codes, if they may be that large."""
     if size > BYTES:
         return False
