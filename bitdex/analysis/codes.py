@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pyroaring import BitMap
 
+from bitdex.analysis.along import ByCode
 from bitdex.analysis.members import Members
 from bitdex.analysis.team import share
 from bitdex.kernels import codes as kernels
@@ -20,7 +21,7 @@ from bitdex.kernels.jit import THREADS
 FEW = 255  # values whose codes take a byte
 PER_MEMBER, PER_MATCH = 0.7, 2.0  # nanoseconds of a member of a bitmap, met with words or with members
 LEAVES = 8  # bits of codes that are counted by planes
-PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP = 0.6, 1.0, 30, 8  # nanoseconds
+PER_DOCUMENT, PER_ENTRY, PER_HALF, PER_GROUP, PER_PAIR = 0.6, 1.0, 30, 8, 0.5  # nanoseconds
 
 OfAll = tuple[BitMap, np.ndarray] | None  # all documents of a commit, and how many of them have each value
 
@@ -37,8 +38,14 @@ class Column:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the codes and their planes."""
-        return self.codes.nbytes + (self.codes.nbytes * self.bits // 8 if self.few else 0)
+        """Bytes of the codes, their planes and their order, if every other slot is free."""
+        more = self.codes.nbytes * self.bits // 8 + 2 * self.codes.nbytes if self.few else 0
+        return self.codes.nbytes + more
+
+    @functools.cached_property
+    def by_code(self) -> ByCode:
+        """The slots by their code."""
+        return ByCode(self.codes, len(self.values) + 1)
 
     @functools.cached_property
     def planes(self) -> np.ndarray:
@@ -80,9 +87,24 @@ class Column:
         found.each_slot(len(self.codes), PER_DOCUMENT, work)
         return counts.reshape(-1, size).sum(axis=0)[1:]
 
-    def cross(self, other: "Column", found: Members) -> np.ndarray:
-        """Return how many documents of a set have each value and each of another field (int64)."""
+    def crossed(self, other: "Column") -> ByCode:
+        """Return the slots by this code, then another, as code * (values of the other + 1) + code."""
+        size, width = min(len(self.codes), len(other.codes)), len(other.values) + 1
+        both: np.ndarray = np.empty(size, np.uint16)
+        given = self.codes, other.codes, width
+        share(size, PER_PAIR * size, lambda _, lo, hi: kernels.pair_codes(*given, lo, hi, both))
+        return ByCode(both, (len(self.values) + 1) * width)
+
+    def cross(self, other: "Column", found: Members, order: ByCode | None = None) -> np.ndarray:
+        """Return how many documents of a set have each value and each of another field (int64).
+
+        `order` is what `crossed` gives, if it is kept.
+        """
         shape = len(self.values) + 1, len(other.values) + 1
+        cost = min(_planes(found, self.levels + other.levels), _documents(found, 2 * PER_DOCUMENT))
+        along = None if order is None else found.along(order.order, cost)
+        if order is not None and along is not None:
+            return np.append(0, along.between(order.cuts)).reshape(shape)[1:, 1:]
         if _planes(found, self.levels + other.levels) < _documents(found, 2 * PER_DOCUMENT):
             counts = count_planes(found, self, other).reshape(1 << self.levels, 1 << other.levels)
             return counts[1 : shape[0], 1 : shape[1]]
@@ -137,7 +159,7 @@ class Lists:
 
     def worth(self, found: Members) -> bool:
         """Tell whether counting by codes is faster than by bitmaps: lists of a few values are often empty."""
-        if len(self.values) > FEW or not len(found):
+        if len(self.values) > FEW or not found.most:
             return True
         met = PER_MEMBER if found.is_words or found.is_dense else PER_MATCH
         return _documents(found, self._cost) < met * len(self.codes)
@@ -161,15 +183,15 @@ class Lists:
 
 def _planes(found: Members, bits: int) -> float:
     """Return nanoseconds that it takes to count a set by planes of so many bits."""
-    if not len(found) or bits > LEAVES:
+    if not found.most or bits > LEAVES:
         return math.inf
-    expanded = 0 if found.is_words or found.is_dense else PER_ENTRY * len(found)
+    expanded = 0 if found.is_words or found.is_dense else PER_ENTRY * found.most
     return PER_HALF * found.chunks * (2 << bits) + expanded
 
 
 def _documents(found: Members, cost: float) -> float:
     """Return nanoseconds that it takes to count a set by its documents, at some cost of one."""
-    return cost * len(found) + found.listing
+    return cost * found.most + found.listing
 
 
 def count_planes(found: Members, rows: Column, columns: Column | None) -> np.ndarray:

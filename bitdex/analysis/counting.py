@@ -15,7 +15,7 @@ from pyroaring import BitMap
 
 from bitdex.analysis.codes import Column
 from bitdex.analysis.found import shared
-from bitdex.analysis.kept import Codes, codes_of
+from bitdex.analysis.kept import Codes, codes_of, pair_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
 from bitdex.analysis.overlap import shared_counts
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FEW = 256  # values that are counted by bitmaps
 BYTES = 8000  # of payloads that are gone through while one document is read
 CELLS = 10_000_000  # of a table
+LABELLED = 64  # groups of values whose labels are kept in order
 
 Counts = tuple[np.ndarray, np.ndarray]  # values as bound keys, ascending, and counts (int64) above 0
 
@@ -75,7 +76,11 @@ def value_counts(snapshot: Snapshot, found: Members, name: str) -> Counts:
 
 def _counted_by(codes: Codes, snapshot: Snapshot, found: Members) -> np.ndarray:
     """Return how many documents of a set have each value that there are codes for; those of all are kept."""
-    if len(found) < len(snapshot.alive):
+    if found.most < len(snapshot.alive) or len(found) < len(snapshot.alive):
+        if isinstance(codes, Column) and codes.few and found.stays:
+            along = found.along(codes.by_code.order, codes.cost(found))
+            if along is not None:
+                return along.between(codes.by_code.cuts)
         return codes.count(found)
     known = codes.of_all
     if known is None or known[0] is not snapshot.alive:
@@ -158,7 +163,8 @@ def _crossed(
     rows, columns = parts[0][0], parts[1][0]
     if not (isinstance(rows, Column) and isinstance(columns, Column) and rows.few and columns.few):
         return None
-    return rows.values, columns.values, rows.cross(columns, found)
+    order = pair_of(snapshot, (row, column), (rows, columns)) if found.stays else None
+    return rows.values, columns.values, rows.cross(columns, found, order)
 
 
 def _framed(
@@ -170,7 +176,9 @@ def _framed(
     places, labels = zip(*(arranged(snapshot, *one) for one in zip(fields, (rows, columns))))
     table = table[np.ix_(*places)]
     kept = table.any(axis=1), table.any(axis=0)
-    return pd.DataFrame(table[np.ix_(*kept)], labels[0][kept[0]], labels[1][kept[1]])
+    if not (kept[0].all() and kept[1].all()):
+        table, labels = table[np.ix_(*kept)], (labels[0][kept[0]], labels[1][kept[1]])
+    return pd.DataFrame(table, *labels)
 
 
 def cooccurrence(snapshot: Snapshot, found: Members, name: str, top: int) -> "pd.DataFrame":
@@ -194,17 +202,33 @@ def arranged(
 
     With counts, the greatest comes first, and equal ones in that order.
     """
+    kept: dict[Any, tuple[np.ndarray, pd.Index]] = snapshot.derived.setdefault("labels", {})
+    few = len(keys) <= FEW and field.name in snapshot.registry
+    key = (snapshot.registry.number(field.name), str(field.default), keys.tobytes()) if few else None
+    known = kept.get(key)
+    if known is None:
+        known = _in_order(snapshot, field, keys)
+        if few:
+            if len(kept) >= LABELLED:
+                kept.clear()
+            kept[key] = known
+    places, index = known
+    if counts is None:
+        return places, index[:]  # one that may be given another name
+    order = np.argsort(-counts[places], kind="stable")
+    return places[order], index.take(order)
+
+
+def _in_order(snapshot: Snapshot, field: Field, keys: np.ndarray) -> tuple[np.ndarray, "pd.Index"]:
     import pandas as pd
 
     labels = _labels(snapshot, field, keys)
     if labels is None:
-        places = np.argsort(keys) if counts is None else np.lexsort((keys, -counts))
+        places = np.argsort(keys)
         return places, shown(snapshot, field, keys[places])
     known = sorted((label, place) for place, label in enumerate(labels) if label is not None)
     places = np.array([place for _, place in known], np.int64)
-    if counts is not None:
-        places = places[np.argsort(-counts[places], kind="stable")]
-    return places, pd.Index([labels[place] for place in places.tolist()], dtype="str", name=field.name)
+    return places, pd.Index([label for label, _ in known], dtype="str", name=field.name)
 
 
 def shown(snapshot: Snapshot, field: Field, keys: np.ndarray) -> "pd.Index":

@@ -7,11 +7,9 @@ for, and what they share is words, in one pass; a bitmap is made only if somebod
 Sets are known by their bitmaps, which a snapshot hands out again and again, and which do not change.
 """
 
-from collections.abc import Callable
-
-import numpy as np
 from pyroaring import BitMap
 
+from bitdex.analysis.along import PER_CHUNK
 from bitdex.analysis.members import Members
 from bitdex.analysis.team import share
 from bitdex.kernels import words as kernels
@@ -24,10 +22,7 @@ from bitdex.query.snapshot import Snapshot
 SPREAD = 4  # slots for each document, up to which words from the first slot on are worth their space
 FEW = 1000  # members up to which a set is expanded in no time
 LEAST = 1024  # members of a chunk from which on joining words is faster than meeting bitmaps
-PER_CHUNK = 700  # nanoseconds that two sets take to be joined
-BYTES = 1 << 28  # what expanded sets may take, about
-MOST = 32 << 10  # bytes of a chunk of one set in all its forms
-ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+BYTES = 1 << 29  # what expanded sets may take, about
 
 
 def members_of(snapshot: Snapshot, steps: list[planner.Step]) -> Members:
@@ -38,19 +33,16 @@ def members_of(snapshot: Snapshot, steps: list[planner.Step]) -> Members:
     joined = chunks and first.size >= LEAST * chunks and all(step.bitmap is not None for step in steps)
     if not joined:
         return Members(planner.run(steps))
-    members = _expanded(snapshot, first)
-    for step in steps[1:]:
-        found = _expanded(snapshot, step)
-        members = _joined(members, found, step.action == "minus", chunks, lambda: planner.run(steps))
-    return members
+    parts = [(_expanded(snapshot, step), step.action == "minus") for step in steps]
+    return Members(lambda: planner.run(steps), parts, chunks)
 
 
 def within(snapshot: Snapshot, members: Members, others: BitMap) -> Members:
     """Return the members that are in a set which the snapshot keeps."""
     if not members.is_words:
         return Members(members.bitmap & others)
-    kept = kept_members(snapshot, others)
-    return _joined(members, kept, False, members.chunks, lambda: members.bitmap & others)
+    parts = [*members.parts, (kept_members(snapshot, others), False)]
+    return Members(lambda: members.bitmap & others, parts, members.chunks)
 
 
 def shared(snapshot: Snapshot, members: Members, others: BitMap) -> int:
@@ -74,12 +66,21 @@ def kept_members(snapshot: Snapshot, found: BitMap) -> Members:
     kept: dict[int, Members] = snapshot.derived.setdefault("members", {})
     members = kept.pop(id(found), None)  # which holds the bitmap, so that no other gets its number
     if members is None:
-        members = Members(found)
+        members = Members(found, is_kept=True)
+        _make_room(kept, members.chunks)
     kept[id(found)] = members  # behind those that were asked for before
-    most = max(BYTES // (MOST * max(1, members.chunks)), 2)
-    for key in list(kept)[: max(0, len(kept) - most)]:
-        kept.pop(key, None)
     return members
+
+
+def _make_room(kept: dict[int, Members], chunks: int) -> None:
+    """Let go of sets, what was asked for least recently first, until another one will fit."""
+    others = list(kept.items())
+    size = sum(one.nbytes for _, one in others) + 8 * kernels.WORDS * chunks
+    for key, one in others:
+        if size <= BYTES:
+            break
+        kept.pop(key, None)
+        size -= one.nbytes
 
 
 def kept_bytes(snapshot: Snapshot) -> int:
@@ -99,14 +100,3 @@ def _expanded(snapshot: Snapshot, step: planner.Step) -> Members:
     stays = type(clause) in (Eq, NotEq) or step.bitmap is snapshot.alive
     stays = stays or (type(clause) is Given and clause.visible)
     return kept_members(snapshot, step.bitmap) if stays else Members(step.bitmap)
-
-
-def _joined(one: Members, other: Members, minus: bool, chunks: int, find: Callable[[], BitMap]) -> Members:
-    words, counts = np.empty(chunks * kernels.WORDS, np.uint64), np.empty(chunks, np.int64)
-    sets, flip = (one.flat(chunks), other.flat(chunks)), ALL if minus else ALL ^ ALL
-
-    def join(_: int, lo: int, hi: int) -> None:
-        kernels.join(*sets, flip, lo, hi, words, counts)
-
-    share(chunks, PER_CHUNK * chunks, join)
-    return Members(find, words, counts)

@@ -6,16 +6,20 @@
     slots      ascending, u32
     words      1,024 (u64) for each chunk that has members (`kernels.members` draws them)
     flat       1,024 for each chunk from the first on (`kernels.words`)
+    along      a bit for each position of an order (`analysis.along`)
 
-A set begins as a bitmap, or as flat words that large sets were joined to (`analysis.found`).
+A set begins as a bitmap, or as what sets in flat words have in common (`analysis.found`).
 """
 
 import functools
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from pyroaring import BitMap
 
+from bitdex.analysis.along import PER_POSITION, Along, join
 from bitdex.analysis.team import share
 from bitdex.errors import InvalidError
 from bitdex.kernels import members as kernels
@@ -26,8 +30,13 @@ from bitdex.kernels.roaring import FAULTS
 SHORT = 1 << 25  # bytes of payloads that one call of a kernel goes through
 PER_STEP = 0.6  # nanoseconds of a step along an order
 PER_LISTED = 5.0  # and of a word whose slots are listed
+ASKED = 2  # how often a set is asked for along an order before it is kept so
 DENSE = 4096  # members of a chunk from which on a set is words, in which one is looked up
 LISTED = 1 << 17  # slots that are listed at a time
+
+
+Parts = list[tuple["Members", bool]]
+_Arranged = tuple[Any, int, Along | None]  # an order, how often the set was asked for along it, the set
 
 
 class Members:
@@ -36,25 +45,52 @@ class Members:
     Parameters
     ----------
     found : BitMap, or a function that returns it
-        The set; a function together with `flat`.
-    flat : ndarray of uint64, optional
-        Its words.
-    counts : ndarray of int64, optional
-        With `flat`: how many members each chunk has.
+        The set; a function together with `parts`.
+    parts : list of (Members, bool), optional
+        Sets in words, of `chunks` chunks, that have the members in common; True: all but the members of it.
+    chunks : int, optional
+    is_kept : bool
+        Whether the set is asked for again and again.
     """
 
     def __init__(
         self,
         found: BitMap | Callable[[], BitMap],
-        flat: np.ndarray | None = None,
-        counts: np.ndarray | None = None,
+        parts: "Parts | None" = None,
+        chunks: int = 0,
+        is_kept: bool = False,
     ):
-        self._find = found
-        self._given, self._counts = flat, counts
-        self._size = int(counts.sum()) if counts is not None else len(found)  # type: ignore[arg-type]
+        self._find, self._parts, self.is_kept = found, parts, is_kept
+        self._chunks = chunks
+        self._arranged: dict[int, _Arranged] = {}
 
     def __len__(self) -> int:
         return self._size
+
+    @functools.cached_property
+    def _size(self) -> int:
+        return int(self._joined[1].sum()) if self.is_words else len(self.bitmap)
+
+    @property
+    def most(self) -> int:
+        """How many members there are at most, without a look at them."""
+        if not self.is_words or "_size" in self.__dict__:
+            return len(self)
+        return min(one.most for one, minus in self.parts if not minus)
+
+    @property
+    def parts(self) -> Parts:
+        """The sets that have the members in common, itself if it is no such."""
+        return [(self, False)] if self._parts is None else self._parts
+
+    @functools.cached_property
+    def _joined(self) -> tuple[np.ndarray, np.ndarray]:
+        """The words that the parts have in common, and how many members each chunk has."""
+        (first, _), *others = self.parts
+        words = first.flat(self._chunks)
+        for one, minus in others:
+            words, counts = join(words, one.flat(self._chunks), minus)
+        return words, counts
 
     @functools.cached_property
     def bitmap(self) -> BitMap:
@@ -63,15 +99,15 @@ class Members:
 
     @property
     def is_words(self) -> bool:
-        """Whether the words are at hand, and the bitmap is not."""
-        return self._given is not None and "bitmap" not in self.__dict__
+        """Whether the set begins as words, and nobody wanted a bitmap."""
+        return self._parts is not None and "bitmap" not in self.__dict__
 
     @functools.cached_property
     def chunks(self) -> int:
         """How many chunks the members reach into."""
-        if self._given is None:
+        if self._parts is None:
             return (self.bitmap.max() >> 16) + 1 if self._size else 0
-        return len(self._given) // kernels.WORDS
+        return self._chunks
 
     @property
     def is_dense(self) -> bool:
@@ -81,9 +117,9 @@ class Members:
     @functools.cached_property
     def _expanded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The table, words and chunks with members."""
-        if self._given is not None:
+        if self._parts is not None:
             every = np.arange(self.chunks)
-            return every, self._given, every
+            return every, self._joined[0], every
         payload = np.frombuffer(self.bitmap.serialize(), np.uint8)
         table = np.empty(self.chunks, np.int64)
         words = np.empty(self.chunks * kernels.WORDS, np.uint64)
@@ -106,8 +142,49 @@ class Members:
     def nbytes(self) -> int:
         """Bytes of words and slots that are kept."""
         known = self.__dict__
-        forms = [self._given, *known.get("_expanded", ()), known.get("_slots"), known.get("_ranks")]
+        forms = [
+            *known.get("_joined", ()),
+            *known.get("_expanded", ()),
+            known.get("_slots"),
+            known.get("_ranks"),
+        ]
+        forms += [one[2] for one in list(self._arranged.values())]
         return sum(one.nbytes for one in {id(one): one for one in forms if one is not None}.values())
+
+    @property
+    def stays(self) -> bool:
+        """Whether all parts are asked for again and again."""
+        return all(one.is_kept for one, _ in self.parts)
+
+    def along(self, order: np.ndarray, nanoseconds: float) -> Along | None:
+        """Return the members along an order of slots (u32); None if their parts are not kept so.
+
+        They are from the second time on that each is asked for, but not where another way takes no more than
+        some nanoseconds.
+        """
+        parts = self.parts
+        if PER_POSITION * len(parts) * len(order) > nanoseconds or not self.stays:
+            return None
+        every = [one._along(order) for one, _ in parts]
+        found = every[0]
+        for one, (_, minus) in zip(every, parts):
+            if found is None or one is None:
+                return None
+            found = found if one is found else found.joined(one, minus)
+        return found
+
+    def _along(self, order: np.ndarray) -> Along | None:
+        """Return this set along an order, which is kept; None the first time."""
+        of, asked, found = self._arranged.get(id(order), (None, 0, None))
+        if of is None or of() is not order:
+            asked, found = 0, None
+        asked += 1
+        if found is None and asked >= ASKED:
+            found = Along.of(self.flat(0), order)
+        self._arranged[id(order)] = weakref.ref(order), asked, found
+        for key in [key for key, one in list(self._arranged.items()) if one[0]() is None]:
+            self._arranged.pop(key, None)
+        return found
 
     def flat(self, chunks: int) -> np.ndarray:
         """Return the words of chunks from the first on, also of those without members, as many or more."""
@@ -131,13 +208,15 @@ class Members:
     @property
     def listing(self) -> float:
         """Nanoseconds that it takes to list the slots word by word; 0 where that is not needed."""
-        return 0 if not self.is_words or "_slots" in self.__dict__ else PER_LISTED * len(self.words)
+        return (
+            0 if not self.is_words or "_slots" in self.__dict__ else PER_LISTED * kernels.WORDS * self.chunks
+        )
 
     def _listed(self) -> np.ndarray:
         if not self.is_words:
             return np.frombuffer(self.bitmap.to_array(), np.uint32)
         out = np.empty(self._size + flat_kernels.AT_ONCE, np.uint32)
-        flat_kernels.list_slots(self._given, 0, self.chunks, out)
+        flat_kernels.list_slots(self.words, 0, self.chunks, out)
         return out[: self._size]
 
     def each_slot(
@@ -157,7 +236,7 @@ class Members:
             slots = slots[: np.searchsorted(slots, stop)]
             share(len(slots), nanoseconds * len(slots), lambda thread, lo, hi: work(thread, slots, lo, hi))
             return
-        words, counts = self._given, np.asarray(self._counts)
+        words, counts = self._joined
         room: list[np.ndarray | None] = [None] * THREADS
 
         def listed(thread: int, lo: int, hi: int) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bitdex.analysis.along import Along
 from bitdex.analysis.binned import binned
 from bitdex.analysis.bins import PER_VALUE, count_bins, edges_of
 from bitdex.analysis.found import shared, within
@@ -68,12 +69,18 @@ class Numbers:
         if not self._by_order or "_totals" in self.__dict__:
             return self._totals[2:]
         assert isinstance(column, SortColumn)
+        if self._along is not None:
+            ends = [self._along.nth(0), self._along.nth(self.count - 1)]
+            least, greatest = column.values_of(column.order[ends])[0].tolist()
+            return least, greatest
         least, greatest = column.values_of(column.order[list(self.valued.ends(column.order))])[0].tolist()
         return least, greatest
 
     @functools.cached_property
     def count(self) -> int:
         """How many documents have a value."""
+        if self._along is not None:
+            return len(self._along)
         return len(self.valued) if isinstance(self._column, SortColumn) else len(self.words)
 
     def sum(self) -> int | float:
@@ -175,7 +182,14 @@ class Numbers:
     def _by_order(self) -> bool:
         """Whether the order of the column is made, or worth making."""
         column = self._column
-        return isinstance(column, SortColumn) and (len(self.found) >= LARGE or column.ordered)
+        return isinstance(column, SortColumn) and (self.found.most >= LARGE or column.ordered)
+
+    @functools.cached_property
+    def _along(self) -> Along | None:
+        """The documents along the order of the column, where they are kept so."""
+        if not self._by_order or not self.found.stays:
+            return None
+        return self.found.along(self._column.order, PER_VALUE * self.found.most)  # type: ignore[union-attr]
 
     @functools.cached_property
     def valued(self) -> Members:
@@ -188,7 +202,7 @@ class Numbers:
     @property
     def dense(self) -> np.ndarray | None:
         """The values by id, where that pays."""
-        if isinstance(self._column, SortColumn) and len(self.found) >= SMALL:
+        if isinstance(self._column, SortColumn) and self.found.most >= SMALL:
             return self._column.dense
         return None
 
@@ -202,6 +216,9 @@ class Numbers:
     def _nth_in_order(self, n: int) -> int:
         column = self._column
         assert isinstance(column, SortColumn)
+        if self._along is not None:
+            place = self._along.nth(n)
+            return int(column.values_of(column.order[place : place + 1])[0][0])
         low, high = 0, BANDS  # the last band before which no more than n come
         near, step = n * BANDS // self.count, 1  # where it is if the set is like all others
         while high - low > 1:
@@ -243,7 +260,7 @@ class Numbers:
         """Return a histogram whose bins are kept, by codes or by their edges; None for others."""
         import pandas as pd
 
-        if not isinstance(self._column, SortColumn) or len(self.found) < SMALL:
+        if not isinstance(self._column, SortColumn) or self.found.most < SMALL:
             return None
         kept = binned(self._snapshot, self.field, self._column, bins, self._bounds)
         if kept is None:
@@ -263,6 +280,8 @@ class Numbers:
         """Return how many values lie between cuts of the order; None if so many nanoseconds are less."""
         column = self._column
         assert isinstance(column, SortColumn)
+        if self._along is not None:
+            return self._along.between(cuts)[1:-1]
         if len(self.valued) == len(column):
             return np.diff(cuts)[1:-1]
         steps = len(column) - int(np.diff(cuts).max())

@@ -237,6 +237,33 @@ def _extremes(slots: Any, lo: Any, hi: Any, codes: Any, values: Any, table: Any)
         table[at + 2] = max(table[at + 2], value)
 
 
+@kernel(r_u8, r_u8, i64, i64, i64, w_u16)
+def pair_codes(rows: Any, columns: Any, width: Any, lo: Any, hi: Any, out: Any) -> None:
+    """Write row * width + column for slots [lo, hi); 0 where one of them is 0."""
+    for slot in range(lo, hi):
+        both = np.int64(rows[slot]) * width + np.int64(columns[slot])
+        out[slot] = both if rows[slot] != 0 and columns[slot] != 0 else 0
+
+
+def _tally(codes: Any, lo: Any, hi: Any, counts: Any) -> None:
+    """Count the codes of slots [lo, hi)."""
+    for slot in range(lo, hi):
+        counts[codes[slot]] += 1
+
+
+def _order(codes: Any, lo: Any, hi: Any, places: Any, out: Any) -> None:
+    """Write the slots of [lo, hi) that have a code by it; ``places[code]`` says where the next one goes."""
+    for slot in range(lo, hi):
+        code = codes[slot]
+        if code != 0:
+            out[places[code]] = slot
+            places[code] += 1
+
+
+tally8 = kernel(r_u8, i64, i64, w_i64)(_tally)
+tally16 = kernel(r_u16, i64, i64, w_i64)(_tally)
+order8 = kernel(r_u8, i64, i64, w_i64, w_u32)(_order)
+order16 = kernel(r_u16, i64, i64, w_i64, w_u32)(_order)
 fill8 = kernel(r_u8, r_i64, r_i64, r_i64, i64, i64, w_u32, w_u8, returns=i64)(_fill)
 fill32 = kernel(r_u8, r_i64, r_i64, r_i64, i64, i64, w_u32, w_u32, returns=i64)(_fill)
 _SPREAD = r_u8, r_i64, r_i64, r_i64, i64, i64, i64, i64, w_i64, w_i64, w_u32, w_u16

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bitdex
-from bitdex.analysis import binned, codes, counting, found, groups, kept, numbers, team
+from bitdex.analysis import along, binned, codes, counting, found, groups, kept, members, numbers, team
 from bitdex.errors import InvalidError
 from tests.analysis.shop import LISTS, NUMBERS, SCHEMA, SINGLE, change, frame_of, make
 from tests.scale import scale
@@ -44,6 +44,9 @@ def pair(request, tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "FEW", draw.choice([0, kept.FEW]))
     monkeypatch.setattr(codes, "PER_DOCUMENT", draw.choice([0, 10**9, codes.PER_DOCUMENT]))
     monkeypatch.setattr(numbers, "PER_VALUE", draw.choice([0, 10**9, numbers.PER_VALUE]))
+    monkeypatch.setattr(along, "PER_POSITION", draw.choice([0, along.PER_POSITION]))
+    monkeypatch.setattr(members, "PER_POSITION", draw.choice([0, members.PER_POSITION]))
+    monkeypatch.setattr(members, "ASKED", draw.choice([1, 2]))
     monkeypatch.setattr(team, "ALONE", draw.choice([0, team.ALONE]))
     monkeypatch.setattr(counting, "BYTES", draw.choice([1, 10**9]))
     monkeypatch.setattr(numbers, "SMALL", draw.choice([0, SMALL]))

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from bitdex.analysis import codes as counted
+from bitdex.analysis.along import Along
 from bitdex.analysis.bins import code_bins, count_bins
 from bitdex.analysis.kept import lists_of
 from bitdex.analysis.members import Members
@@ -212,6 +213,8 @@ def _codes(rng):
     for one in (few, many, counted.Column(np.arange(3), columns[1].astype(np.uint16))):
         one.count(chosen)
     few.cross(few, chosen)
+    few.crossed(few)
+    assert len(few.by_code.order) == len(counted.ByCode(columns[0].astype(np.uint16), 4).order)
     for dtype in (np.uint32, np.uint64):
         for extremes in (False, True):
             many.reduce(chosen, rng.integers(0, 1 << 32, 70_000, dtype), extremes)
@@ -233,6 +236,12 @@ def _words(rng):
     flip = rng.choice(np.array([0, 0xFFFFFFFFFFFFFFFF], np.uint64))
     words.join(one, other, flip, 0, 2, out, counts)
     assert flip or words.meet(one, other, 0, 2) == counts.sum()
+    order = rng.permutation(1 << 17)[: int(rng.integers(100, 2000))].astype(np.uint32)
+    along = Along.of(one, order).joined(Along.of(other, order), bool(flip))
+    counts_between = along.between(np.array([0, 50, 70, len(order)]))
+    assert counts_between.sum() == len(along)
+    if len(along):
+        along.nth(len(along) // 2)
     words.list_slots(out, 0, 2, np.zeros(counts.sum() + words.AT_ONCE, np.uint32))
 
 

@@ -31,14 +31,13 @@ FORMS = st.sampled_from(["bitmap", "words"])
 
 
 def of_form(form: str, slots: np.ndarray) -> Members:
-    """Return members that begin as a bitmap, or as words where they do not reach far."""
+    """Return members that begin as a bitmap, or as words if they do not reach far."""
     if form == "bitmap" or not len(slots) or slots[-1] >= 1 << 22:
         return Members(BitMap(slots))
-    held = np.zeros(((int(slots[-1]) >> 16) + 2) << 16, bool)
-    held[slots] = True
-    words = np.packbits(held, bitorder="little").view(np.uint64)
-    counts = held.reshape(-1, 65536).sum(axis=1)
-    return Members(lambda: BitMap(slots), words, counts)
+    chunks = (int(slots[-1]) >> 16) + 2
+    others = BitMap(range(7, (chunks - 1) << 16, 3)) - BitMap(slots)
+    parts = [(Members(BitMap(slots) | others), False), (Members(others), True)]
+    return Members(lambda: BitMap(slots), parts, chunks)
 
 
 @quick

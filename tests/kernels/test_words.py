@@ -1,10 +1,14 @@
 """Words: sets that are joined and listed word by word are what NumPy makes of booleans."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitdex.analysis.along import Along, ByCode
+from bitdex.analysis.codes import Column
 from bitdex.kernels import words as kernels
 from tests.kernels.slot_sets import quick
 
@@ -55,6 +59,49 @@ def test_slots_are_listed(held: np.ndarray, bounds: list[int]) -> None:
     out = np.full(len(expected) + kernels.AT_ONCE, 7, np.uint32)
     assert kernels.list_slots(words_of(held), *bounds, out) == len(expected)
     assert np.array_equal(out[: len(expected)], expected)
+
+
+@quick
+@given(sets(), sets(), st.booleans(), st.integers(0, 999), st.integers(1, 200_000))
+def test_sets_along_an_order(one: np.ndarray, other: np.ndarray, minus: bool, seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(one) + 70_000)[:size].astype(np.uint32)  # some of it lies behind the sets
+    found = [Along.of(words_of(held), order) for held in (one, other)]
+    padded = np.concatenate((np.stack((one, other)), np.zeros((2, 70_000), bool)), axis=1)[:, order]
+    cuts = np.concatenate([[0], np.sort(rng.integers(0, size + 1, 9)), [size]])
+    expected = padded[0] & (~padded[1] if minus else padded[1])
+    both = found[0].joined(found[1], minus)
+    for along, held in (
+        (found[0], padded[0]),
+        (both, expected),
+        (both.joined(found[1], False), expected & padded[1]),
+    ):
+        assert along.between(cuts).tolist() == [int(held[a:b].sum()) for a, b in pairwise(cuts)]
+        assert len(along) == held.sum()
+        places = np.flatnonzero(held)
+        for n in {0, len(places) // 2, len(places) - 1} if len(places) else ():
+            assert along.nth(n) == places[n]
+
+
+@quick
+@given(st.integers(1, 300), st.integers(1, 200), st.integers(0, 999))
+def test_slots_by_code(rows: int, columns: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, rows, 3000).astype(np.uint8 if rows <= 256 else np.uint16)
+    made = ByCode(codes, rows)
+    assert made.order.tolist() == [slot for slot in np.argsort(codes, kind="stable") if codes[slot]]
+    assert np.diff(made.cuts).tolist() == np.bincount(codes, minlength=rows)[1:].tolist()
+    one, other = (
+        Column(np.arange(n), rng.integers(0, n + 1, 3000).astype(np.uint8)) for n in (rows % 256, columns)
+    )
+    crossed = one.crossed(other)
+    both = one.codes.astype(int) * (columns + 1) + other.codes
+    both[(one.codes == 0) | (other.codes == 0)] = 0
+    assert crossed.order.tolist() == [slot for slot in np.argsort(both, kind="stable") if both[slot]]
+    assert (
+        np.diff(crossed.cuts).tolist()
+        == np.bincount(both, minlength=(rows % 256 + 1) * (columns + 1))[1:].tolist()
+    )
 
 
 @pytest.mark.parametrize("byte", range(256))
