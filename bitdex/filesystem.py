@@ -23,6 +23,8 @@ import numpy as np
 
 from bitdex.errors import WriteFailedError
 
+HUGE_FROM = 4 << 20  # bytes of memory that are asked for in huge pages
+
 _names: dict[int, Path] = {}  # of open descriptors, for errors
 _locks: set[int] = set()  # descriptors whose locks a fork must not keep
 
@@ -242,6 +244,15 @@ def map_read(path: Path) -> np.ndarray:
 def map_open(descriptor: int, length: int) -> np.ndarray:
     """Map the first bytes of an open file, allocated before, for reading; later writes show through."""
     return np.frombuffer(mmap.mmap(descriptor, length, access=mmap.ACCESS_READ), np.uint8)
+
+
+def memory(size: int) -> np.ndarray:
+    """Return zeros in private memory that is no file's, uint8, shape (size,); never to be released."""
+    mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= HUGE_FROM and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a system without them
+            mapped.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(mapped, np.uint8)
 
 
 def release(mapped: np.ndarray, larger_than: int = 1 << 27) -> None:

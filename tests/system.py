@@ -145,6 +145,8 @@ def _mapping(system: System) -> type[mmap.mmap]:
 
     class Mapping(mmap.mmap):
         def __new__(cls, descriptor: int, length: int, **options: Any) -> "Mapping":
+            if descriptor == -1:  # memory, and no file
+                return mmap.mmap.__new__(cls, descriptor, length, **options)
             return system.call(partial(mmap.mmap.__new__, cls), "mmap", descriptor, length, **options)
 
     return Mapping

@@ -104,7 +104,7 @@ def _keys(snapshot: Snapshot, state: State, number: int) -> np.ndarray:
     """Return the keys of a field in the data file, ascending; those of all fields are sorted once."""
     kept = snapshot.derived.get("keys")
     if kept is None or kept[0] is not state.base:
-        kept = state.base, np.sort(state.base.entries()["key"])
+        kept = state.base, np.sort(state.base.keys())
         snapshot.derived["keys"] = kept
     first, stop = np.searchsorted(kept[1], np.array([number << 48, (number + 1) << 48], np.uint64))
     return kept[1][first:stop]

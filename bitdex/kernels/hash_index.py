@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bitdex.kernels import apart
 from bitdex.kernels.jit import THREADS, device, i64, kernel, prange, r_u64, w_i64, w_u64
 from bitdex.kernels.memory import load64, prefetch, store64
 
@@ -212,7 +213,7 @@ PARALLEL_FROM = 20_000
 
 def new_table(keys: int) -> np.ndarray:
     """Return an empty table with room for this many keys at the load of a fresh build."""
-    return np.zeros(3 * (int(keys / BUILD_LOAD) + 16 + SPILL), np.uint64)
+    return apart.zeros(3 * (int(keys / BUILD_LOAD) + 16 + SPILL), np.uint64)
 
 
 def build_index(

@@ -22,7 +22,7 @@ from bitdex.formats import bitmap as format_
 from bitdex.query.line import Altering
 from bitdex.query.snapshot import Commit, Snapshot
 
-MOST = 128  # commits that are put off
+MOST = 16  # commits that are put off: whoever shows them all waits for that
 
 
 class Committed(Protocol):

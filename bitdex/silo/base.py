@@ -7,8 +7,8 @@ import numpy as np
 
 from bitdex.errors import CorruptError
 from bitdex.formats import data, frame, hash_index, index_delta
+from bitdex.kernels import apart, records
 from bitdex.kernels import hash_index as index_kernels
-from bitdex.kernels import records
 from bitdex.silo.files import SiloFiles
 
 WALK = 1 << 20  # regions walked at a time
@@ -55,6 +55,13 @@ class Base:
         used = np.empty(self.count, np.int64)
         index_kernels.occupied_entries(self.table, used)
         return self.table.view(hash_index.ENTRY)[used]
+
+    def keys(self) -> np.ndarray:
+        """Return all keys, in table order, uint64."""
+        words = apart.zeros(self.count, np.int64)
+        index_kernels.occupied_entries(self.table, words)
+        words *= 3
+        return np.take(self.table, words, out=apart.zeros(self.count, np.uint64), mode="clip")
 
     @classmethod
     def empty(cls, meta: np.ndarray) -> "Base":

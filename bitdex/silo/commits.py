@@ -194,7 +194,7 @@ class Commits:
             record["data_end"], record["dead_bytes"] = new.end, new.dead
             for name, value in fields.items():
                 record[name] = value
-            self._write_index(new, record)
+            table = self._write_index(new, record)
             filesystem.sync_directory(self.files.directory)
             record["floor"] = max(int(record["floor"][0]), self._logs.synced_sequence)
             mapped = self._base.data
@@ -202,23 +202,23 @@ class Commits:
                 mapped = self.files.map_data(int(record["data_generation"][0]), self.identity, new.end)
             self.files.write_meta(record)
             self._prepared = True
-            self._publish(Base(mapped, new.table, record, new.count, str(self.files.data)))
+            self._publish(Base(mapped, table, record, new.count, str(self.files.data)))
             if finish:
                 self._finish()
 
         uninterrupted(commit)
 
-    def _write_index(self, new: NewData, record: np.ndarray) -> None:
-        """Write what has changed in the index, or all of it."""
+    def _write_index(self, new: NewData, record: np.ndarray) -> np.ndarray:
+        """Write what has changed in the index, or all of it; return the table that readers use."""
         if new.changed is not None and self._base.indexed and len(new.table) == len(self._base.table):
             end = write_delta(self.files, new, self._base.meta)
             if end:
                 record["delta_end"] = end
-                return
+                return new.table
         record["index_generation"] += 1
         record["delta_end"] = 0
         generation = int(record["index_generation"][0])
-        write_index(self.files, new, self.identity, generation, self._pool)
+        return write_index(self.files, new, self.identity, generation, self._pool)
 
     def finish(self) -> None:
         """Make a prepared compaction or merge final: give the files their names, empty the logs."""

@@ -15,7 +15,7 @@ import numpy as np
 from bitdex import filesystem
 from bitdex.errors import CorruptError, InvalidError
 from bitdex.formats import data, frame, hash_index
-from bitdex.kernels import gather, records
+from bitdex.kernels import apart, gather, records
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.operations import Operations
@@ -27,7 +27,8 @@ from bitdex.silo.state import State
 from bitdex.silo.threads import ahead, each
 
 CHUNK = 4 << 20
-RECORDS, BYTES = 1 << 14, 8 << 20  # folded at a time; one record may have more bytes
+RECORDS, BYTES = 1 << 13, 2 << 20  # folded at a time; one record may have more bytes
+RELEASE = 64 << 20  # bytes written, behind which the pages that were read are let go
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,35 +152,40 @@ def write_folded(
     report: Callable[[int], object],
 ) -> NewData:
     """Write every record of `state` as one PUT frame into a new data file, in key order."""
-    base, at, count = state.base, data.FIRST_REGION, 0
+    base, at, done, released = state.base, data.FIRST_REGION, 0, 0
     maps = [base.data, *(log.mapped for log in state.waiting)]
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    every = state.keys()
+    offsets, extents = (apart.zeros(len(every), np.uint64) for _ in range(2))
     with _Writer(files, int(base.meta["identity"][0]), generation) as writer:
-        blocks = blocks_of(state, state.keys())
+        blocks = blocks_of(state, every)
         for keys, folded in zip(blocks, ahead(pool, partial(_fold_records, state), blocks)):
-            regions, extents = _write_block(writer, base.seed, keys, folded, at, geometry)
-            parts.append((keys, (regions[:-1] + data.REGION_SIZE).view(np.uint64), extents))
-            at, count = int(regions[-1]), count + len(keys)
+            regions, words = _write_block(writer, base.seed, keys, folded, at, geometry)
+            rows, at = slice(done, done + len(keys)), int(regions[-1])
+            offsets[rows], extents[rows] = regions[:-1] + data.REGION_SIZE, words
+            done = rows.stop
             report(len(keys))
-            if len(parts) % 8 == 0:
+            if at - released > RELEASE:
+                released = at
                 for mapped in maps:
                     filesystem.release(mapped)
-    return NewData(index_kernels.build_table(parts), count, at)
+    return NewData(index_kernels.build_table([(every, offsets, extents)]), done, at)
 
 
 def blocks_of(state: State, keys: np.ndarray) -> list[np.ndarray]:
     """Return keys, ascending, in blocks of at most RECORDS, which in a state have about BYTES."""
     operations = state.operations
-    _, sizes = index_kernels.find_records(state.base.table, keys)
-    ends = np.cumsum(np.maximum(sizes, 0))
-    if len(operations):
-        more = np.zeros(len(keys) + 1, np.int64)  # those of other keys, counted too, do no harm
+    more = apart.zeros(len(keys) + 1, np.int64)
+    if len(operations):  # those of other keys, counted too, do no harm
         np.add.at(more, np.searchsorted(keys, operations.keys), operations.sizes)
-        ends += np.cumsum(more[:-1])
-    total = int(ends[-1]) if len(keys) else 0
-    cuts = np.searchsorted(ends, np.arange(BYTES, total, BYTES))
-    edges = np.unique(np.concatenate((np.arange(0, len(keys), RECORDS), cuts, [len(keys)])))
-    return [keys[lo:hi] for lo, hi in pairwise(edges.tolist())]
+    blocks = []
+    for lo in range(0, len(keys), RECORDS):
+        part = keys[lo : lo + RECORDS]
+        _, sizes = index_kernels.find_records(state.base.table, part)
+        ends = np.cumsum(np.maximum(sizes, 0) + more[lo : lo + len(part)])
+        cuts = np.searchsorted(ends, np.arange(BYTES, ends[-1], BYTES))
+        edges = np.unique(np.concatenate(([0], cuts, [len(part)])))
+        blocks += [part[begin:end] for begin, end in pairwise(edges.tolist())]
+    return blocks
 
 
 def _write_block(

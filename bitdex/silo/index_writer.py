@@ -15,8 +15,11 @@ DELTA_SHARE = 8  # changes are written until they are an eighth of the table; th
 
 def write_index(
     files: SiloFiles, new: NewData, identity: int, generation: int, pool: ThreadPoolExecutor
-) -> None:
-    """Write a table as the unfinished ``index.bin`` of a generation."""
+) -> np.ndarray:
+    """Write a table as the unfinished ``index.bin`` of a generation; return it as it lies in that file.
+
+    Pages of a file are the system's to take back; the table that was made in memory can be let go.
+    """
     new.settle()
     path = files.unfinished(files.index)
     filesystem.remove(path)
@@ -28,8 +31,10 @@ def write_index(
         filesystem.write_at(descriptor, new.table.view(np.uint8), header.SIZE)
         filesystem.write_at(descriptor, encoded.result()[0], 0)
         filesystem.sync(descriptor)
+        mapped = filesystem.map_open(descriptor, header.SIZE + new.table.nbytes)
     finally:
         filesystem.close(descriptor)
+    return mapped[header.SIZE :].view(np.uint64)
 
 
 def write_delta(files: SiloFiles, new: NewData, meta: np.ndarray) -> int:

@@ -20,6 +20,8 @@ from bitdex.silo.pending import Waiting
 from bitdex.silo.rules import void
 from bitdex.silo.state import State
 
+LARGE, HUGE = 1 << 20, 1 << 26  # bytes of an index that is worth being written whole, and of one that is
+BESIDE = 64  # only if more than this share of it has changed
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
 Holding = Callable[[], AbstractContextManager[object]]
@@ -111,6 +113,16 @@ class Maintenance(Commits):
             writer.delete_many(part[~kept])
             report(int(counts[done : done + len(part)].sum()))
             done += len(part)
+
+    def settle_index(self) -> None:
+        """Write an index whole of which changes lie beside it, if that is worth it: then its file is read."""
+        with self._maintaining():
+            self._finish()
+            base, changed = self._base, int(self._base.meta["delta_end"][0])
+            size = base.table.nbytes
+            if changed and size >= LARGE and (size <= HUGE or changed * BESIDE > size):
+                new = NewData(base.table, base.count, len(base.data), int(base.meta["dead_bytes"][0]))
+                self._commit(new, {})
 
     def _next_generation(self) -> int:
         return int(self._base.meta["data_generation"][0]) + 1

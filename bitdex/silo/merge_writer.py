@@ -31,9 +31,9 @@ import numpy as np
 from bitdex import filesystem
 from bitdex.errors import ClosedError, CorruptError, InvalidError
 from bitdex.formats import data, frame
+from bitdex.kernels import apart, merge
 from bitdex.kernels import frames as frame_kernels
 from bitdex.kernels import hash_index as index_kernels
-from bitdex.kernels import merge
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
@@ -60,7 +60,7 @@ class Arena:
     def begin(self, start: int, end: int) -> None:
         """Hold the bytes ``start..end`` of the file from now on."""
         if not end - start <= len(self.buffer) <= LAST_ARENA:  # a large one is not kept
-            self.buffer = np.empty(end - start, np.uint8)
+            self.buffer = apart.zeros(end - start, np.uint8)
         self.state[[merge.ARENA, merge.BASE, merge.ARENA_END]] = start, start, end
 
     @property
@@ -114,7 +114,7 @@ class MergeWriter:
         self._lock = threading.Lock()
 
     def _copy(self, table: np.ndarray) -> tuple[np.ndarray, list[Future[None]]]:
-        out = np.empty_like(table)
+        out = apart.zeros(len(table), np.uint64)
         parts = zip(np.array_split(out, THREADS), np.array_split(table, THREADS))
         return out, [self._pool.submit(np.copyto, *part) for part in parts]
 

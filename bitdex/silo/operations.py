@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitdex.kernels import apart
+
 
 @dataclass(frozen=True, slots=True)
 class Operations:
@@ -24,7 +26,7 @@ class Operations:
     def empty(count: int) -> "Operations":
         """Return columns to be filled."""
         dtypes = (np.uint64, np.int64, np.int64, np.uint64)
-        return Operations(*(np.empty(count, dtype) for dtype in dtypes))
+        return Operations(*(apart.zeros(count, dtype) for dtype in dtypes))
 
     @staticmethod
     def join(parts: list["Operations"]) -> "Operations":

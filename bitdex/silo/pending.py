@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bitdex.kernels import apart
 from bitdex.kernels import pending as kernels
 from bitdex.silo.operations import Operations
 
@@ -54,8 +55,8 @@ class PendingTable:
             return
         if len(columns) > len(self._previous) or 2 * count > len(self._heads):
             self._linked = 0
-            self._heads = np.zeros(1 << max(4, (4 * count).bit_length()), np.int64)
-            self._previous = np.empty(len(columns), np.int64)
+            self._heads = apart.zeros(1 << max(4, (4 * count).bit_length()), np.int64)
+            self._previous = apart.zeros(len(columns), np.int64)
         self._keys = columns.keys
         kernels.link_operations(self._keys, self._linked, count, self._heads, self._previous)
         self._linked = count

@@ -110,7 +110,8 @@ class State:
 
     def keys(self) -> np.ndarray:
         """Return all keys that have a value, ascending, uint64."""
-        held = np.sort(self.base.entries()["key"])
+        held = self.base.keys()
+        held.sort()
         if not self.waiting:
             return held
         touched = np.unique(self.operations.keys)

@@ -29,7 +29,7 @@ def each(pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: It
 
 
 def ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int = 4
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], count: int = 2
 ) -> Iterator[Result]:
     """Yield what `function` returns for each item, in order, working on the next `count` meanwhile."""
     running: deque[Future[Result]] = deque()
