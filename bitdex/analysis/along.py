@@ -85,7 +85,7 @@ class Along:
 
 
 class ByCode:
-    """The slots by their code, those without one left out.
+    """The slots by their code, those without one left out; in lists a slot comes once for each of its codes.
 
     Attributes
     ----------
@@ -94,16 +94,20 @@ class ByCode:
         Where each code begins, from code 1 on, and the end.
     """
 
-    def __init__(self, codes: np.ndarray, size: int):
-        bits, counts = 8 * codes.itemsize, np.zeros((THREADS, size), np.int64)
-        tally, put = (getattr(code_kernels, f"{name}{bits}") for name in ("tally", "order"))
+    def __init__(self, codes: np.ndarray, size: int, starts: np.ndarray | None = None):
+        counts = np.zeros((THREADS, size), np.int64)
+        tally, put = (getattr(code_kernels, f"{name}{8 * codes.itemsize}") for name in ("tally", "order"))
         share(len(codes), 1.0 * len(codes), lambda thread, lo, hi: tally(codes, lo, hi, counts[thread]))
-        ends = np.cumsum(counts.sum(axis=0)[1:])
-        self.cuts = np.concatenate((np.zeros(1, np.int64), ends))
+        self.cuts = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts.sum(axis=0)[1:])))
         self.order = np.empty(self.cuts[-1], np.uint32)
         places = np.concatenate((np.zeros(1, np.int64), self.cuts[:-1]))
-        for lo in range(0, len(codes), BLOCK):
-            put(codes, lo, min(lo + BLOCK, len(codes)), places, self.order)
+        slots = len(codes) if starts is None else len(starts) - 1
+        for lo in range(0, slots, BLOCK):
+            hi = min(lo + BLOCK, slots)
+            if starts is None:
+                put(codes, lo, hi, places, self.order)
+            else:
+                code_kernels.order_lists(starts, codes, lo, hi, places, self.order)
 
     @property
     def nbytes(self) -> int:

@@ -43,9 +43,13 @@ class Column:
         return self.codes.nbytes + more
 
     @functools.cached_property
-    def by_code(self) -> ByCode:
-        """The slots by their code."""
-        return ByCode(self.codes, len(self.values) + 1)
+    def by_code(self) -> ByCode | None:
+        """The slots by their code, of few values."""
+        return ByCode(self.codes, len(self.values) + 1) if self.few else None
+
+    def of_values(self, counts: np.ndarray) -> np.ndarray:
+        """Return counts of codes, from 1 on, as those of the values."""
+        return counts
 
     @functools.cached_property
     def planes(self) -> np.ndarray:
@@ -154,15 +158,35 @@ class Lists:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the codes, and of where the lists begin."""
-        return self.codes.nbytes + self.starts.nbytes
+        """Bytes of the codes, of where the lists begin, and of their order."""
+        return self.codes.nbytes + self.starts.nbytes + (4 * len(self.codes) if self._few else 0)
+
+    @property
+    def _few(self) -> bool:
+        return len(self.values) <= FEW and self.codes.itemsize == 2
+
+    @functools.cached_property
+    def by_code(self) -> ByCode | None:
+        """The slots by each of their codes, of few values."""
+        return ByCode(self.codes, len(self.values) + 1, self.starts) if self._few else None
+
+    def of_values(self, counts: np.ndarray) -> np.ndarray:
+        """Return counts of codes, from 1 on, as those of the values."""
+        return counts[self._numbers - 1]
+
+    def cost(self, found: Members) -> float:
+        """Return nanoseconds that it takes to count a set list by list or, if that is faster, by bitmaps."""
+        return min(_documents(found, self._cost), self._met(found))
+
+    def _met(self, found: Members) -> float:
+        """Return nanoseconds that it takes to meet the bitmaps of all values."""
+        return (PER_MEMBER if found.is_words or found.is_dense else PER_MATCH) * len(self.codes)
 
     def worth(self, found: Members) -> bool:
         """Tell whether counting by codes is faster than by bitmaps: lists of a few values are often empty."""
         if len(self.values) > FEW or not found.most:
             return True
-        met = PER_MEMBER if found.is_words or found.is_dense else PER_MATCH
-        return _documents(found, self._cost) < met * len(self.codes)
+        return _documents(found, self._cost) < self._met(found)
 
     @property
     def _cost(self) -> float:

@@ -51,9 +51,9 @@ def value_counts(snapshot: Snapshot, found: Members, name: str) -> Counts:
     if snapshot.schema.field(name).filter is None:
         return Numbers(snapshot, found, name).value_counts()
     kept = codes_of(snapshot, name)
-    if kept is not None and kept[0].worth(found):
-        codes, altered = kept
-        values, counts = codes.values, _counted_by(codes, snapshot, found)
+    by_codes = None if kept is None else _counted_by(kept[0], snapshot, found)
+    if kept is not None and by_codes is not None:
+        values, counts, altered = kept[0].values, by_codes, kept[1]
         if len(altered):
             stays = ~np.isin(values, altered)
             values, counts = values[stays], counts[stays]
@@ -74,14 +74,17 @@ def value_counts(snapshot: Snapshot, found: Members, name: str) -> Counts:
     return values[counts > 0], counts[counts > 0]
 
 
-def _counted_by(codes: Codes, snapshot: Snapshot, found: Members) -> np.ndarray:
-    """Return how many documents of a set have each value that there are codes for; those of all are kept."""
+def _counted_by(codes: Codes, snapshot: Snapshot, found: Members) -> np.ndarray | None:
+    """Return how many documents of a set have each value with a code; None if bitmaps are faster.
+
+    Those of all documents are kept.
+    """
     if found.most < len(snapshot.alive) or len(found) < len(snapshot.alive):
-        if isinstance(codes, Column) and codes.few and found.stays:
-            along = found.along(codes.by_code.order, codes.cost(found))
-            if along is not None:
-                return along.between(codes.by_code.cuts)
-        return codes.count(found)
+        order = codes.by_code if found.stays else None
+        along = None if order is None else found.along(order.order, codes.cost(found))
+        if order is not None and along is not None:
+            return codes.of_values(along.between(order.cuts))
+        return codes.count(found) if codes.worth(found) else None
     known = codes.of_all
     if known is None or known[0] is not snapshot.alive:
         known = codes.of_all = snapshot.alive, codes.count(found)

@@ -260,6 +260,15 @@ def _order(codes: Any, lo: Any, hi: Any, places: Any, out: Any) -> None:
             places[code] += 1
 
 
+@kernel(r_u32, r_u16, i64, i64, w_i64, w_u32)
+def order_lists(starts: Any, codes: Any, lo: Any, hi: Any, places: Any, out: Any) -> None:
+    """Write the slots of [lo, hi) by each code of their lists (`_order`)."""
+    for slot in range(lo, hi):
+        for j in range(np.int64(starts[slot]), np.int64(starts[slot + 1])):
+            out[places[codes[j]]] = slot
+            places[codes[j]] += 1
+
+
 tally8 = kernel(r_u8, i64, i64, w_i64)(_tally)
 tally16 = kernel(r_u16, i64, i64, w_i64)(_tally)
 order8 = kernel(r_u8, i64, i64, w_i64, w_u32)(_order)

@@ -209,6 +209,7 @@ def _codes(rng):
     for dtype in (np.uint16, np.uint32):
         lists = lists_of([Postings(np.arange(3), *given)], totals, dtype)
         lists.count(chosen)
+        assert lists.by_code is None or len(lists.by_code.order) == len(lists.codes)
     few, many = (counted.Column(np.arange(3), one) for one in columns)
     for one in (few, many, counted.Column(np.arange(3), columns[1].astype(np.uint16))):
         one.count(chosen)

@@ -8,6 +8,7 @@ from pyroaring import BitMap
 
 from bitdex.analysis import codes as counting
 from bitdex.analysis import kept, team
+from bitdex.analysis.along import Along
 from bitdex.analysis.codes import Column, Lists, count_planes
 from bitdex.analysis.members import Members
 from bitdex.analysis.postings import Postings
@@ -88,6 +89,11 @@ def test_lists_hold_the_codes_of_each_slot(
         assert lists.codes.dtype == dtype and np.array_equal(shown[within], values[order])
         assert np.array_equal(lengths, np.bincount(holders, minlength=SLOTS))
         assert lists.count(Members(BitMap(chosen[0]))).tolist() == counts_in(chosen[0], sets)
+        order = lists.by_code
+        assert (order is None) == (dtype is np.uint32)
+        if order is not None:
+            along = Along.of(Members(BitMap(chosen[0])).flat(3), order.order)
+            assert lists.of_values(along.between(order.cuts)).tolist() == counts_in(chosen[0], sets)
 
 
 @quick
