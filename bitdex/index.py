@@ -300,15 +300,16 @@ class Index(Querying, Changing, Looking):
 
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the index and its silos; `kept`: bytes in memory for queries."""
-        from bitdex.analysis.kept import kept_bytes
+        from bitdex.analysis import found, kept
 
         snapshot = self.snapshot
+        derived = {"codes": kept.kept_bytes(snapshot.derived), "sets": found.kept_bytes(snapshot)}
         return {
             "documents": len(snapshot.alive),
             "sequence": self._store.sequence,
             "phases": [run.name for run in self._store.log],
             "cache": self._answers.stats(),
-            "kept": snapshot.kept | {"codes": kept_bytes(snapshot.derived)},
+            "kept": snapshot.kept | derived,
             "silos": {"documents": self.documents.silo.stats(), "bitmaps": self.bitmaps.silo.stats()},
         }
 

@@ -18,6 +18,8 @@ import numpy as np
 from pyroaring import BitMap, FrozenBitMap
 
 from bitdex import html
+from bitdex.analysis.found import members_of
+from bitdex.analysis.members import Members
 from bitdex.errors import InvalidError
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
@@ -95,11 +97,18 @@ class Selection(Summaries, Combining):
     @functools.cached_property
     def _found(self) -> BitMap:
         """The documents; not to be changed."""
-        return planner.run(self._plan)
+        return self._members.bitmap if "_members" in self.__dict__ else planner.run(self._plan)
+
+    @functools.cached_property
+    def _members(self) -> Members:
+        """The documents, to be counted."""
+        known = "_found" in self.__dict__
+        return Members(self._found) if known else members_of(self._snapshot, self._plan)
 
     @functools.cached_property
     def _size(self) -> int:
-        return len(self._found) if "_found" in self.__dict__ else planner.count(self._plan)
+        known = self.__dict__.get("_found", self.__dict__.get("_members"))
+        return planner.count(self._plan) if known is None else len(known)
 
     def explain(self) -> "Plan":
         """Return the plan, one row a step, after running it (`Index.explain`)."""

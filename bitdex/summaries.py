@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyroaring import BitMap
 
 from bitdex.analysis import counting
 from bitdex.analysis.groups import Groups
+from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
 from bitdex.errors import InvalidError
 from bitdex.query.snapshot import Snapshot
@@ -30,7 +30,7 @@ class Summaries:
     _snapshot: Snapshot
 
     @property
-    def _found(self) -> BitMap:
+    def _members(self) -> Members:
         raise NotImplementedError
 
     def facets(
@@ -54,21 +54,21 @@ class Summaries:
         """
         _check_top(top)
         if isinstance(fields, str):
-            return counting.facets(self._snapshot, self._found, fields, top, dropna)
-        return {name: counting.facets(self._snapshot, self._found, name, top, dropna) for name in fields}
+            return counting.facets(self._snapshot, self._members, fields, top, dropna)
+        return {name: counting.facets(self._snapshot, self._members, name, top, dropna) for name in fields}
 
     def crosstab(self, row: str, column: str) -> "pd.DataFrame":
         """Return how many documents have each two values of two filter fields, as `pd.crosstab` does."""
-        return counting.crosstab(self._snapshot, self._found, row, column)
+        return counting.crosstab(self._snapshot, self._members, row, column)
 
     def cooccurrence(self, field: str, top: int = 20) -> "pd.DataFrame":
         """Return how many documents have each two of the most frequent values of a field."""
         _check_top(top)
-        return counting.cooccurrence(self._snapshot, self._found, field, top)
+        return counting.cooccurrence(self._snapshot, self._members, field, top)
 
     def groupby(self, field: str) -> Groups:
         """Return the documents by the value of a filter field: `count`, and `sum` and the like."""
-        return Groups(self._snapshot, self._found, field)
+        return Groups(self._snapshot, self._members, field)
 
     def histogram(self, field: str, bins: Any = 10) -> "pd.Series":
         """Return how many values of a sort field lie in each bin.
@@ -128,7 +128,7 @@ class Summaries:
         """Return how many different values of a field there are."""
         if counting.counted_field(self._snapshot, field).filter is None:
             return self._numbers(field).nunique()
-        return len(counting.facets(self._snapshot, self._found, field))
+        return len(counting.facets(self._snapshot, self._members, field))
 
     def top(self, field: str, n: int = 10) -> "pd.Series":
         """Return the greatest values of a sort field, by id, the greatest first."""
@@ -136,7 +136,7 @@ class Summaries:
         return self._numbers(field).top(n)
 
     def _numbers(self, field: str) -> Numbers:
-        return Numbers(self._snapshot, self._found, field)
+        return Numbers(self._snapshot, self._members, field)
 
 
 def _described(numbers: Numbers) -> list[float]:

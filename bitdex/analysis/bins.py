@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bitdex.analysis.members import Members
 from bitdex.analysis.team import share
 from bitdex.errors import InvalidError
 from bitdex.kernels import members as kernels
@@ -37,8 +38,32 @@ def edges_of(field: Field, bins: Any, least: Any, greatest: Any) -> tuple[np.nda
     return edges, pd.IntervalIndex.from_breaks(edges, closed="left")
 
 
-def count_bins(slots: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def count_bins(found: Members, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Return how many of ``values[slot]`` (u32 or u64) lie in each bin, edge to edge (u64, ascending)."""
+    looked_up = _looked_up(edges)
+    counts = np.zeros((THREADS, len(edges) - 1), np.int64)
+    kernel = kernels.bin32 if values.itemsize == 4 else kernels.bin64
+
+    def work(thread: int, slots: np.ndarray, lo: int, hi: int) -> None:
+        kernel(slots, lo, hi, values, edges, *looked_up, counts[thread])
+
+    found.each_slot(len(values), PER_VALUE, work)
+    return counts.sum(axis=0)
+
+
+def code_bins(slots: np.ndarray, values: np.ndarray, edges: np.ndarray, codes: np.ndarray) -> None:
+    """Write to ``codes[slot]`` (u8 or u16) which bin its value lies in, from 1 on; 0 outside of all."""
+    looked_up = _looked_up(edges)
+    kernel: Any = getattr(kernels, f"code{8 * codes.itemsize}_{8 * values.itemsize}")
+
+    def work(_: int, lo: int, hi: int) -> None:
+        kernel(slots, lo, hi, values, edges, *looked_up, codes)
+
+    share(len(slots), PER_VALUE * len(slots), work)
+
+
+def _looked_up(edges: np.ndarray) -> tuple[np.uint64, np.ndarray, bool]:
+    """Return how far values are shifted, the first bin of each that comes of it, and if it is one of two."""
     span = int(edges[-1] - edges[0])
     narrowest = int(np.diff(edges).min())
     shift = np.uint64(max(0, span.bit_length() - BUCKETS, narrowest.bit_length() - 1))
@@ -46,14 +71,7 @@ def count_bins(slots: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.n
     table = np.searchsorted(edges - edges[0], steps, "right") - 1
     table = np.minimum(np.append(table, len(edges) - 2), len(edges) - 2)
     fine = bool(np.diff(table).max() <= 1)
-    counts = np.zeros((THREADS, len(edges) - 1), np.int64)
-    kernel = kernels.bin32 if values.itemsize == 4 else kernels.bin64
-    share(
-        len(slots),
-        PER_VALUE * len(slots),
-        lambda thread, lo, hi: kernel(slots, lo, hi, values, edges, shift, table, fine, counts[thread]),
-    )
-    return counts.sum(axis=0)
+    return shift, table, fine
 
 
 def _given(bins: Any) -> np.ndarray:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from bitdex.analysis.codes import Column
-from bitdex.analysis.kept import codes_of
+from bitdex.analysis.found import shared
+from bitdex.analysis.kept import Codes, codes_of, pair_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.numbers import Numbers
 from bitdex.analysis.overlap import shared_counts
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FEW = 256  # values that are counted by bitmaps
 BYTES = 8000  # of payloads that are gone through while one document is read
 CELLS = 10_000_000  # of a table
+LABELLED = 64  # groups of values whose labels are kept in order
 
 Counts = tuple[np.ndarray, np.ndarray]  # values as bound keys, ascending, and counts (int64) above 0
 
@@ -44,22 +46,24 @@ def counted_field(snapshot: Snapshot, name: Any) -> Field:
     return field
 
 
-def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
+def value_counts(snapshot: Snapshot, found: Members, name: str) -> Counts:
     """Return the values that documents of a set have, and how many have each."""
     if snapshot.schema.field(name).filter is None:
         return Numbers(snapshot, found, name).value_counts()
     kept = codes_of(snapshot, name)
-    if kept is not None and kept[0].worth(found):
-        codes, altered = kept
-        values, counts = codes.values, codes.count(found)
+    by_codes = None if kept is None else _counted_by(kept[0], snapshot, found)
+    if kept is not None and by_codes is not None:
+        values, counts, altered = kept[0].values, by_codes, kept[1]
         if len(altered):
             stays = ~np.isin(values, altered)
             values, counts = values[stays], counts[stays]
             values, counts = _joined([(values, counts), *_counted(found, altered_postings(snapshot, name))])
         return values[counts > 0], counts[counts > 0]
     values = values_of(snapshot, name)
-    if len(values) <= FEW:
-        counts = np.array([found.intersection_cardinality(one) for one in _havings(snapshot, name, values)])
+    if len(values) <= FEW and not found.is_words:
+        counts = np.array(
+            [found.bitmap.intersection_cardinality(one) for one in _havings(snapshot, name, values)]
+        )
         counts = counts.astype(np.int64)
     else:
         parts = list(postings_of(snapshot, name))
@@ -70,9 +74,25 @@ def value_counts(snapshot: Snapshot, found: BitMap, name: str) -> Counts:
     return values[counts > 0], counts[counts > 0]
 
 
-def _counted(found: BitMap, parts: Iterable[Postings]) -> list[Counts]:
-    members = Members(found)
-    return [(one.values, members.count(one.data, one.starts, one.stops)) for one in parts]
+def _counted_by(codes: Codes, snapshot: Snapshot, found: Members) -> np.ndarray | None:
+    """Return how many documents of a set have each value with a code; None if bitmaps are faster.
+
+    Those of all documents are kept.
+    """
+    if found.most < len(snapshot.alive) or len(found) < len(snapshot.alive):
+        order = codes.by_code if found.stays else None
+        along = None if order is None else found.along(order.order, codes.cost(found))
+        if order is not None and along is not None:
+            return codes.of_values(along.between(order.cuts))
+        return codes.count(found) if codes.worth(found) else None
+    known = codes.of_all
+    if known is None or known[0] is not snapshot.alive:
+        known = codes.of_all = snapshot.alive, codes.count(found)
+    return known[1]
+
+
+def _counted(found: Members, parts: Iterable[Postings]) -> list[Counts]:
+    return [(one.values, found.count(one.data, one.starts, one.stops)) for one in parts]
 
 
 def _joined(parts: list[Counts]) -> Counts:
@@ -83,7 +103,7 @@ def _joined(parts: list[Counts]) -> Counts:
 
 
 def facets(
-    snapshot: Snapshot, found: BitMap, name: str, top: int | None = None, dropna: bool = True
+    snapshot: Snapshot, found: Members, name: str, top: int | None = None, dropna: bool = True
 ) -> "pd.Series":
     """Return counts by value, the greatest first, equal ones by value; `dropna` omits those without one."""
     import pandas as pd
@@ -96,16 +116,14 @@ def facets(
     places, index = arranged(snapshot, field, keys, counts)
     series = pd.Series(counts[places][:top], index=index[:top], name="count")
     if not dropna:
-        missing = int(counts.sum() - counts[places].sum()) + found.intersection_cardinality(
-            snapshot.missing(name)
-        )
+        missing = int(counts.sum() - counts[places].sum()) + shared(snapshot, found, snapshot.missing(name))
         if missing:
             absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
             series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]
     return series
 
 
-def crosstab(snapshot: Snapshot, found: BitMap, row: str, column: str) -> "pd.DataFrame":
+def crosstab(snapshot: Snapshot, found: Members, row: str, column: str) -> "pd.DataFrame":
     """Return how many documents of a set have a value of one field and a value of the other."""
     fields = [counted_field(snapshot, name) for name in (row, column)]
     for field in fields:
@@ -129,17 +147,17 @@ def crosstab(snapshot: Snapshot, found: BitMap, row: str, column: str) -> "pd.Da
     if len(inner) <= FEW:
         each = _havings(snapshot, names[1], inner)
         for line, held in zip(table, _havings(snapshot, names[0], outer)):
-            part = held if whole else found & held
+            part = held if whole else found.bitmap & held
             line[:] = [part.intersection_cardinality(one) for one in each]
     else:
         for line, held in zip(table, _havings(snapshot, names[0], outer)):
-            keys, counts = value_counts(snapshot, found & held, names[1])
+            keys, counts = value_counts(snapshot, Members(found.bitmap & held), names[1])
             line[np.searchsorted(inner, keys)] = counts
     return _framed(snapshot, fields, rows, columns, table.T if turned else table)
 
 
 def _crossed(
-    snapshot: Snapshot, found: BitMap, row: str, column: str
+    snapshot: Snapshot, found: Members, row: str, column: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return the values of two fields and their table by codes; None where codes do not tell all."""
     parts = codes_of(snapshot, row), codes_of(snapshot, column)
@@ -148,7 +166,8 @@ def _crossed(
     rows, columns = parts[0][0], parts[1][0]
     if not (isinstance(rows, Column) and isinstance(columns, Column) and rows.few and columns.few):
         return None
-    return rows.values, columns.values, rows.cross(columns, found)
+    order = pair_of(snapshot, (row, column), (rows, columns)) if found.stays else None
+    return rows.values, columns.values, rows.cross(columns, found, order)
 
 
 def _framed(
@@ -160,10 +179,12 @@ def _framed(
     places, labels = zip(*(arranged(snapshot, *one) for one in zip(fields, (rows, columns))))
     table = table[np.ix_(*places)]
     kept = table.any(axis=1), table.any(axis=0)
-    return pd.DataFrame(table[np.ix_(*kept)], labels[0][kept[0]], labels[1][kept[1]])
+    if not (kept[0].all() and kept[1].all()):
+        table, labels = table[np.ix_(*kept)], (labels[0][kept[0]], labels[1][kept[1]])
+    return pd.DataFrame(table, *labels)
 
 
-def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.DataFrame":
+def cooccurrence(snapshot: Snapshot, found: Members, name: str, top: int) -> "pd.DataFrame":
     """Return, for the most frequent values of a field, how many documents of a set have each two of them."""
     import pandas as pd
 
@@ -172,7 +193,7 @@ def cooccurrence(snapshot: Snapshot, found: BitMap, name: str, top: int) -> "pd.
         raise InvalidError(f"field {name!r} is a sort field only; cooccurrence takes a filter field")
     keys, counts = value_counts(snapshot, found, name)
     keys = keys[np.lexsort((keys, -counts))[:top]]
-    table = shared_counts([found & one for one in _havings(snapshot, name, keys)])
+    table = shared_counts([found.bitmap & one for one in _havings(snapshot, name, keys)])
     labels = shown(snapshot, field, keys)
     return pd.DataFrame(table, index=labels, columns=labels)
 
@@ -184,17 +205,33 @@ def arranged(
 
     With counts, the greatest comes first, and equal ones in that order.
     """
+    kept: dict[Any, tuple[np.ndarray, pd.Index]] = snapshot.derived.setdefault("labels", {})
+    few = len(keys) <= FEW and field.name in snapshot.registry
+    key = (snapshot.registry.number(field.name), str(field.default), keys.tobytes()) if few else None
+    known = kept.get(key)
+    if known is None:
+        known = _in_order(snapshot, field, keys)
+        if few:
+            if len(kept) >= LABELLED:
+                kept.clear()
+            kept[key] = known
+    places, index = known
+    if counts is None:
+        return places, index[:]  # one that may be given another name
+    order = np.argsort(-counts[places], kind="stable")
+    return places[order], index.take(order)
+
+
+def _in_order(snapshot: Snapshot, field: Field, keys: np.ndarray) -> tuple[np.ndarray, "pd.Index"]:
     import pandas as pd
 
     labels = _labels(snapshot, field, keys)
     if labels is None:
-        places = np.argsort(keys) if counts is None else np.lexsort((keys, -counts))
+        places = np.argsort(keys)
         return places, shown(snapshot, field, keys[places])
     known = sorted((label, place) for place, label in enumerate(labels) if label is not None)
     places = np.array([place for _, place in known], np.int64)
-    if counts is not None:
-        places = places[np.argsort(-counts[places], kind="stable")]
-    return places, pd.Index([labels[place] for place in places.tolist()], dtype="str", name=field.name)
+    return places, pd.Index([label for label, _ in known], dtype="str", name=field.name)
 
 
 def shown(snapshot: Snapshot, field: Field, keys: np.ndarray) -> "pd.Index":
@@ -219,14 +256,14 @@ def _labels(snapshot: Snapshot, field: Field, keys: np.ndarray) -> list[str | No
     return [known.get(key) for key in keys.tolist()]
 
 
-def _from_documents(snapshot: Snapshot, found: BitMap, name: str) -> Counts | None:
+def _from_documents(snapshot: Snapshot, found: Members, name: str) -> Counts | None:
     """Count the values of integers in the documents; None for other fields."""
     from bitdex.frames import to_arrow
 
     field = snapshot.schema.field(name)
     if not field.stored or field.kind not in ("integer", "integer_array"):
         return None
-    table = to_arrow(snapshot.documents, np.frombuffer(found.to_array(), np.uint32), [name])
+    table = to_arrow(snapshot.documents, found.slots, [name])
     column = table.column(name).combine_chunks()
     if not field.is_list:
         return np.unique(np.asarray(column.drop_null(), np.int64), return_counts=True)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyroaring import BitMap
 
 from bitdex.analysis.codes import Column
 from bitdex.analysis.counting import counted_field, shown, value_counts
@@ -37,7 +36,7 @@ class Groups:
     Each method returns a Series by value, ascending; groups without documents are not in it.
     """
 
-    def __init__(self, snapshot: Snapshot, found: BitMap, name: str):
+    def __init__(self, snapshot: Snapshot, found: Members, name: str):
         self._field = counted_field(snapshot, name)
         if self._field.filter is None:
             raise InvalidError(f"field {name!r} is a sort field only; groupby takes a filter field")
@@ -76,16 +75,16 @@ class Groups:
         values = values_of(snapshot, self._field.name)
         if len(values) <= FEW:
             sets = [
-                self._found & one for one in snapshot.having_each(self._field.name, tuple(values.tolist()))
+                Members(self._found.bitmap & one)
+                for one in snapshot.having_each(self._field.name, tuple(values.tolist()))
             ]
-            kept = [i for i, one in enumerate(sets) if one]
+            kept = [i for i, one in enumerate(sets) if len(one)]
             told = [of_one(Numbers(snapshot, sets[i], name)) for i in kept]
             large = any(isinstance(one, int) and not -LARGEST <= one < LARGEST for one in told)
             return self._series(values[kept], np.array(told, object if large else None), name)
-        if not len(numbers.found):
+        if not len(self._found):
             return self._series(np.empty(0, np.int64), np.empty(0, np.int64), name)
-        slots = np.frombuffer(self._found.to_array(), np.uint32)
-        words, present = self._snapshot.column(name).values_of(slots)
+        words, present = snapshot.column(name).values_of(self._found.slots)
         parts = [
             (values, reduce(numbers, words[ranks], present[ranks], heads))
             for values, heads, ranks in self._parts()
@@ -102,8 +101,8 @@ class Groups:
             return None
         if numbers.dense is None or numbers.field.kind == "float":
             return None
-        codes, slots = kept[0], kept[0].slots_in(numbers.valued)
-        table = codes.reduce(slots, numbers.dense, of_one in (Numbers.min, Numbers.max))
+        codes = kept[0]
+        table = codes.reduce(numbers.valued, numbers.dense, of_one in (Numbers.min, Numbers.max))
         counts = table[:, 0].astype(np.int64)
         groups = counts > 0
         if len(numbers.valued) < len(self._found):  # groups of nothing but documents without a value
@@ -118,7 +117,7 @@ class Groups:
         return pd.Series(values[known], index=labels[known], name=name).sort_index()
 
     def _parts(self) -> Iterator[_Part]:
-        members = Members(self._found)
+        members = self._found
         for one in postings_of(self._snapshot, self._field.name):
             counts = members.count(one.data, one.starts, one.stops)
             one, counts = one.only(counts > 0), counts[counts > 0]

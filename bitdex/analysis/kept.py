@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bitdex.analysis.along import ByCode
 from bitdex.analysis.codes import FEW, Column, Lists
 from bitdex.analysis.members import checked, stretches
 from bitdex.analysis.postings import Postings, altered_values, base_postings
@@ -51,6 +52,21 @@ def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
     return codes, altered
 
 
+def pair_of(snapshot: Snapshot, names: tuple[str, str], columns: tuple[Column, Column]) -> ByCode | None:
+    """Return the slots by the codes of two fields; None the first time, or if that is too large."""
+    key = "codes", ("pair", *(snapshot.registry.number(name) for name in names))
+    kept = snapshot.derived.get(key)
+    if kept is None or kept[0][0] is not columns[0] or kept[0][1] is not columns[1]:
+        kept = columns, 0, None
+    _, asked, found = kept
+    if found is None and asked < ASKED:
+        asked += 1
+        if asked == ASKED and room_for(snapshot.derived, 4 * len(snapshot.alive), key):
+            found = columns[0].crossed(columns[1])
+        snapshot.derived[key] = columns, asked, found
+    return found
+
+
 def kept_bytes(derived: dict[Any, Any]) -> int:
     """Return how many bytes the codes take that are kept."""
     return sum(one.nbytes for one in _kept(derived).values())
@@ -70,8 +86,8 @@ def _made(parts: list[Postings], snapshot: Snapshot, number: int, single: bool) 
     if not values or 65536 * (chunks - 1) > SPREAD * len(snapshot.alive):
         return None
     if single:
-        size = chunks * 65536 * (2 if values <= FEW else 4)
-        column = _column(parts, chunks) if _room(snapshot.derived, size, key) else None
+        size = chunks * 65536 * 4 if values > FEW else chunks * 65536 * 2 + 4 * len(snapshot.alive)
+        column = _column(parts, chunks) if room_for(snapshot.derived, size, key) else None
         if column is not None:
             return column
     totals = np.zeros(chunks, np.int64)
@@ -83,7 +99,7 @@ def _made(parts: list[Postings], snapshot: Snapshot, number: int, single: bool) 
         return None
     kind: Any = np.uint16 if values < NARROW else np.uint32
     size = chunks * 65536 * 4 + entries * np.dtype(kind).itemsize
-    return lists_of(parts, totals, kind) if _room(snapshot.derived, size, key) else None
+    return lists_of(parts, totals, kind) if room_for(snapshot.derived, size, key) else None
 
 
 def _numbered(parts: list[Postings], by_size: bool) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -100,7 +116,7 @@ def _numbered(parts: list[Postings], by_size: bool) -> tuple[np.ndarray, np.ndar
     return values[order], codes[order], np.split(codes, ends)
 
 
-def _room(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
+def room_for(derived: dict[Any, Any], size: int, key: Hashable) -> bool:
     """Make room for codes, if they may be that large."""
     if size > BYTES:
         return False

@@ -12,10 +12,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyroaring import BitMap
 
+from bitdex.analysis.along import Along
+from bitdex.analysis.binned import binned
 from bitdex.analysis.bins import PER_VALUE, count_bins, edges_of
-from bitdex.analysis.codes import slots_of
+from bitdex.analysis.found import shared, within
 from bitdex.analysis.members import PER_STEP, Members
 from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
@@ -37,7 +38,7 @@ LAST = (1 << 63) - 1  # the greatest int64, behind which there is no other
 class Numbers:
     """The values of one sort field in one set of documents."""
 
-    def __init__(self, snapshot: Snapshot, found: BitMap, name: str):
+    def __init__(self, snapshot: Snapshot, found: Members, name: str):
         self.field = snapshot.schema.field(name)
         if self.field.sort is None:
             known = ", ".join(one.name for one in snapshot.schema.sort_fields)
@@ -55,7 +56,7 @@ class Numbers:
     def _totals(self) -> tuple[int, int, int, int]:
         """Count, sum, least and greatest of the unsigned forms."""
         if self.dense is not None and WORDWISE * len(self.valued) >= len(self.dense):
-            return self._members.total(self.dense)
+            return self.valued.total(self.dense)
         words = self.words
         low, high = int((words & _LOW).sum()), int((words >> np.uint64(32)).sum())
         least, greatest = (int(words.min()), int(words.max())) if len(words) else (0, 0)
@@ -68,12 +69,18 @@ class Numbers:
         if not self._by_order or "_totals" in self.__dict__:
             return self._totals[2:]
         assert isinstance(column, SortColumn)
-        least, greatest = column.values_of(column.order[list(self._members.ends(column.order))])[0].tolist()
+        if self._along is not None:
+            ends = [self._along.nth(0), self._along.nth(self.count - 1)]
+            least, greatest = column.values_of(column.order[ends])[0].tolist()
+            return least, greatest
+        least, greatest = column.values_of(column.order[list(self.valued.ends(column.order))])[0].tolist()
         return least, greatest
 
     @functools.cached_property
     def count(self) -> int:
         """How many documents have a value."""
+        if self._along is not None:
+            return len(self._along)
         return len(self.valued) if isinstance(self._column, SortColumn) else len(self.words)
 
     def sum(self) -> int | float:
@@ -101,8 +108,8 @@ class Numbers:
     def words(self) -> np.ndarray:
         """The values in unsigned form (u64), by id, of the documents that have one."""
         if self.dense is not None:
-            return self.dense[slots_of(self.valued)].astype(np.uint64)
-        words, present = self._column.values_of(slots_of(self.found))
+            return self.dense[self.valued.slots].astype(np.uint64)
+        words, present = self._column.values_of(self.found.slots)
         return words if present.all() else words[present]
 
     @property
@@ -129,7 +136,7 @@ class Numbers:
         """Return the greatest values by id, the greatest first, of equal ones the newest document."""
         import pandas as pd
 
-        slots, words = self._column.top(self.found, n, True)
+        slots, words = self._column.top(self.found.bitmap, n, True)
         return pd.Series(self.of_words(words), index=pd.Index(slots, name="id"), name=self.field.name)
 
     # -- order -----------------------------------------------------------------------------
@@ -175,24 +182,27 @@ class Numbers:
     def _by_order(self) -> bool:
         """Whether the order of the column is made, or worth making."""
         column = self._column
-        return isinstance(column, SortColumn) and (len(self.found) >= LARGE or column.ordered)
+        return isinstance(column, SortColumn) and (self.found.most >= LARGE or column.ordered)
 
     @functools.cached_property
-    def valued(self) -> BitMap:
+    def _along(self) -> Along | None:
+        """The documents along the order of the column, where they are kept so."""
+        if not self._by_order or not self.found.stays:
+            return None
+        return self.found.along(self._column.order, PER_VALUE * self.found.most)  # type: ignore[union-attr]
+
+    @functools.cached_property
+    def valued(self) -> Members:
         """The documents that have a value, where the column has no edits."""
         assert isinstance(self._column, SortColumn)
         if len(self._column) == len(self._snapshot.alive):
             return self.found
-        return self.found & self._column.present
-
-    @functools.cached_property
-    def _members(self) -> Members:
-        return Members(self.valued)
+        return within(self._snapshot, self.found, self._column.present)
 
     @property
     def dense(self) -> np.ndarray | None:
         """The values by id, where that pays."""
-        if isinstance(self._column, SortColumn) and len(self.found) >= SMALL:
+        if isinstance(self._column, SortColumn) and self.found.most >= SMALL:
             return self._column.dense
         return None
 
@@ -200,12 +210,15 @@ class Numbers:
         """Return how many come before a band of the order."""
         if band not in self._told:
             assert isinstance(self._column, SortColumn)
-            self._told[band] = self.count - self.valued.intersection_cardinality(self._column.bounds[band])
+            self._told[band] = self.count - shared(self._snapshot, self.valued, self._column.bounds[band])
         return self._told[band]
 
     def _nth_in_order(self, n: int) -> int:
         column = self._column
         assert isinstance(column, SortColumn)
+        if self._along is not None:
+            place = self._along.nth(n)
+            return int(column.values_of(column.order[place : place + 1])[0][0])
         low, high = 0, BANDS  # the last band before which no more than n come
         near, step = n * BANDS // self.count, 1  # where it is if the set is like all others
         while high - low > 1:
@@ -216,7 +229,7 @@ class Numbers:
                 high, near = near, near - step
             step *= 2
         start, stop = column.edges[low], column.edges[low + 1]
-        place = self._members.nth(column.order, start, stop, n - self._before(low))
+        place = self.valued.nth(column.order, start, stop, n - self._before(low))
         return int(column.values_of(column.order[place : place + 1])[0][0])
 
     # -- histograms ------------------------------------------------------------------------
@@ -234,11 +247,47 @@ class Numbers:
 
         if not self.count and not isinstance(bins, list | tuple | np.ndarray):
             return pd.Series(np.empty(0, np.int64), index=pd.Index([], name=self.field.name), name="count")
+        told = self._binned(bins)
+        if told is not None:
+            return told
         given = not isinstance(bins, int | np.integer | str)
         least, greatest = (self.min(), self.max()) if self.count and not given else (0, 0)
         edges, index = edges_of(self.field, bins, least, greatest)
         index.name = self.field.name
         return pd.Series(self._between(self._bounds(edges)), index=index, name="count")
+
+    def _binned(self, bins: Any) -> "pd.Series | None":
+        """Return a histogram whose bins are kept, by codes or by their edges; None for others."""
+        import pandas as pd
+
+        if not isinstance(self._column, SortColumn) or self.found.most < SMALL:
+            return None
+        kept = binned(self._snapshot, self.field, self._column, bins, self._bounds)
+        if kept is None:
+            return None
+        counts = self._in_cuts(kept.cuts, kept.column.cost(self.found))
+        if counts is None:
+            counts = kept.column.count(self.found)
+        index, filled = kept.index, np.flatnonzero(counts)
+        if kept.is_grid:
+            if not len(filled):
+                return None
+            within = slice(filled[0], filled[-1] + 1)
+            counts, index = counts[within], index[within]
+        return pd.Series(counts, index=index.set_names(self.field.name), name="count")
+
+    def _in_cuts(self, cuts: np.ndarray, otherwise: float) -> np.ndarray | None:
+        """Return how many values lie between cuts of the order; None if so many nanoseconds are less."""
+        column = self._column
+        assert isinstance(column, SortColumn)
+        if self._along is not None:
+            return self._along.between(cuts)[1:-1]
+        if len(self.valued) == len(column):
+            return np.diff(cuts)[1:-1]
+        steps = len(column) - int(np.diff(cuts).max())
+        if self.dense is not None and PER_STEP * steps < otherwise:
+            return self.valued.in_stretches(column.order, cuts, column.slots)[1:-1]
+        return None
 
     def _bounds(self, edges: np.ndarray) -> Any:
         """Return the least unsigned forms of values at or above the edges; behind the last one."""
@@ -259,13 +308,11 @@ class Numbers:
         if (words[1:] > words[:-1]).all() and bounds[-1] <= _MOST and isinstance(self._column, SortColumn):
             if self._by_order:
                 cuts = np.concatenate([[0], self._column.places(words), [len(self._column)]])
-                if len(self.valued) == len(self._column):
-                    return np.diff(cuts)[1:-1]
-                steps = len(self._column) - int(np.diff(cuts).max())
-                if self.dense is not None and PER_STEP * steps < PER_VALUE * len(self.valued):
-                    return self._members.in_stretches(self._column.order, cuts, self._column.slots)[1:-1]
+                told = self._in_cuts(cuts, PER_VALUE * len(self.valued))
+                if told is not None:
+                    return told
             if self.dense is not None:
-                return count_bins(slots_of(self.valued), self.dense, words)
+                return count_bins(self.valued, self.dense, words)
         below = np.searchsorted(self._sorted, words)
         below[np.array(bounds, object) > words] = len(self._sorted)
         return np.diff(below)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from bitdex.kernels.blocks import pool
 from bitdex.kernels.jit import THREADS
 
-ALONE = 2_000_000  # nanoseconds of work up to which another thread would come too late
+ALONE = 1_000_000  # nanoseconds of work up to which another thread would come too late
 BLOCK = 20_000_000  # nanoseconds of a block at most
 
 

@@ -8,8 +8,8 @@ Each value has a code above 0. A field with one value a document has a column of
 Lists are made from bands of chunks: `spread` sorts the pairs (low half of the slot, code) of a band by chunk,
 `arrange` those of a chunk by slot.
 
-Counting goes through ascending slots, all of which lie inside of the column. Four tables take turns, so that
-a code that follows itself does not wait for its own count.
+Counting goes through ascending slots, all of which lie inside of the column. Two tables take turns, so that a
+code that follows itself does not wait for its own count.
 """
 
 from typing import Any
@@ -34,8 +34,9 @@ from bitdex.kernels.jit import (
 from bitdex.kernels.memory import prefetch
 from bitdex.kernels.roaring import container, open_payload, read_container
 
-TABLES = 4
-AHEAD = 24  # slots fetched ahead
+TABLES = 2
+AHEAD, FAR = 24, 64  # slots fetched ahead; where nothing else waits for them
+LINE = 40  # bytes from which on two hardly lie in one line of the cache
 
 
 def _fill(data: Any, starts: Any, stops: Any, numbers: Any, lo: Any, hi: Any, found: Any, codes: Any) -> Any:
@@ -147,11 +148,21 @@ def _arrange(
         places[low] += 1
 
 
+@device
+def far_apart(slots: Any, lo: Any, hi: Any, size: Any) -> Any:
+    """Tell whether what belongs to ``slots[lo:hi]``, of some bytes each, lies in lines of its own."""
+    return hi > lo and (np.int64(slots[hi - 1]) - np.int64(slots[lo])) * size > LINE * (hi - lo)
+
+
 def _count(slots: Any, lo: Any, hi: Any, codes: Any, counts: Any) -> None:
     """Count the codes of ``slots[lo:hi]`` in `TABLES` tables, one behind the other."""
     size = len(counts) // TABLES
     whole = lo + (hi - lo) // TABLES * TABLES
+    fetched = whole - FAR if far_apart(slots, lo, hi, codes.itemsize) else np.int64(0)
     for i in range(lo, whole, TABLES):
+        if i < fetched:
+            for ahead in range(i + FAR, i + FAR + TABLES):
+                prefetch(codes, np.int64(slots[ahead]))
         for table in range(TABLES):
             counts[np.uint64(table * size) + np.uint64(codes[slots[i + table]])] += 1
     for i in range(whole, hi):
@@ -163,7 +174,12 @@ def count_crossed(slots: Any, lo: Any, hi: Any, rows: Any, columns: Any, width: 
     """Count the codes of ``slots[lo:hi]`` in two columns together, as row * width + column (as `_count`)."""
     size = len(counts) // TABLES
     whole = lo + (hi - lo) // TABLES * TABLES
+    fetched = whole - FAR if far_apart(slots, lo, hi, np.int64(1)) else np.int64(0)
     for i in range(lo, whole, TABLES):
+        if i < fetched:
+            for ahead in range(i + FAR, i + FAR + TABLES):
+                prefetch(rows, np.int64(slots[ahead]))
+                prefetch(columns, np.int64(slots[ahead]))
         for table in range(TABLES):
             slot = slots[i + table]
             place = np.uint64(rows[slot]) * np.uint64(width) + np.uint64(columns[slot])
@@ -221,6 +237,42 @@ def _extremes(slots: Any, lo: Any, hi: Any, codes: Any, values: Any, table: Any)
         table[at + 2] = max(table[at + 2], value)
 
 
+@kernel(r_u8, r_u8, i64, i64, i64, w_u16)
+def pair_codes(rows: Any, columns: Any, width: Any, lo: Any, hi: Any, out: Any) -> None:
+    """Write row * width + column for slots [lo, hi); 0 where one of them is 0."""
+    for slot in range(lo, hi):
+        both = np.int64(rows[slot]) * width + np.int64(columns[slot])
+        out[slot] = both if rows[slot] != 0 and columns[slot] != 0 else 0
+
+
+def _tally(codes: Any, lo: Any, hi: Any, counts: Any) -> None:
+    """Count the codes of slots [lo, hi)."""
+    for slot in range(lo, hi):
+        counts[codes[slot]] += 1
+
+
+def _order(codes: Any, lo: Any, hi: Any, places: Any, out: Any) -> None:
+    """Write the slots of [lo, hi) that have a code by it; ``places[code]`` says where the next one goes."""
+    for slot in range(lo, hi):
+        code = codes[slot]
+        if code != 0:
+            out[places[code]] = slot
+            places[code] += 1
+
+
+@kernel(r_u32, r_u16, i64, i64, w_i64, w_u32)
+def order_lists(starts: Any, codes: Any, lo: Any, hi: Any, places: Any, out: Any) -> None:
+    """Write the slots of [lo, hi) by each code of their lists (`_order`)."""
+    for slot in range(lo, hi):
+        for j in range(np.int64(starts[slot]), np.int64(starts[slot + 1])):
+            out[places[codes[j]]] = slot
+            places[codes[j]] += 1
+
+
+tally8 = kernel(r_u8, i64, i64, w_i64)(_tally)
+tally16 = kernel(r_u16, i64, i64, w_i64)(_tally)
+order8 = kernel(r_u8, i64, i64, w_i64, w_u32)(_order)
+order16 = kernel(r_u16, i64, i64, w_i64, w_u32)(_order)
 fill8 = kernel(r_u8, r_i64, r_i64, r_i64, i64, i64, w_u32, w_u8, returns=i64)(_fill)
 fill32 = kernel(r_u8, r_i64, r_i64, r_i64, i64, i64, w_u32, w_u32, returns=i64)(_fill)
 _SPREAD = r_u8, r_i64, r_i64, r_i64, i64, i64, i64, i64, w_i64, w_i64, w_u32, w_u16
@@ -229,6 +281,7 @@ spread32 = kernel(*_SPREAD, w_u32, returns=i64)(_spread)
 arrange16 = kernel(r_u16, r_u16, i64, i64, i64, i64, w_i64, w_u32, w_u16)(_arrange)
 arrange32 = kernel(r_u16, r_u32, i64, i64, i64, i64, w_i64, w_u32, w_u32)(_arrange)
 count8 = kernel(r_u32, i64, i64, r_u8, w_i64)(_count)
+count16 = kernel(r_u32, i64, i64, r_u16, w_i64)(_count)
 count32 = kernel(r_u32, i64, i64, r_u32, w_i64)(_count)
 count_lists16 = kernel(r_u32, i64, i64, r_u32, r_u16, w_i64)(_count_lists)
 count_lists32 = kernel(r_u32, i64, i64, r_u32, r_u32, w_i64)(_count_lists)

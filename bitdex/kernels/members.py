@@ -25,6 +25,8 @@ from bitdex.kernels.jit import (
     r_u64,
     u64,
     w_i64,
+    w_u8,
+    w_u16,
     w_u32,
     w_u64,
 )
@@ -294,33 +296,50 @@ def _total(words: Any, keys: Any, values: Any, threads: Any, out: Any) -> None:
         out[5 * thread + 4] = greatest
 
 
+@device
+def bin_of(value: Any, edges: Any, shift: Any, table: Any, fine: Any) -> Any:
+    """Return which bin ``[edges[i], edges[i + 1])`` a value lies in, or -1.
+
+    A value, edges[0] subtracted and shifted right, is n: it lies in one of the bins from ``table[n]`` to
+    ``table[n + 1]``, both included. They are two at most if the table is `fine`.
+    """
+    if value < edges[0] or value >= edges[len(edges) - 1]:
+        return np.int64(-1)
+    n = (value - edges[0]) >> shift
+    first, last = table[n], table[n + np.uint64(1)]
+    if fine:
+        return first + np.int64(value >= edges[first + 1])
+    while first < last:
+        middle = (first + last + 1) >> 1
+        above = value < edges[middle]
+        first, last = (first, middle - 1) if above else (middle, last)
+    return first
+
+
 def _bin(
     slots: Any, lo: Any, hi: Any, values: Any, edges: Any, shift: Any, table: Any, fine: Any, counts: Any
 ) -> None:
-    """Count the values of ``slots[lo:hi]`` in each bin ``[edges[i], edges[i + 1])``.
+    """Count the values of ``slots[lo:hi]`` in each bin (`bin_of`)."""
+    for i in range(lo, hi):
+        at = bin_of(np.uint64(values[slots[i]]), edges, shift, table, fine)
+        if at >= 0:
+            counts[at] += 1
 
-    Value v, edges[0] subtracted and shifted right, is n: it lies in one of the bins from ``table[n]`` to
-    ``table[n + 1]``, both included. They are two at most if the table is `fine`.
-    """
-    least, greatest = edges[0], edges[len(edges) - 1]
-    part = slots[lo:hi]
-    for i in range(len(part)):
-        value = np.uint64(values[part[i]])
-        if value < least or value >= greatest:
-            continue
-        n = (value - least) >> shift
-        first, last = table[n], table[n + np.uint64(1)]
-        if fine:
-            counts[first + np.int64(value >= edges[first + 1])] += 1
-            continue
-        while first < last:
-            middle = (first + last + 1) >> 1
-            above = value < edges[middle]
-            first, last = (first, middle - 1) if above else (middle, last)
-        counts[first] += 1
+
+def _code(
+    slots: Any, lo: Any, hi: Any, values: Any, edges: Any, shift: Any, table: Any, fine: Any, codes: Any
+) -> None:
+    """Write the bins of ``slots[lo:hi]`` (`bin_of`) as codes, from 1 on; 0 outside of all."""
+    for i in range(lo, hi):
+        codes[slots[i]] = bin_of(np.uint64(values[slots[i]]), edges, shift, table, fine) + 1
 
 
 total32 = kernel(r_u64, r_i64, r_u32, i64, w_u64, parallel=True)(_total)
 total64 = kernel(r_u64, r_i64, r_u64, i64, w_u64, parallel=True)(_total)
 bin32 = kernel(r_u32, i64, i64, r_u32, r_u64, u64, r_i64, boolean, w_i64)(_bin)
 bin64 = kernel(r_u32, i64, i64, r_u64, r_u64, u64, r_i64, boolean, w_i64)(_bin)
+_CODE = r_u64, u64, r_i64, boolean
+code8_32 = kernel(r_u32, i64, i64, r_u32, *_CODE, w_u8)(_code)
+code8_64 = kernel(r_u32, i64, i64, r_u64, *_CODE, w_u8)(_code)
+code16_32 = kernel(r_u32, i64, i64, r_u32, *_CODE, w_u16)(_code)
+code16_64 = kernel(r_u32, i64, i64, r_u64, *_CODE, w_u16)(_code)

@@ -1,4 +1,4 @@
-"""Unaligned little-endian loads, stores, copies and prefetches on byte arrays.
+"""Unaligned little-endian loads, stores, copies and prefetches on byte arrays, and eight additions at once.
 
 These are single machine instructions without a bounds check: a caller that parses
 bytes from outside checks lengths against the array first. With NUMBA_BOUNDSCHECK=1
@@ -82,6 +82,23 @@ def _prefetch_typer(typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), codegen
 
 
+def _add8_typer(typingctx: Any, source: Any, start: Any, number: Any, out: Any, at: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        size = ir.Constant(arguments[1].type, 32)
+        vector = ir.VectorType(ir.IntType(32), 8)
+        origin = _pointer(context, builder, sig.args[0], arguments[0], arguments[1], size)
+        target = _pointer(context, builder, sig.args[3], arguments[3], arguments[4], size)
+        held = builder.load(builder.bitcast(origin, vector.as_pointer()), align=1)
+        lanes = ir.Constant(vector, ir.Undefined)
+        for lane in range(8):
+            lanes = builder.insert_element(lanes, arguments[2], ir.Constant(ir.IntType(32), lane))
+        total = builder.add(held, lanes)
+        builder.store(total, builder.bitcast(target, vector.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.uint32, out, types.int64), codegen
+
+
 if JIT_ENABLED:
     load16 = _loader(16, types.uint16)
     load32 = _loader(32, types.uint32)
@@ -91,6 +108,7 @@ if JIT_ENABLED:
     store64 = _storer(64, types.uint64)
     copy: Any = intrinsic(_copy_typer)
     prefetch: Any = intrinsic(_prefetch_typer)
+    add8: Any = intrinsic(_add8_typer)
 else:
 
     def _bytes(array: np.ndarray, index: int, size: int) -> np.ndarray:
@@ -123,3 +141,7 @@ else:
 
     def prefetch(array: np.ndarray, index: int) -> None:
         pass
+
+    def add8(source: np.ndarray, start: int, number: int, out: np.ndarray, at: int) -> None:
+        held = np.frombuffer(_bytes(source, start, 32).tobytes(), "<u4") + np.uint32(number)
+        _bytes(out, at, 32)[:] = held.view(np.uint8)

@@ -3,7 +3,8 @@
     planes    chunk 0: bit p - 1 of all codes, 1,024 words; ... bit 0     chunk 1: ...
 
 Of a chunk of the set the half without and the half with a bit are taken, of each of these the halves without
-and with the next bit, and so on; what is empty is not gone into. Words are joined, no document is looked at.
+and with the next bit, and so on; what is empty is not gone into. The last three bits are counted at once.
+Words are joined, no document is looked at.
 """
 
 from typing import Any
@@ -11,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from bitdex.kernels.jit import device, i64, kernel, r_u8, r_u64, w_i64, w_u64
-from bitdex.kernels.layers import expand_container
-from bitdex.kernels.roaring import container, open_payload, popcount
+from bitdex.kernels.roaring import popcount
+from bitdex.kernels.words import WORDS
 
-WORDS = 1024  # of a chunk
+LAST = 3  # bits that are counted at once
 
 
 @kernel(r_u8, i64, i64, i64, w_u64)
@@ -43,90 +44,100 @@ def halve(above: Any, plane: Any, kept: Any, below: Any) -> Any:
 
 
 @device
-def quarter(mask: Any, one: Any, other: Any) -> Any:
-    """Return how many slots of a mask have one bit, the other, and both."""
-    first, second, both = np.int64(0), np.int64(0), np.int64(0)
+def eighth(mask: Any, one: Any, two: Any, three: Any, size: Any, code: Any, counts: Any) -> None:
+    """Add how many slots of a mask, `size` in all, have each of the eight combinations of three bits.
+
+    How many have some of the bits, whatever the others, tells how many have those and no others.
+    """
+    n1, n2, n3, n12, n13, n23, n123 = (
+        np.int64(0),
+        np.int64(0),
+        np.int64(0),
+        np.int64(0),
+        np.int64(0),
+        np.int64(0),
+        np.int64(0),
+    )
     for i in range(WORDS):
-        here = mask[i] & one[i]
-        first += popcount(here)
-        second += popcount(mask[i] & other[i])
-        both += popcount(here & other[i])
-    return first, second, both
+        a, b, c = mask[i] & one[i], mask[i] & two[i], mask[i] & three[i]
+        n1 += popcount(a)
+        n2 += popcount(b)
+        n3 += popcount(c)
+        n12 += popcount(a & b)
+        n13 += popcount(a & c)
+        n23 += popcount(b & c)
+        n123 += popcount(a & b & c)
+    counts[code] += size - n1 - n2 - n3 + n12 + n13 + n23 - n123
+    counts[code + 1] += n3 - n13 - n23 + n123
+    counts[code + 2] += n2 - n12 - n23 + n123
+    counts[code + 3] += n23 - n123
+    counts[code + 4] += n1 - n12 - n13 + n123
+    counts[code + 5] += n13 - n123
+    counts[code + 6] += n12 - n123
+    counts[code + 7] += n123
 
 
 @device
 def count_chunk(
-    rows: Any, row_bits: Any, columns: Any, bits: Any, places: Any, masks: Any, sizes: Any, counts: Any
+    rows: Any, row_levels: Any, columns: Any, levels: Any, places: Any, masks: Any, sizes: Any, counts: Any
 ) -> None:
     """Add the codes of the slots in the first mask to the counts.
 
-    The planes of the first levels are in `rows`, the others in `columns`, each at its place. The last two
-    bits, of two at least, are counted together.
+    The planes of the first levels are in `rows`, the others in `columns`, each at its place.
     """
-    code, level = np.int64(0), np.int64(0)
-    while code < 1 << bits:
-        while level < bits - 2 and sizes[level] > 0:
-            kept = np.uint64(0) if (code >> (bits - 1 - level)) & 1 else ~np.uint64(0)
-            here, below, at = level * WORDS, (level + 1) * WORDS, places[level]
-            plane = rows[at : at + WORDS] if level < row_bits else columns[at : at + WORDS]
+    code, level, last = np.int64(0), np.int64(0), levels - LAST
+    while code < 1 << levels:
+        while level < last and sizes[level] > 0:
+            kept = np.uint64(0) if (code >> (levels - 1 - level)) & 1 else ~np.uint64(0)
+            here, below = level * WORDS, (level + 1) * WORDS
+            at = places[level]
+            plane = rows[at : at + WORDS] if level < row_levels else columns[at : at + WORDS]
             sizes[level + 1] = halve(masks[here:below], plane, kept, masks[below : below + WORDS])
             level += 1
         if sizes[level] > 0:
-            here, at, last = level * WORDS, places[bits - 2], places[bits - 1]
-            plane = rows[at : at + WORDS] if bits - 2 < row_bits else columns[at : at + WORDS]
-            second = rows[last : last + WORDS] if bits - 1 < row_bits else columns[last : last + WORDS]
-            one, other, both = quarter(masks[here : here + WORDS], plane, second)
-            counts[code] += sizes[level] - one - other + both
-            counts[code + 1] += other - both
-            counts[code + 2] += one - both
-            counts[code + 3] += both
-        code += 1 << (bits - level)  # behind all codes that begin so
+            mask = masks[level * WORDS : (level + 1) * WORDS]
+            x, y, z = places[last], places[last + 1], places[last + 2]
+            one = rows[x : x + WORDS] if last < row_levels else columns[x : x + WORDS]
+            two = rows[y : y + WORDS] if last + 1 < row_levels else columns[y : y + WORDS]
+            three = rows[z : z + WORDS] if last + 2 < row_levels else columns[z : z + WORDS]
+            eighth(mask, one, two, three, sizes[level], code, counts)
+        code += 1 << (levels - level)  # behind all codes that begin so
         before, level = code - 1, np.int64(0)  # up to where the next code differs from the one before
-        while level < bits - 2 and (code ^ before) >> (bits - 1 - level) == 0:
+        while level < last and (code ^ before) >> (levels - 1 - level) == 0:
             level += 1
 
 
-@kernel(r_u8, i64, i64, r_u64, i64, r_u64, i64, w_u64, w_i64, w_i64, w_i64, returns=i64)
+@kernel(r_u64, i64, i64, r_u64, i64, i64, r_u64, i64, i64, w_u64, w_i64, w_i64, w_i64)
 def count_planes(
-    data: Any,
+    words: Any,
     lo: Any,
     hi: Any,
     rows: Any,
     row_bits: Any,
+    row_levels: Any,
     columns: Any,
     column_bits: Any,
+    column_levels: Any,
     masks: Any,
     sizes: Any,
     places: Any,
     counts: Any,
-) -> Any:
-    """Count the slots of containers [lo, hi) of a payload by their code in one or two sets of planes.
+) -> None:
+    """Count the slots of chunks [lo, hi) of a set (`words`) by their code in one or two sets of planes.
 
-    `counts`, by row code << column_bits | column code, is added to; `masks` has room for a chunk a bit,
-    `sizes` and `places` for a number a bit. Columns of no bits are left out. Slots in chunks without planes
-    have code 0. Returns 0 or a fault.
+    Of the planes of each the last levels are looked at, of the columns' none or some, of both three at least.
+    `counts`, by row code << column_levels | column code, is added to; `masks` has room for a chunk a level,
+    `sizes` and `places` for a number.
     """
-    stop, bits, chunks = np.int64(len(data)), row_bits + column_bits, len(rows) // (WORDS * row_bits)
-    if column_bits > 0:
-        chunks = min(chunks, len(columns) // (WORDS * column_bits))
-    containers, runs, descriptors, at = open_payload(data, np.int64(0), stop)
-    if containers < 0:
-        return containers
-    for index in range(min(hi, containers)):
-        key, kind, count, end = container(data, runs, descriptors, index, at, stop)
-        if end < 0:
-            return end
-        if index >= lo and key < chunks:
-            fault = expand_container(data, kind, count, at, masks[:WORDS])
-            if fault < 0:
-                return fault
-            sizes[0] = count
-            for level in range(row_bits):
-                places[level] = (key * row_bits + level) * WORDS
-            for level in range(column_bits):
-                places[row_bits + level] = (key * column_bits + level) * WORDS
-            count_chunk(rows, row_bits, columns, bits, places, masks, sizes, counts)
-        elif index >= lo:
-            counts[0] += count
-        at = end
-    return np.int64(0)
+    for chunk in range(lo, hi):
+        total = np.int64(0)
+        for i in range(WORDS):
+            word = words[chunk * WORDS + i]
+            masks[i] = word
+            total += popcount(word)
+        sizes[0] = total
+        for level in range(row_levels):
+            places[level] = ((chunk + 1) * row_bits - row_levels + level) * WORDS
+        for level in range(column_levels):
+            places[row_levels + level] = ((chunk + 1) * column_bits - column_levels + level) * WORDS
+        count_chunk(rows, row_levels, columns, row_levels + column_levels, places, masks, sizes, counts)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bitdex
-from bitdex.analysis import codes, counting, groups, kept, numbers, team
+from bitdex.analysis import along, binned, codes, counting, found, groups, kept, members, numbers, team
 from bitdex.errors import InvalidError
 from tests.analysis.shop import LISTS, NUMBERS, SCHEMA, SINGLE, change, frame_of, make
 from tests.scale import scale
@@ -20,6 +20,7 @@ QUERIES = [
     "tags has 1 or tags is null",
     "price > 50",
     "id < 0",
+    "open and size != 3 and kind != 'hat'",
 ]
 FEW, SMALL, LARGE, BYTES = counting.FEW, numbers.SMALL, numbers.LARGE, counting.BYTES
 
@@ -32,11 +33,20 @@ def pair(request, tmp_path, monkeypatch):
     monkeypatch.setattr(groups, "FEW", draw.choice([0, groups.FEW]))
     monkeypatch.setattr(kept, "SPREAD", 10**6)
     monkeypatch.setattr(kept, "ASKED", draw.choice([1, 1, 2, 9]))
+    monkeypatch.setattr(binned, "ASKED", draw.choice([1, 2, 9]))
+    monkeypatch.setattr(binned, "FEW", draw.choice([0, 255]))
+    monkeypatch.setattr(found, "SPREAD", draw.choice([0, 10**6]))
+    monkeypatch.setattr(found, "LEAST", draw.choice([0, 1, found.LEAST]))
+    monkeypatch.setattr(found, "FEW", draw.choice([0, found.FEW]))
+    monkeypatch.setattr(found, "BYTES", draw.choice([0, found.BYTES]))
     monkeypatch.setattr(kept, "NARROW", draw.choice([0, kept.NARROW]))
     monkeypatch.setattr(kept, "BAND", draw.choice([1, kept.BAND]))
     monkeypatch.setattr(kept, "FEW", draw.choice([0, kept.FEW]))
     monkeypatch.setattr(codes, "PER_DOCUMENT", draw.choice([0, 10**9, codes.PER_DOCUMENT]))
     monkeypatch.setattr(numbers, "PER_VALUE", draw.choice([0, 10**9, numbers.PER_VALUE]))
+    monkeypatch.setattr(along, "PER_POSITION", draw.choice([0, along.PER_POSITION]))
+    monkeypatch.setattr(members, "PER_POSITION", draw.choice([0, members.PER_POSITION]))
+    monkeypatch.setattr(members, "ASKED", draw.choice([1, 2]))
     monkeypatch.setattr(team, "ALONE", draw.choice([0, team.ALONE]))
     monkeypatch.setattr(counting, "BYTES", draw.choice([1, 10**9]))
     monkeypatch.setattr(numbers, "SMALL", draw.choice([0, SMALL]))
@@ -84,7 +94,7 @@ def test_facets_are_what_a_snapshot_has(pair):
     for selection, _ in parts(*pair):
         snapshot = selection._snapshot
         for name in [*SINGLE, *LISTS]:
-            values, counts = counting.value_counts(snapshot, selection._found, name)
+            values, counts = counting.value_counts(snapshot, selection._members, name)
             expected = {
                 value: len(selection._found & snapshot.having(name, value))
                 for value in snapshot.values(name).tolist()
@@ -190,6 +200,12 @@ def test_histograms_by_time(pair):
             assert {str(k.to_period(period)): n for k, n in found[found > 0].items()} == {
                 str(k): n for k, n in expected.items()
             }
+        for bins in ("1D", "6h", "36h", "7D"):
+            found, expected = selection.histogram("at", bins), times.dt.floor(bins).value_counts()
+            assert found[found > 0].to_dict() == expected.to_dict()
+            if len(times):
+                steps = pd.date_range(expected.index.min(), expected.index.max(), freq=bins)
+                assert found.index.tolist() == steps.tolist() and found.index.name == "at"
 
 
 def test_groups_are_those_of_pandas(pair):

@@ -8,7 +8,8 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from bitdex.analysis import codes as counted
-from bitdex.analysis.bins import count_bins
+from bitdex.analysis.along import Along
+from bitdex.analysis.bins import code_bins, count_bins
 from bitdex.analysis.kept import lists_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.postings import Postings
@@ -28,6 +29,7 @@ from bitdex.kernels import (
     records,
     roaring,
     sorting,
+    words,
 )
 from bitdex.query.order import SortColumn
 from tests.kernels.frame_store import SEED, frames_at, packed
@@ -177,7 +179,7 @@ def _members(rng):
     data = np.frombuffer(b"".join(one.serialize() for one in others), np.uint8)
     members = Members(BitMap(chosen))
     counts = members.count(data, ends[:-1], ends[1:])
-    assert counts.tolist() == [one.intersection_cardinality(members.found) for one in others]
+    assert counts.tolist() == [one.intersection_cardinality(members.bitmap) for one in others]
     members.list(data, ends[:-1], ends[1:], counts)
     members.nth(rng.permutation(chosen), 0, len(chosen), int(rng.integers(0, 5)))
     slots = np.unique(rng.integers(0, 300, 40)).astype(np.uint32)
@@ -187,14 +189,17 @@ def _members(rng):
     for dtype in (np.uint32, np.uint64):
         values = rng.integers(0, 1 << 32, 320, dtype)
         few.total(values)
-        count_bins(slots, values, np.unique(rng.integers(0, 1 << 32, 9, np.uint64)))
+        edges = np.unique(rng.integers(0, 1 << 32, 9, np.uint64))
+        count_bins(few, values, edges)
+        for kind in (np.uint8, np.uint16):
+            code_bins(slots, values, edges, np.zeros(320, kind))
 
 
 def _codes(rng):
     """Make codes of a few payloads, in every width, and count and add up by them."""
     slots = np.unique(rng.integers(0, 70_000, 60)).astype(np.uint32)
     payloads = [BitMap(one).serialize() for one in np.array_split(rng.permutation(slots), 3)]
-    ends, chosen = np.cumsum([0, *map(len, payloads)]), BitMap(rng.choice(slots, 20))
+    ends, chosen = np.cumsum([0, *map(len, payloads)]), Members(BitMap(rng.choice(slots, 20)))
     data, totals, found = np.frombuffer(b"".join(payloads), np.uint8), np.zeros(2, np.int64), slots.copy()
     given, numbers = (data, ends[:-1], ends[1:]), np.arange(3) + 1
     columns = [np.zeros(70_000, dtype) for dtype in (np.uint8, np.uint32)]
@@ -204,13 +209,16 @@ def _codes(rng):
     for dtype in (np.uint16, np.uint32):
         lists = lists_of([Postings(np.arange(3), *given)], totals, dtype)
         lists.count(chosen)
+        assert lists.by_code is None or len(lists.by_code.order) == len(lists.codes)
     few, many = (counted.Column(np.arange(3), one) for one in columns)
-    for one in (few, many):
+    for one in (few, many, counted.Column(np.arange(3), columns[1].astype(np.uint16))):
         one.count(chosen)
     few.cross(few, chosen)
+    few.crossed(few)
+    assert len(few.by_code.order) == len(counted.ByCode(columns[0].astype(np.uint16), 4).order)
     for dtype in (np.uint32, np.uint64):
         for extremes in (False, True):
-            many.reduce(slots, rng.integers(0, 1 << 32, 70_000, dtype), extremes)
+            many.reduce(chosen, rng.integers(0, 1 << 32, 70_000, dtype), extremes)
 
 
 def _planes(rng):
@@ -219,8 +227,24 @@ def _planes(rng):
     column = counted.Column(np.arange(5), rng.integers(0, 6, rows).astype(np.uint8))
     chosen = BitMap(random_slots(rng))
     if chosen:
-        counted.count_planes(chosen, column, None)
-        counted.count_planes(chosen, column, column)
+        counted.count_planes(Members(chosen), column, None)
+        counted.count_planes(Members(chosen), column, column)
+
+
+def _words(rng):
+    """Join two sets, count what they share, and list it."""
+    one, other = rng.integers(0, 1 << 63, (2, 2048), np.uint64)
+    out, counts = np.empty(2048, np.uint64), np.empty(2, np.int64)
+    flip = rng.choice(np.array([0, 0xFFFFFFFFFFFFFFFF], np.uint64))
+    words.join(one, other, flip, 0, 2, out, counts)
+    assert flip or words.meet(one, other, 0, 2) == counts.sum()
+    order = rng.permutation(1 << 17)[: int(rng.integers(100, 2000))].astype(np.uint32)
+    along = Along.of(one, order).joined(Along.of(other, order), bool(flip))
+    counts_between = along.between(np.array([0, 50, 70, len(order)]))
+    assert counts_between.sum() == len(along)
+    if len(along):
+        along.nth(len(along) // 2)
+    words.list_slots(out, 0, 2, np.zeros(counts.sum() + words.AT_ONCE, np.uint32))
 
 
 def _read_text(rng):
@@ -273,6 +297,7 @@ DIRECT = (
     _members,
     _codes,
     _planes,
+    _words,
     _read_text,
     _walk_regions,
     _pack,

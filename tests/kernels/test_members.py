@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from bitdex.analysis.bins import count_bins
+from bitdex.analysis import team
+from bitdex.analysis.bins import code_bins, count_bins
 from bitdex.analysis.members import Members
 from bitdex.errors import InvalidError
 from bitdex.kernels import members as kernels
@@ -26,10 +27,23 @@ def packed(sets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.frombuffer(b"xyz" + b"".join(payloads), np.uint8), ends[:-1], ends[1:]
 
 
+FORMS = st.sampled_from(["bitmap", "words"])
+
+
+def of_form(form: str, slots: np.ndarray) -> Members:
+    """Return members that begin as a bitmap, or as words if they do not reach far."""
+    if form == "bitmap" or not len(slots) or slots[-1] >= 1 << 22:
+        return Members(BitMap(slots))
+    chunks = (int(slots[-1]) >> 16) + 2
+    others = BitMap(range(7, (chunks - 1) << 16, 3)) - BitMap(slots)
+    parts = [(Members(BitMap(slots) | others), False), (Members(others), True)]
+    return Members(lambda: BitMap(slots), parts, chunks)
+
+
 @quick
-@given(slot_sets(), st.lists(slot_sets(), max_size=5))
-def test_members_of_payloads(chosen: np.ndarray, sets: list[np.ndarray]) -> None:
-    members, (data, starts, stops) = Members(BitMap(chosen)), packed(sets)
+@given(slot_sets(), st.lists(slot_sets(), max_size=5), FORMS)
+def test_members_of_payloads(chosen: np.ndarray, sets: list[np.ndarray], form: str) -> None:
+    members, (data, starts, stops) = of_form(form, chosen), packed(sets)
     counts = members.count(data, starts, stops)
     expected = [np.intersect1d(chosen, one) for one in sets]
     assert counts.tolist() == [len(one) for one in expected]
@@ -38,13 +52,13 @@ def test_members_of_payloads(chosen: np.ndarray, sets: list[np.ndarray]) -> None
 
 
 @quick
-@given(slot_sets(max_chunks=2), st.integers(0, 99), st.sampled_from([np.uint32, np.uint64]))
-def test_totals_and_bins(chosen: np.ndarray, seed: int, dtype: type) -> None:
+@given(slot_sets(max_chunks=2), st.integers(0, 99), st.sampled_from([np.uint32, np.uint64]), FORMS)
+def test_totals_and_bins(chosen: np.ndarray, seed: int, dtype: type, form: str) -> None:
     chosen = chosen[chosen < 200_000]
     rng = np.random.default_rng(seed)
     top = int(np.iinfo(dtype).max)
     values = rng.integers(0, [2, 1000, top][seed % 3], 200_000 + 64, dtype, endpoint=True)
-    members, held = Members(BitMap(chosen)), values[chosen].tolist()
+    members, held = of_form(form, chosen), values[chosen].tolist()
     count, total, least, greatest = members.total(values)
     assert (count, total) == (len(held), sum(held))
     if held:
@@ -52,28 +66,46 @@ def test_totals_and_bins(chosen: np.ndarray, seed: int, dtype: type) -> None:
     edges = np.unique(rng.integers(0, top, rng.integers(2, 70), np.uint64, endpoint=True))
     if len(edges) > 1:
         expected = [sum(int(a) <= one < int(b) for one in held) for a, b in zip(edges, edges[1:])]
-        assert count_bins(chosen, values, edges).tolist() == expected
+        assert count_bins(members, values, edges).tolist() == expected
+        codes = np.zeros(len(values), [np.uint8, np.uint16][seed % 2])
+        code_bins(chosen, values, edges, codes)
+        assert np.bincount(codes[chosen], minlength=len(edges))[1:].tolist() == expected
 
 
 @quick
-@given(slot_sets(max_chunks=2), st.integers(0, 99))
-def test_members_of_stretches(chosen: np.ndarray, seed: int) -> None:
+@given(slot_sets(max_chunks=2), st.integers(0, 99), FORMS)
+def test_members_of_stretches(chosen: np.ndarray, seed: int, form: str) -> None:
     chosen, rng = chosen[chosen < 200_000], np.random.default_rng(seed)
     slots = np.union1d(chosen, rng.integers(0, 200_000, 50)).astype(np.uint32)
     order = rng.permutation(slots)
     cuts = np.concatenate([[0], np.sort(rng.integers(0, len(order) + 1, 6)), [len(order)]])
     expected = [np.isin(order[a:b], chosen).sum() for a, b in zip(cuts, cuts[1:])]
-    assert Members(BitMap(chosen)).in_stretches(order, cuts, slots).tolist() == expected
+    assert of_form(form, chosen).in_stretches(order, cuts, slots).tolist() == expected
 
 
 @quick
-@given(slot_sets(), slot_sets(), st.integers(0, 99))
-def test_the_nth_of_an_order(chosen: np.ndarray, slots: np.ndarray, seed: int) -> None:
+@given(slot_sets(), slot_sets(), st.integers(0, 99), FORMS)
+def test_the_nth_of_an_order(chosen: np.ndarray, slots: np.ndarray, seed: int, form: str) -> None:
     order = np.random.default_rng(seed).permutation(np.union1d(slots, chosen[::2]).astype(np.uint32))
-    members, places = Members(BitMap(chosen)), np.flatnonzero(np.isin(order, chosen)).tolist()
+    members, places = of_form(form, chosen), np.flatnonzero(np.isin(order, chosen)).tolist()
     for n in {0, len(places) // 2, len(places) - 1, len(places)} - {-1}:
         assert members.nth(order, 0, len(order), n) == (places[n] if n < len(places) else -1)
     assert members.ends(order) == ((places[0], places[-1]) if places else (-1, -1))
+
+
+@quick
+@given(slot_sets(max_chunks=3), FORMS, st.integers(0, 1 << 18), st.sampled_from([100, 1 << 17]))
+def test_every_slot_comes_once(chosen: np.ndarray, form: str, stop: int, together: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bitdex.analysis.members.LISTED", together)
+        patch.setattr(team, "ALONE", 0)
+        for make_slots in (False, True):
+            members, seen = of_form(form, chosen), []
+            if make_slots:
+                assert members.slots.tolist() == chosen.tolist()
+            members.each_slot(stop, 1.0, lambda _, slots, lo, hi: seen.append(slots[lo:hi].copy()))  # noqa: B023
+            assert sorted(np.concatenate([*seen, []]).tolist()) == chosen[chosen < stop].tolist()
+            assert len(members) == len(chosen) and members.bitmap == BitMap(chosen)
 
 
 @quick

@@ -1,0 +1,91 @@
+"""Found: joined word by word or met as bitmaps, a plan finds the same; what is kept of sets is bounded."""
+
+import random
+
+import numpy as np
+import pytest
+
+import bitdex
+from bitdex.analysis import found
+from bitdex.query import plan as planner
+from tests.analysis.shop import SCHEMA, change
+from tests.scale import scale
+
+CLAUSES = [
+    "kind == 'shoe'",
+    "kind != 'hat'",
+    "open",
+    "not open",
+    "size == 3",
+    "tags has 1",
+    "owner in [7, 12]",
+]
+CLAUSES += ["price > 50", "not (open and size == 3)", "state is null", "id < 700"]
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """An index of some hundred documents in two chunks, whose sets are joined however small they are."""
+    monkeypatch.setattr(found, "SPREAD", 10**6)
+    monkeypatch.setattr(found, "LEAST", 0)
+    monkeypatch.setattr(found, "FEW", 0)
+    with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
+        change(index, random.Random(5), [*range(600), *range(70_000, 70_300)])
+        yield index
+
+
+@pytest.mark.parametrize("seed", range(scale(3, 100)))
+def test_words_hold_what_bitmaps_do(index, seed):
+    draw, joined = random.Random(seed), 0
+    for _ in range(60):
+        query = " and ".join(f"({one})" for one in draw.sample(CLAUSES, draw.randint(1, 4)))
+        selection = index.where(query)
+        expected = planner.run(selection._plan)
+        members = selection._members
+        joined += members.is_words
+        chunks = members.chunks
+        words = members.flat(chunks)
+        held = np.unpackbits(words.view(np.uint8), bitorder="little")
+        assert np.flatnonzero(held).tolist() == list(expected), query
+        assert len(selection) == len(members) == len(expected)
+        if members.is_words:
+            others = index.snapshot.having("open", 1)
+            assert found.shared(index.snapshot, members, others) == len(expected & others)
+            part = found.within(index.snapshot, members, others)
+            assert len(part) == len(expected & others) and part.bitmap == expected & others
+        assert members.slots.tolist() == list(expected)
+        assert members.bitmap == expected and selection.ids.tolist() == list(expected)
+    assert joined > 5
+
+
+def test_sets_that_lie_apart_stay_bitmaps(index, monkeypatch):
+    monkeypatch.setattr(found, "SPREAD", 4)
+    index.put_many([{"id": 2**32 - 1, "open": True, "kind": "shoe"}])
+    members = index["open and kind == 'shoe'"]._members
+    assert found.flat_chunks(index.snapshot) == 0 and not members.is_words
+    assert members.bitmap.max() == 2**32 - 1
+
+
+def ask_for_sets(index):
+    """Ask for counts of combinations of seven sets; return how many are kept."""
+    for kind in ("shoe", "hat", "Ähre", "", "none"):
+        for state in (True, False):
+            index.where((bitdex.field.kind == kind) & (bitdex.field.open == state)).facets("size")
+    return len(index.snapshot.derived["members"])
+
+
+def test_what_is_kept_is_bounded_and_told(index, monkeypatch):
+    assert ask_for_sets(index) == 7
+    before = index.stats()["kept"]["sets"]
+    index.snapshot.derived["members"].clear()
+    monkeypatch.setattr(found, "BYTES", before // 2)
+    assert 1 < ask_for_sets(index) < 6
+    assert 0 < index.stats()["kept"]["sets"] < before
+
+
+def test_a_change_is_seen(index):
+    before = index["open and size == 3"]
+    count = len(before._members)
+    index.put_many([{"id": 90_000 + i, "open": True, "size": 3} for i in range(5)])
+    assert len(index["open and size == 3"]._members) == count + 5
+    assert len(index.where(before)._members) == count
