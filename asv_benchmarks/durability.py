@@ -1,12 +1,14 @@
 """Print what durability costs: ``python -m asv_benchmarks.durability [--keys 2000000]``.
 
-Hot compaction, reads beside operations that wait, durable writes beside LMDB's in the same run, opening
-after a kill, and what verifying every value adds to reading. Medians of several runs. Durable writes
-go to the directory that ``--directory`` names, the rest to a memory file system where there is one.
+Hot compaction beside what stores into headroom and a sync take alone, reads beside operations that wait,
+durable writes beside LMDB's in the same run, opening after a kill, and what verifying every value adds to
+reading. Medians of several runs. Durable writes go to the directory that ``--directory`` names, the rest
+to a memory file system where there is one.
 """
 
 import argparse
 import importlib.util
+import os
 import shutil
 import statistics
 import tempfile
@@ -61,16 +63,38 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - before
 
 
-def hot_compactions(keys: int, added: int, directory: Path | None) -> list[float]:
-    """Return M keys/s of compacting merges into a tenth of the keys; the first run warms up."""
-    rng, rates = np.random.default_rng(1), []
+def hot_compactions(keys: int, added: int, directory: Path | None) -> tuple[list[float], list[float]]:
+    """Return M keys/s of compacting merges into a tenth of the keys, and of stores alone, taking turns.
+
+    The first run warms up.
+    """
+    rng, rates, alone = np.random.default_rng(1), [], []
     for _ in range(RUNS + 1):
         with silo_in(directory, headroom=1.5, sync="none") as silo:
             fill(silo, keys)
             some = rng.choice(keys, keys // 10, replace=False).astype(np.uint64)
             silo.merge_many(some, *packed(len(some), added))
+            size = silo.files.data.stat().st_size
             rates.append(len(some) / seconds(silo.compact) / 1e6)
-    return rates[1:]
+        places = some.astype(np.int64) * (size // keys) + WIDTH
+        alone.append(len(some) / stores_and_sync(size, places, directory) / 1e6)
+    return rates[1:], alone[1:]
+
+
+def stores_and_sync(size: int, places: np.ndarray, directory: Path | None) -> float:
+    """Return the seconds of storing a byte at places of a file, through a map, and syncing it once."""
+    with tempfile.NamedTemporaryFile(prefix="stores-", dir=directory) as file:
+        for at in range(0, size, 1 << 22):
+            file.write(bytes(min(size - at, 1 << 22)))
+        file.flush()
+        os.fsync(file.fileno())
+        mapped = np.memmap(file.name, np.uint8, "r+")
+
+        def store() -> None:
+            mapped[places] = 1
+            os.fdatasync(file.fileno())
+
+        return seconds(store)
 
 
 def reads_beside_pending(keys: int, pending: int) -> tuple[list[float], list[float], list[float]]:
@@ -181,8 +205,10 @@ def main() -> None:
         rows.append([label, f"{statistics.median(values):.3g} {unit}", spread, beside])
 
     for place, name in ((memory_directory(), "memory"), (options.directory, "disk, synced")):
-        row(f"hot compaction, fits ({name})", "M keys/s", hot_compactions(options.keys, 20, place))
-        row(f"hot compaction, relocates ({name})", "M keys/s", hot_compactions(options.keys, 200, place))
+        for added, outcome in ((20, "fits"), (200, "relocates")):
+            rates, alone = hot_compactions(options.keys, added, place)
+            beside = f"stores in headroom and a sync alone {statistics.median(alone):.3g}"
+            row(f"hot compaction, {outcome} ({name})", "M keys/s", rates, beside if added == 20 else "")
     touched, untouched, many = reads_beside_pending(options.keys, 100_000)
     row("get, 100,000 pending, key among them", "us", touched)
     row("get, 100,000 pending, another key", "us", untouched)
