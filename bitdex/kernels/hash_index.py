@@ -223,9 +223,12 @@ def build_index(
     return build_table([(keys, offsets, extents(lengths, allocated))])
 
 
-def build_table(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return a table of entries given in parts: keys, offsets and third words (all uint64)."""
-    room = sum(len(keys) for keys, _, _ in parts)
+def build_table(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], more: int = 0) -> np.ndarray:
+    """Return a table of entries given in parts: keys, offsets and third words (all uint64).
+
+    It has room for `more` others.
+    """
+    room = sum(len(keys) for keys, _, _ in parts) + more
     while True:
         table = new_table(room)
         if all(insert_entries(*part, table) >= 0 for part in parts):

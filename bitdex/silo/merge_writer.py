@@ -337,25 +337,23 @@ class MergeWriter:
         if bad >= 0:
             raise InvalidError(f"merge into key {keys[bad]}: {TOO_LONG}")
         self._grow(len(rows))
-        added = index_kernels.insert_entries(keys[rows], offsets, extents, self._table)
-        if added < 0:
-            self._grow(self._count)
-            added = index_kernels.insert_entries(keys[rows], offsets, extents, self._table)
+        while index_kernels.insert_entries(keys[rows], offsets, extents, self._table) < 0:
+            self._rebuild(len(rows), len(self._table) // 3)  # too many lie together; some are in it already
         self._count += len(rows)
         self.counts["inserted"] += len(rows)
 
     def _grow(self, more: int) -> None:
         """Give the table room for `more` keys; rebuild it larger when it would be too full."""
         homes = len(self._table) // 3 - index_kernels.SPILL
-        if self._count + more <= homes * index_kernels.MAX_LOAD:
-            return
-        used = np.empty(self._count, np.int64)
-        index_kernels.occupied_entries(self._table, used)
-        old = self._table.reshape(-1, 3)[used]
-        table = index_kernels.new_table(self._count + max(more, self._count // 2))
-        columns = (np.ascontiguousarray(old[:, i]) for i in range(3))
-        index_kernels.insert_entries(*columns, table)
-        self._table = table
+        if self._count + more > homes * index_kernels.MAX_LOAD:
+            self._rebuild(0, max(more, self._count // 2))
+
+    def _rebuild(self, uncounted: int, more: int) -> None:
+        """Move the entries to a table with room for `more`; so many may be in it that are not counted yet."""
+        used = np.empty(self._count + uncounted, np.int64)
+        old = self._table.reshape(-1, 3)[used[: index_kernels.occupied_entries(self._table, used)]]
+        keys, offsets, extents = (np.ascontiguousarray(old[:, i]) for i in range(3))
+        self._table = index_kernels.build_table([(keys, offsets, extents)], more)
 
     def _remove(self, keys: np.ndarray, outcome: np.ndarray) -> None:
         """Count outcomes, and take keys out of the index whose last frame was a DELETE."""

@@ -5,6 +5,7 @@ import pytest
 
 from bitdex import filesystem
 from bitdex.errors import WriteFailedError
+from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo import merge_writer
 from bitdex.silo.silo import Silo
 
@@ -73,3 +74,33 @@ def test_nothing_is_synced_behind_an_early_sync_that_failed(tmp_path, small_aren
         assert list(silo.get_many(keys)) == before
         silo.compact()
         assert list(silo.get_many(keys)) == before and not list(silo.check())
+
+
+def lying_together(count, bits=12):
+    """Return keys (u64) whose homes are the last ones of every table: the mixing of `home`, backwards."""
+    rng = np.random.default_rng(7)
+    wanted = (((1 << bits) - 1) << (64 - bits)) + np.unique(rng.integers(0, 1 << (64 - bits), count)).astype(
+        object
+    )
+    keys = []
+    for mixed in wanted:
+        mixed = mixed * pow(int(index_kernels._SECOND), -1, 1 << 64) % (1 << 64)
+        mixed ^= (mixed >> 29) ^ (mixed >> 58)
+        mixed = mixed * pow(int(index_kernels._FIRST), -1, 1 << 64) % (1 << 64)
+        keys.append(mixed ^ (mixed >> 32))
+    return np.array(keys, np.uint64)
+
+
+def test_keys_that_lie_together_all_find_room(tmp_path):
+    """More new keys than places behind the last home: none is lost, though some of them were in already."""
+    keys = lying_together(300)
+    with open_silo(tmp_path / "silo") as silo:
+        silo.put_many(np.arange(50, dtype=np.uint64), [b"before"] * 50)
+        silo.compact()
+        with silo.merge_writer() as writer:
+            writer.merge_many(keys, [b"%d" % key for key in keys.tolist()])
+        assert list(silo.get_many(keys)) == [b"%d" % key for key in keys.tolist()]
+        assert len(silo) == 350 and silo.get(7) == b"before"
+    with open_silo(tmp_path / "silo") as silo:
+        assert list(silo.get_many(keys)) == [b"%d" % key for key in keys.tolist()]
+        assert not list(silo.check())
