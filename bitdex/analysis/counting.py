@@ -116,7 +116,8 @@ def facets(
     places, index = arranged(snapshot, field, keys, counts)
     series = pd.Series(counts[places][:top], index=index[:top], name="count")
     if not dropna:
-        missing = int(counts.sum() - counts[places].sum()) + shared(snapshot, found, snapshot.missing(name))
+        missing = int(counts.sum() - counts[places].sum())
+        missing += shared(snapshot, found, snapshot.missing(name), ("missing", name))
         if missing:
             absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
             series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]

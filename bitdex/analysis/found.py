@@ -4,8 +4,12 @@ Roaring makes a bitmap of what two sets share: of dense ones a container for eac
 are left. Counting would expand it again. Here the sets of a query stay expanded as long as they are asked
 for, and what they share is words, in one pass; a bitmap is made only if somebody wants it.
 
-Sets are known by their bitmaps, which a snapshot hands out again and again, and which do not change.
+Sets are known by what they are of, and by their bitmaps, which a snapshot hands out again and again until
+they are others.
 """
+
+from collections.abc import Hashable
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -28,29 +32,31 @@ BYTES = 1 << 29  # what expanded sets may take, about
 def members_of(snapshot: Snapshot, steps: list[planner.Step]) -> Members:
     """Return what the steps of a plan leave."""
     chunks, first = flat_chunks(snapshot), steps[0]
-    if first.bitmap is not None and len(steps) == 1:
+    if not chunks or any(step.bitmap is None for step in steps):
+        return Members(planner.run(steps))
+    if len(steps) == 1:
         return _expanded(snapshot, first)
-    joined = chunks and first.size >= LEAST * chunks and all(step.bitmap is not None for step in steps)
-    if not joined:
+    if first.size < LEAST * chunks:
         return Members(planner.run(steps))
     parts = [(_expanded(snapshot, step), step.action == "minus") for step in steps]
     return Members(lambda: planner.run(steps), parts, chunks)
 
 
-def within(snapshot: Snapshot, members: Members, others: BitMap) -> Members:
-    """Return the members that are in a set which the snapshot keeps."""
+def within(snapshot: Snapshot, members: Members, others: BitMap, role: Hashable) -> Members:
+    """Return the members that are in a set which the snapshot keeps (`kept_members`)."""
     if not members.is_words:
         return Members(members.bitmap & others)
-    parts = [*members.parts, (kept_members(snapshot, others), False)]
+    parts = [*members.parts, (kept_members(snapshot, others, role), False)]
     return Members(lambda: members.bitmap & others, parts, members.chunks)
 
 
-def shared(snapshot: Snapshot, members: Members, others: BitMap) -> int:
-    """Return how many members are in a set which the snapshot keeps."""
+def shared(snapshot: Snapshot, members: Members, others: BitMap, role: Hashable) -> int:
+    """Return how many members are in a set which the snapshot keeps (`kept_members`)."""
     if not members.is_words:
         return members.bitmap.intersection_cardinality(others)
     chunks = members.chunks
-    sets, counts = (members.flat(chunks), kept_members(snapshot, others).flat(chunks)), [0] * THREADS
+    sets = members.flat(chunks), kept_members(snapshot, others, role).flat(chunks)
+    counts = [0] * THREADS
 
     def meet(thread: int, lo: int, hi: int) -> None:
         counts[thread] += kernels.meet(*sets, lo, hi)
@@ -59,20 +65,20 @@ def shared(snapshot: Snapshot, members: Members, others: BitMap) -> int:
     return sum(counts)
 
 
-def kept_members(snapshot: Snapshot, found: BitMap) -> Members:
-    """Return the members of a bitmap that stays what it is as long as the snapshot has it."""
+def kept_members(snapshot: Snapshot, found: BitMap, role: Hashable) -> Members:
+    """Return the members of a bitmap that stays what it is; another one in the same role takes its place."""
     if len(found) < FEW:
         return Members(found)
-    kept: dict[int, Members] = snapshot.derived.setdefault("members", {})
-    members = kept.pop(id(found), None)  # which holds the bitmap, so that no other gets its number
-    if members is None:
+    kept: dict[Hashable, Members] = snapshot.derived.setdefault("members", {})
+    members = kept.pop(role, None)
+    if members is None or members.bitmap is not found:
         members = Members(found, is_kept=True)
         _make_room(kept, members.chunks)
-    kept[id(found)] = members  # behind those that were asked for before
+    kept[role] = members  # behind those that were asked for before
     return members
 
 
-def _make_room(kept: dict[int, Members], chunks: int) -> None:
+def _make_room(kept: dict[Hashable, Members], chunks: int) -> None:
     """Let go of sets, what was asked for least recently first, until another one will fit."""
     others = list(kept.items())
     size = sum(one.nbytes for _, one in others) + 8 * kernels.WORDS * chunks
@@ -96,7 +102,15 @@ def flat_chunks(snapshot: Snapshot) -> int:
 
 
 def _expanded(snapshot: Snapshot, step: planner.Step) -> Members:
-    clause = step.clause.clause if isinstance(step.clause, Not) else step.clause
-    stays = type(clause) in (Eq, NotEq) or step.bitmap is snapshot.alive
-    stays = stays or (type(clause) is Given and clause.visible)
-    return kept_members(snapshot, step.bitmap) if stays else Members(step.bitmap)
+    role = _role(snapshot, step)
+    return Members(step.bitmap) if role is None else kept_members(snapshot, step.bitmap, role)
+
+
+def _role(snapshot: Snapshot, step: planner.Step) -> Hashable:
+    """Return what the set of a step is known by; None if nobody will ask for it again."""
+    if step.bitmap is snapshot.alive:
+        return "alive"
+    clause: Any = step.clause.clause if isinstance(step.clause, Not) else step.clause
+    if type(clause) is Given and clause.visible:
+        return "given", id(step.bitmap)  # which is held as long as it is kept
+    return (clause.field, clause.value) if type(clause) in (Eq, NotEq) else None

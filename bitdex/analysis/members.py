@@ -34,7 +34,6 @@ ASKED = 2  # how often a set is asked for along an order before it is kept so
 DENSE = 4096  # members of a chunk from which on a set is words, in which one is looked up
 LISTED = 1 << 17  # slots that are listed at a time
 
-
 Parts = list[tuple["Members", bool]]
 _Arranged = tuple[Any, int, Along | None]  # an order, how often the set was asked for along it, the set
 
@@ -165,13 +164,12 @@ class Members:
         parts = self.parts
         if PER_POSITION * len(parts) * len(order) > nanoseconds or not self.stays:
             return None
-        every = [one._along(order) for one, _ in parts]
-        found = every[0]
-        for one, (_, minus) in zip(every, parts):
-            if found is None or one is None:
+        first, *others = [one._along(order) for one, _ in parts]
+        for one, (_, minus) in zip(others, parts[1:]):
+            if first is None or one is None:
                 return None
-            found = found if one is found else found.joined(one, minus)
-        return found
+            first = first.joined(one, minus)
+        return first
 
     def _along(self, order: np.ndarray) -> Along | None:
         """Return this set along an order, which is kept; None the first time."""
@@ -208,9 +206,9 @@ class Members:
     @property
     def listing(self) -> float:
         """Nanoseconds that it takes to list the slots word by word; 0 where that is not needed."""
-        return (
-            0 if not self.is_words or "_slots" in self.__dict__ else PER_LISTED * kernels.WORDS * self.chunks
-        )
+        if not self.is_words or "_slots" in self.__dict__:
+            return 0
+        return PER_LISTED * kernels.WORDS * self.chunks
 
     def _listed(self) -> np.ndarray:
         if not self.is_words:

@@ -197,7 +197,7 @@ class Numbers:
         assert isinstance(self._column, SortColumn)
         if len(self._column) == len(self._snapshot.alive):
             return self.found
-        return within(self._snapshot, self.found, self._column.present)
+        return within(self._snapshot, self.found, self._column.present, ("present", self.field.name))
 
     @property
     def dense(self) -> np.ndarray | None:
@@ -210,7 +210,9 @@ class Numbers:
         """Return how many come before a band of the order."""
         if band not in self._told:
             assert isinstance(self._column, SortColumn)
-            self._told[band] = self.count - shared(self._snapshot, self.valued, self._column.bounds[band])
+            self._told[band] = self.count - shared(
+                self._snapshot, self.valued, self._column.bounds[band], ("bound", self.field.name, band)
+            )
         return self._told[band]
 
     def _nth_in_order(self, n: int) -> int:
