@@ -12,13 +12,13 @@ f = bitdex.field
 
 
 class Asked(Loaded):
-    """Asks the scenario's question three times before the clock starts, of a selection made anew."""
+    """Asks the scenario's question five times before the clock starts, of a selection made anew."""
 
     where: object = f.hasMeta & ~f.onSite  # every second image
 
     def setup(self, path: str) -> None:
         super().setup(path)
-        for _ in range(3):
+        for _ in range(5):
             self.answer()
 
     def answer(self) -> Any:
