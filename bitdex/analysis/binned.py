@@ -12,7 +12,7 @@ import numpy as np
 
 from bitdex.analysis.bins import code_bins, edges_of
 from bitdex.analysis.codes import Column
-from bitdex.analysis.kept import ASKED, FEW, NARROW, room_for
+from bitdex.analysis.kept import FEW, NARROW, room_for, when_asked_again
 from bitdex.errors import InvalidError
 from bitdex.query.order import SortColumn
 from bitdex.query.snapshot import Snapshot
@@ -47,11 +47,6 @@ class Binned:
         """Bytes of the codes and their planes."""
         return self.column.nbytes
 
-    @property
-    def steps(self) -> int:
-        """Positions of the order outside of its longest stretch."""
-        return int(self.cuts[-1] - np.diff(self.cuts).max())
-
 
 def binned(snapshot: Snapshot, field: Field, column: SortColumn, bins: Any, words_of: Any) -> Binned | None:
     """Return the bins of a column; None the first time they are asked for, or if they are not kept.
@@ -63,16 +58,11 @@ def binned(snapshot: Snapshot, field: Field, column: SortColumn, bins: Any, word
         return None
     number, derived = snapshot.registry.number(field.name), snapshot.derived
     place = "codes", ("bins", number, key)
-    kept = derived.get(place)
-    if kept is None or kept[0] is not column:
-        kept = column, 0, None
-    _, asked, found = kept
-    if found is None and asked < ASKED:
-        asked += 1
-        if asked == ASKED:
-            found = _made(snapshot, field, column, bins, words_of, place)
-        derived.pop(place, None)
-        derived[place] = column, asked, found
+    known = place in derived
+    found = when_asked_again(
+        derived, place, (column,), lambda: _made(snapshot, field, column, bins, words_of, place)
+    )
+    if not known:
         others = [one for one in list(derived) if one[0] == "codes" and _is_of(one[1], number)]
         for one in others[:-REMEMBERED]:
             derived.pop(one, None)

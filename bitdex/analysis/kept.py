@@ -4,7 +4,7 @@ They belong to that file, and say nothing of values that logs alter or that coun
 are kept of all fields together: what was made first goes first.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -37,16 +37,12 @@ def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
         return None
     number, base = snapshot.registry.number(name), snapshot.bitmaps.source.base  # type: ignore[union-attr]
     altered = altered_values(snapshot, name)
-    kept = snapshot.derived.get(("codes", number))
-    if kept is None or kept[0] is not base:
-        kept = base, 0, None
-    _, asked, codes = kept
-    if codes is None and asked < ASKED:
-        asked += 1
-        if asked == ASKED:
-            single = snapshot.schema.field(name).filter != "multi_value"
-            codes = _made(base_postings(snapshot, name), snapshot, number, single)
-        snapshot.derived["codes", number] = base, asked, codes
+
+    def made() -> Codes | None:
+        single = snapshot.schema.field(name).filter != "multi_value"
+        return _made(base_postings(snapshot, name), snapshot, number, single)
+
+    codes = when_asked_again(snapshot.derived, ("codes", number), (base,), made)
     if codes is None or 8 * len(altered) > len(codes.values) + 8:
         return None
     return codes, altered
@@ -55,15 +51,28 @@ def codes_of(snapshot: Snapshot, name: str) -> tuple[Codes, np.ndarray] | None:
 def pair_of(snapshot: Snapshot, names: tuple[str, str], columns: tuple[Column, Column]) -> ByCode | None:
     """Return the slots by the codes of two fields; None the first time, or if that is too large."""
     key = "codes", ("pair", *(snapshot.registry.number(name) for name in names))
-    kept = snapshot.derived.get(key)
-    if kept is None or kept[0][0] is not columns[0] or kept[0][1] is not columns[1]:
-        kept = columns, 0, None
+
+    def made() -> ByCode | None:
+        room = room_for(snapshot.derived, 4 * len(snapshot.alive), key)
+        return columns[0].crossed(columns[1]) if room else None
+
+    return when_asked_again(snapshot.derived, key, columns, made)
+
+
+def when_asked_again(
+    derived: dict[Any, Any], key: Hashable, of: tuple[object, ...], make: Callable[[], Any]
+) -> Any:
+    """Return what is kept of some things, made when it is asked for the `ASKED`-th time; None before."""
+    kept = derived.get(key)
+    if kept is None or any(one is not other for one, other in zip(kept[0], of)):
+        kept = of, 0, None
     _, asked, found = kept
     if found is None and asked < ASKED:
         asked += 1
-        if asked == ASKED and room_for(snapshot.derived, 4 * len(snapshot.alive), key):
-            found = columns[0].crossed(columns[1])
-        snapshot.derived[key] = columns, asked, found
+        if asked == ASKED:
+            found = make()
+        derived.pop(key, None)
+        derived[key] = of, asked, found  # behind what was made, or asked for, before
     return found
 
 

@@ -218,9 +218,11 @@ class Numbers:
     def _nth_in_order(self, n: int) -> int:
         column = self._column
         assert isinstance(column, SortColumn)
-        if self._along is not None:
-            place = self._along.nth(n)
-            return int(column.values_of(column.order[place : place + 1])[0][0])
+        place = self._along.nth(n) if self._along is not None else self._place(column, n)
+        return int(column.values_of(column.order[place : place + 1])[0][0])
+
+    def _place(self, column: SortColumn, n: int) -> int:
+        """Return the position in the order of the document that n others come before."""
         low, high = 0, BANDS  # the last band before which no more than n come
         near, step = n * BANDS // self.count, 1  # where it is if the set is like all others
         while high - low > 1:
@@ -231,8 +233,7 @@ class Numbers:
                 high, near = near, near - step
             step *= 2
         start, stop = column.edges[low], column.edges[low + 1]
-        place = self.valued.nth(column.order, start, stop, n - self._before(low))
-        return int(column.values_of(column.order[place : place + 1])[0][0])
+        return self.valued.nth(column.order, start, stop, n - self._before(low))
 
     # -- histograms ------------------------------------------------------------------------
 

@@ -40,8 +40,8 @@ from bitdex.kernels.roaring import (
     open_payload,
     popcount,
 )
+from bitdex.kernels.words import WORDS, stretch_of
 
-WORDS = 1024  # of a chunk
 BLOCK = 256  # steps along an order that are counted together
 
 
@@ -252,10 +252,7 @@ def count_stretches(order: Any, cuts: Any, lo: Any, hi: Any, words: Any, counts:
     `words` holds the set from slot 0 on, as far as there are slots in the order; lo and hi lie between the
     first cut and the last.
     """
-    first, last = np.int64(0), np.int64(len(cuts) - 1)
-    while last - first > 1:  # the stretch that lo lies in
-        middle = (first + last) >> 1
-        first, last = (middle, last) if cuts[middle] <= lo else (first, middle)
+    first = stretch_of(cuts, lo)
     while lo < hi:
         stop = min(hi, cuts[first + 1])
         total = np.uint64(0)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.jit import i64, kernel, r_i64, r_u32, r_u64, u64, w_i64, w_u32, w_u64
+from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u32, r_u64, u64, w_i64, w_u32, w_u64
 from bitdex.kernels.memory import add8
-from bitdex.kernels.roaring import popcount
+from bitdex.kernels.roaring import lowest_bit, popcount
 
 WORDS = 1024  # of a chunk
 AT_ONCE = 8  # slots of a byte that are written, whether they are there or not
@@ -63,6 +63,16 @@ def arrange(words: Any, order: Any, lo: Any, hi: Any, out: Any) -> None:
         out[i] = made
 
 
+@device
+def stretch_of(cuts: Any, at: Any) -> Any:
+    """Return between which of ascending cuts a position lies: the last one up to it."""
+    first, last = np.int64(0), np.int64(len(cuts) - 1)
+    while last - first > 1:
+        middle = (first + last) >> 1
+        first, last = (middle, last) if cuts[middle] <= at else (first, middle)
+    return first
+
+
 @kernel(r_u64, r_u64, u64, r_i64, i64, i64, w_i64)
 def count_between(one: Any, other: Any, flip: Any, cuts: Any, lo: Any, hi: Any, counts: Any) -> None:
     """Add up how many bits of words [lo, hi) of two sets (`join`) are set between each two cuts.
@@ -70,10 +80,7 @@ def count_between(one: Any, other: Any, flip: Any, cuts: Any, lo: Any, hi: Any, 
     Cuts are positions, ascending, the first of them 0.
     """
     at, stop = 64 * lo, min(64 * hi, cuts[len(cuts) - 1])
-    first, last = np.int64(0), np.int64(len(cuts) - 1)
-    while last - first > 1:  # the stretch that `at` lies in
-        middle = (first + last) >> 1
-        first, last = (middle, last) if cuts[middle] <= at else (first, middle)
+    first = stretch_of(cuts, at)
     while at < stop:
         while cuts[first + 1] <= at:
             first += 1
@@ -105,7 +112,7 @@ def nth_bit(words: Any, n: Any) -> Any:
             word = words[i]
             for _ in range(n):
                 word &= word - np.uint64(1)
-            return 64 * i + popcount((word & (~word + np.uint64(1))) - np.uint64(1))
+            return 64 * i + lowest_bit(word)
         n -= here
     return np.int64(-1)
 

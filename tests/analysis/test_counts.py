@@ -33,7 +33,6 @@ def pair(request, tmp_path, monkeypatch):
     monkeypatch.setattr(groups, "FEW", draw.choice([0, groups.FEW]))
     monkeypatch.setattr(kept, "SPREAD", 10**6)
     monkeypatch.setattr(kept, "ASKED", draw.choice([1, 1, 2, 9]))
-    monkeypatch.setattr(binned, "ASKED", draw.choice([1, 2, 9]))
     monkeypatch.setattr(binned, "FEW", draw.choice([0, 255]))
     monkeypatch.setattr(found, "SPREAD", draw.choice([0, 10**6]))
     monkeypatch.setattr(found, "LEAST", draw.choice([0, 1, found.LEAST]))
