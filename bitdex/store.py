@@ -293,7 +293,6 @@ class Store:
         """
         for silo in (self.documents.silo, self.bitmaps.silo):
             silo.compact(progress=progress, holding=self._between_batches)
-            silo.settle_index()
         with self.turn.awaited():
             self._publish()
 

@@ -21,8 +21,6 @@ from bitdex.silo.pending import Waiting
 from bitdex.silo.rules import void
 from bitdex.silo.state import State
 
-LARGE, HUGE = 1 << 20, 1 << 26  # bytes of an index that is worth being written whole, and of one that is
-BESIDE = 64  # only if more than this share of it has changed
 ROUNDS = 3  # of compactions beside those who write, before they have to wait
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
@@ -66,7 +64,8 @@ class Maintenance(Commits):
         """Move the operations of the log that `freeze` returns into the data file."""
         if self._base.count == 0:
             return self._compact_cold(freeze(), commit, report)
-        writer = MergeWriter(self.files, self._base, self._pool)  # makes itself ready while the log is synced
+        coming = max(log.appended for log in self._logs.both)  # it makes itself ready while the log is synced
+        writer = MergeWriter(self.files, self._base, self._pool, coming=coming)
         try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
             waiting = self._waiting_in(freeze())
             writer.sequence = waiting.last_sequence
@@ -115,16 +114,6 @@ class Maintenance(Commits):
             writer.delete_many(part[~kept])
             report(int(counts[done : done + len(part)].sum()))
             done += len(part)
-
-    def settle_index(self) -> None:
-        """Write an index whole of which changes lie beside it, if that is worth it: then its file is read."""
-        with self._maintaining():
-            self._finish()
-            base, changed = self._base, int(self._base.meta["delta_end"][0])
-            size = base.table.nbytes
-            if changed and size >= LARGE and (size <= HUGE or changed * BESIDE > size):
-                new = NewData(base.table, base.count, len(base.data), int(base.meta["dead_bytes"][0]))
-                self._commit(new, {})
 
     def _next_generation(self) -> int:
         return int(self._base.meta["data_generation"][0]) + 1
