@@ -7,7 +7,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bitdex.errors import InvalidError
-from bitdex.schema import Field
+from bitdex.schema import Field, Schema
+
+
+def observed(schema: Schema, field: Field) -> list[str]:
+    """Return the fields of which an `exists_boolean` tells whether one has a value.
+
+    Those are its sources among the other fields; in the place of a computed one stand the fields it is
+    computed from.
+    """
+    found: dict[str, None] = {}
+    for name in field.sources:
+        one = schema.fields.get(name)
+        if one is not None and name != field.name:
+            computed = one.sort.computed if one.sort is not None else None
+            found |= dict.fromkeys([name] if computed is None else computed.sources)
+    return [name for name in found if name != field.name]
 
 
 def compute(field: Field, slots: np.ndarray, sources: Sequence[pa.Array]) -> pa.Array:

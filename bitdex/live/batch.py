@@ -98,7 +98,7 @@ class Batch(Sheets):
     def _update(self, slot: int, draft: Draft, fields: dict[int, Any]) -> None:
         """Change fields; one that tells whether its sources exist follows from them, where they change."""
         follows = {number: every for number, every in self._writer.exist.items() if fields.keys() & every}
-        needed = fields.keys() | {one for every in follows.values() for one in every}
+        needed = fields.keys() | follows.keys() | {one for every in follows.values() for one in every}
         self._look_up([slot], self._writer.bits.fields.keys() & needed)
         draft.update(fields)
         for number, sources in follows.items():
@@ -124,7 +124,7 @@ class Batch(Sheets):
             held = [*held, *(one for one in given if one not in held)]
         else:
             held = [one for one in held if one not in given]
-        draft.update({number: held or None})
+        self._update(slot, draft, {number: held or None})
 
     def _given(self, name: str, values: Any) -> tuple[int, list[int]]:
         """Return the number of a field of lists, and values as it holds them."""
