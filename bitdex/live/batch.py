@@ -26,6 +26,7 @@ from bitdex.formats.document import decode_document, encode_document
 from bitdex.live.alterations import Alterations, Notes
 from bitdex.live.columns import sheet_of
 from bitdex.live.draft import Draft
+from bitdex.live.rows import columns_of
 from bitdex.live.saved import SavedSets
 from bitdex.live.sheet import Settling, Sheet
 from bitdex.live.sheets import Sheets
@@ -71,6 +72,13 @@ class Batch(Sheets):
         self._load(documents)
         for slot, fields in documents.items():
             self._drafts[slot].replace(self._complete(fields))
+
+    def columns_of(self, rows: list[Any]) -> Any:
+        """Return documents as an Arrow table; None if they have to be looked at one by one."""
+        names = dict.fromkeys(["id", *self._store.schema.fields])
+        if not all(isinstance(row, Mapping) and row.keys() <= names.keys() for row in rows):
+            return None
+        return columns_of(rows, names)
 
     def put_table(self, table: Any) -> int | None:
         """Create or replace the documents of an Arrow table; return how many, or None to do it row by row."""

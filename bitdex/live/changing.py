@@ -12,7 +12,7 @@ from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
 from bitdex.live.fields import Fields
 from bitdex.live.records import LoadResult, Records, blocks_of, size_of
-from bitdex.live.rows import columns_of, rows_of, slot_of, table_of
+from bitdex.live.rows import rows_of, slot_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
 from bitdex.live.writer import Writer
 from bitdex.progress import reporter
@@ -112,7 +112,7 @@ class Changing(Shown, Fields):
             table = table_of(documents)
             rows = rows_of(documents) if table is None else None
             if rows is not None and len(rows) >= batch.MANY:
-                table = columns_of(rows)
+                table = batch.columns_of(rows)
             count = None if table is None else batch.put_table(table)
             if count is None:
                 held = self._rows(batch, rows_of(table) if rows is None else rows)

@@ -92,9 +92,22 @@ class Values:
 
 
 def _refusal(name: str, value: Any, accepted: str) -> InvalidError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return InvalidError(f"field {name!r}: {shown} is not accepted; give {accepted}, or None for no value")
+    return InvalidError(
+        f"field {name!r}: {shown(value)} is not accepted; give {accepted}, or None for no value"
+    )
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it; Python refuses to write integers of many digits."""
+    if isinstance(value, int) and abs(value) >> 256:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is an integer; those of Python have booleans, those of NumPy spans of time."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
 
 
 def bounds_of(field: Field) -> tuple[int | float, int | float]:
@@ -110,12 +123,11 @@ def _integers_of(field: Field) -> Convert:
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:
             return value
-        if isinstance(value, datetime.date):
+        if isinstance(value, datetime.date) and value == value:  # NaT of pandas is none
             value = _seconds(value)
         if isinstance(value, float | np.floating) and float(value).is_integer():
             value = int(value)
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or not low <= value <= high:
+        if not is_whole(value) or not low <= value <= high:
             raise _refusal(field.name, value, f"a whole number from {low} to {high}")
         return int(value)
 
@@ -131,14 +143,17 @@ def _seconds(value: datetime.date) -> int:
 
 
 def _float(field: Field, value: Any) -> float:
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or (field.sort is not None and math.isnan(value)):
-        raise _refusal(field.name, value, "a number")
-    return float(value)
+    number = is_whole(value) or isinstance(value, float | np.floating)
+    try:
+        if number and not (field.sort is not None and math.isnan(value)):
+            return float(value)
+    except OverflowError:  # an integer beyond all of them
+        pass
+    raise _refusal(field.name, value, "a number")
 
 
 def _boolean(field: Field, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_ | int | np.integer) or value not in (0, 1):
+    if not (isinstance(value, bool | np.bool_) or is_whole(value)) or value not in (0, 1):
         raise _refusal(field.name, value, "True or False")
     return bool(value)
 
@@ -168,8 +183,7 @@ def _integers(field: Field, value: Any) -> list[int] | None:
     if set(map(type, numbers)) == {int} and min(numbers) >= LOW and max(numbers) <= HIGH:
         return list(dict.fromkeys(numbers))
     for one in numbers:
-        whole = isinstance(one, int | np.integer) and not isinstance(one, bool)
-        if not whole or not LOW <= one <= HIGH:
+        if not is_whole(one) or not LOW <= one <= HIGH:
             raise _refusal(field.name, one, "whole numbers of 64 bits")
     return [int(one) for one in dict.fromkeys(numbers)] or None
 
