@@ -180,6 +180,7 @@ class Fields:
         """Hold the index: no change, load or compaction of another thread runs beside the block."""
         store = self._store
         store.guard.check_writable()
+        store.turn.check()
         with store.maintenance.taken(), store.turn.taken(), store.guard.writing():
             yield store
 
