@@ -64,6 +64,8 @@ class Batch(Sheets):
 
     def put(self, documents: dict[int, dict[int, Any]]) -> None:
         """Create or replace documents, by slot."""
+        for slot, fields in documents.items() if self._writer.computed else ():
+            self.check(slot, fields)
         known = self._writer.fields.keys()
         if len(documents) >= self.MANY and all(known >= fields.keys() for fields in documents.values()):
             rows = {slot: self._complete(fields) for slot, fields in documents.items()}
@@ -79,6 +81,11 @@ class Batch(Sheets):
         if not all(isinstance(row, Mapping) and row.keys() <= names.keys() for row in rows):
             return None
         return columns_of(rows, names)
+
+    def check(self, slot: int, fields: Mapping[int, Any]) -> None:
+        """Refuse a whole document of which a computed value does not fit."""
+        for _, field in self._writer.computed:
+            self._computed(field, slot, fields)
 
     def put_table(self, table: Any) -> int | None:
         """Create or replace the documents of an Arrow table; return how many, or None to do it row by row."""
@@ -124,7 +131,7 @@ class Batch(Sheets):
 
     def combine(self, slot: int, name: str, values: Any, appends: bool) -> None:
         """Put values behind the list of a document, or take them out of it."""
-        number, given = self._given(name, values)
+        number, given = self.elements(name, values)
         draft = self._existing([slot])[slot]
         self._look_up([slot], self._writer.bits.fields.keys() & {number})
         held = (draft.after or {}).get(number, [])
@@ -134,7 +141,7 @@ class Batch(Sheets):
             held = [one for one in held if one not in given]
         self._update(slot, draft, {number: held or None})
 
-    def _given(self, name: str, values: Any) -> tuple[int, list[int]]:
+    def elements(self, name: str, values: Any) -> tuple[int, list[int]]:
         """Return the number of a field of lists, and values as it holds them."""
         field = self._store.schema.field(name)
         if not field.is_list:
@@ -284,27 +291,28 @@ class Batch(Sheets):
                     notes.put(key, slot, False)
         if after is None:
             documents.add(frame.DELETE, slot, b"")
-        elif (stored := writer.stored(after)) != writer.stored(draft.before):
+        elif not _same(stored := writer.stored(after), writer.stored(draft.before)):
             documents.add(frame.PUT, slot, encode_document(stored))
 
-    def _value(self, name: str, slot: int, fields: dict[int, Any]) -> Any:
+    def _value(self, name: str, slot: int, fields: Mapping[int, Any]) -> Any:
         """Return what counts as a field's value: the computed one, the one given, the default."""
         field = self._store.schema.field(name)
         if field.sort is not None and field.sort.computed is not None:
             return self._computed(field, slot, fields)
         return fields.get(self._store.registry.number(name), field.default)
 
-    def _computed(self, field: Field, slot: int, fields: dict[int, Any]) -> Any:
+    def _computed(self, field: Field, slot: int, fields: Mapping[int, Any]) -> Any:
         """Return the greatest or least of a field's sources, or None where there is none."""
         assert field.sort is not None and field.sort.computed is not None
         sources = [self._value(name, slot, fields) for name in field.sort.computed.sources]
-        known = [float(one) if field.kind == "float" else int(one) for one in sources if one is not None]
+        given = [one for one in sources if one is not None and one == one]  # NaN is no value
+        known = [float(one) if field.kind == "float" else int(one) for one in given]
         if not known:
             return None
         value = max(known) if field.sort.computed.op == "greatest" else min(known)
         if not field.sort.low <= value <= field.sort.high:
             raise too_wide(field, value, slot)
-        return value
+        return bool(value) if field.is_boolean else value
 
     def _waits(self, fields: dict[int, Any], now: float) -> bool:
         deferral = self._store.schema.deferred
@@ -312,6 +320,13 @@ class Batch(Sheets):
             return False
         due = self._value(deferral.source_field, 0, fields)
         return due is not None and due > now * (1000 if deferral.ms_to_seconds else 1)
+
+
+def _same(document: Mapping[int, Any], other: Mapping[int, Any]) -> bool:
+    """Tell whether two documents hold the same; to Python 1, 1.0 and True are the same."""
+    if document != other:
+        return False
+    return encode_document(document) == encode_document({number: other[number] for number in document})
 
 
 def _missing(slots: list[int]) -> NotFoundError:

@@ -15,7 +15,7 @@ from bitdex.documents import column_kind
 from bitdex.errors import InvalidError
 from bitdex.kernels.pairs import sort_pairs
 from bitdex.live.lists import list_array
-from bitdex.live.sheet import Sheet
+from bitdex.live.sheet import Sheet, counted
 from bitdex.live.values import HIGH, LOW, Values, bounds_of
 from bitdex.live.writer import Writer
 from bitdex.query.cursor import LARGEST_SLOT
@@ -47,14 +47,20 @@ def sheet_of(table: pa.Table, writer: Writer) -> Sheet | None:
         if convert is not None:
             try:
                 held = held_column(writer.values, writer.fields[number], column)
-            except (InvalidError, pa.ArrowInvalid):
+            except (pa.ArrowException, ValueError, OverflowError):  # `InvalidError` is one of value
                 return None
             columns[number] = held.take(chosen)
     for number, sources in writer.exist.items():
         told = columns.get(number, pa.nulls(len(slots), pa.bool_())).fill_null(False)
         there = [np.asarray(pc.is_valid(columns[source])) for source in sources if source in columns]
         columns[number] = pa.array(np.logical_or.reduce([np.asarray(told), *there]))
-    return Sheet(slots, columns)
+    sheet = Sheet(slots, columns)
+    try:
+        for _, field in writer.computed:
+            counted(field, writer, slots, sheet.given)
+    except InvalidError:
+        return None
+    return sheet
 
 
 def held_column(values: Values, field: Field, column: pa.Array) -> pa.Array:
@@ -89,7 +95,7 @@ def _numbered(values: Values, field: Field, column: pa.Array) -> pa.Array:
     if not pa.types.is_dictionary(column.type):
         if not is_text(column.type):
             return _one_by_one(values, field, column)
-        column = column.dictionary_encode()
+        column = column.cast(pa.large_string()).dictionary_encode()
     used = pc.drop_null(pc.unique(column.indices))
     numbers = np.zeros(len(column.dictionary), np.int64)
     texts = column.dictionary.take(used)
@@ -126,7 +132,11 @@ def _booleans(field: Field, column: pa.Array) -> pa.Array | None:
 def _texts(field: Field, column: pa.Array) -> pa.Array | None:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return column.cast(pa.large_string()) if is_text(column.type) else None
+    if not is_text(column.type):
+        return None
+    column = column.cast(pa.large_string())
+    column.validate(full=True)  # bytes that are no text are an error
+    return column
 
 
 def _lists(field: Field, column: pa.Array) -> pa.Array | None:

@@ -167,7 +167,9 @@ class Records:
             self._rows += 1
             try:
                 document = self._document(_record(line))
-                documents[slot_of(document["id"])] = batch.held(document)
+                slot, held = slot_of(document["id"]), batch.held(document)
+                batch.check(slot, held)
+                documents[slot] = held
                 self._applied += 1
             except InvalidError as error:
                 reason = str(error).partition(": ")[0]

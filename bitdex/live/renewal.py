@@ -21,7 +21,7 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapChanges, BitmapSilo, sort_word
 from bitdex.columns import ARROW, Column, decode_columns, encode_columns
-from bitdex.computed import observed, picked
+from bitdex.computed import compute, observed
 from bitdex.documents import column_kind
 from bitdex.dump.postings import Postings
 from bitdex.dump.sinks import FieldSink
@@ -203,7 +203,7 @@ class Renewal:
             if array is None:
                 array = pa.nulls(len(slots), ARROW[column_kind(one)])
             sources.append(array if one.default is None else array.fill_null(one.default))
-        return picked(field, sources).cast(ARROW[column_kind(field)])
+        return compute(field, slots, sources)
 
     def _exists(self, field: Field, stored: Columns, slots: np.ndarray) -> pa.Array:
         """Return whether one of a field's sources has a value; nothing where no document can tell."""

@@ -31,6 +31,8 @@ def table_of(documents: Any) -> Any:
         table = documents if isinstance(documents, pa.Table) else pa.table(documents)
     else:
         return None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise InvalidError(f"documents: a name of several columns among {', '.join(table.column_names)}")
     if "id" not in table.column_names:
         raise InvalidError(f'documents: no column "id" among {", ".join(table.column_names)}')
     return table
@@ -42,11 +44,11 @@ def rows_of(documents: Any) -> list[Any]:
         raise InvalidError("documents: expected several, found one; put takes one document")
     if type(documents).__module__.partition(".")[0] == "pandas":
         frame = _with_ids(documents)
-        columns = [_objects(frame[name]) for name in frame.columns]
+        columns = [_objects(column) for _, column in frame.items()]
         pairs = (zip(frame.columns, row) for row in zip(*columns))
         return [{name: value for name, value in row if value is not None} for row in pairs]
     if hasattr(documents, "to_pylist"):
-        rows = documents.to_pylist()
+        rows = _rows_of_table(documents)
         return [{name: value for name, value in row.items() if value is not None} for row in rows]
     if not isinstance(documents, Iterable):
         raise InvalidError(f"documents: expected a table or mappings, found {type(documents).__name__}")
@@ -94,17 +96,14 @@ def array_of(values: list[Any]) -> Any:
 
 def _with_ids(frame: Any) -> Any:
     """Return a DataFrame with its ids in a column."""
-    if not frame.columns.is_unique:
-        raise InvalidError(f"documents: a name of several columns among {', '.join(map(str, frame.columns))}")
     return frame.reset_index() if frame.index.name == "id" and "id" not in frame.columns else frame
 
 
 def _table_of_frame(frame: Any) -> Any:
     import pyarrow as pa
 
-    columns = {}
-    for name in frame.columns:
-        column = frame[name]
+    columns = []
+    for name, column in frame.items():
         categories = getattr(column.dtype, "categories", column)
         if categories.dtype.type is np.object_:
             array = array_of(_objects(column))
@@ -115,8 +114,25 @@ def _table_of_frame(frame: Any) -> Any:
                 array = pa.array(column, from_pandas=True)
             except (pa.ArrowException, ValueError) as error:
                 raise InvalidError(f"documents: column {name!r}: {error}") from None
-        columns[str(name)] = array
-    return pa.table(columns)
+        columns.append(array)
+    return pa.table(columns, list(map(str, frame.columns)))
+
+
+def _rows_of_table(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table; what Python cannot hold is an error that names it."""
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+    except (ValueError, OverflowError):
+        ids = table.column("id")
+        for name, row in ((name, row) for row in range(len(table)) for name in table.column_names):
+            try:
+                table.column(name)[row].as_py()
+            except (ValueError, OverflowError) as error:
+                raise InvalidError(
+                    f"id {ids[row].as_py()}: field {name!r}: {error}; give another value"
+                ) from None
+        raise
 
 
 def _objects(column: Any) -> list[Any]:

@@ -11,7 +11,8 @@ What it notes is what `Batch` would note of each document: the fewest alteration
 whose bytes are the same as before is not written again.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +95,11 @@ class Sheet:
         else:
             draft.replace(held)
 
+    def given(self, number: int, field: Field) -> pa.Array:
+        """Return a column, of nulls where it has none."""
+        column = self.columns.get(number)
+        return pa.nulls(len(self), ARROW[column_kind(field)]) if column is None else column
+
     @property
     def members(self) -> BitMap:
         """The slots of its documents."""
@@ -173,19 +179,15 @@ class Settling:
         if deferral is None:
             return np.zeros(len(self._slots), bool)
         due = self._value(self._writer.store.schema.field(deferral.source_field))
-        limit = self._now * (1000 if deferral.ms_to_seconds else 1)
+        limit = math.floor(
+            self._now * (1000 if deferral.ms_to_seconds else 1)
+        )  # as floats, some would not fit
         return np.asarray(pc.fill_null(pc.greater(due, limit), False))
 
     # -- values ----------------------------------------------------------------------------
 
     def _value(self, field: Field) -> pa.Array:
-        """Return what counts as a field's values: the computed ones, those given, the default."""
-        schema = self._writer.store.schema
-        if field.sort is not None and field.sort.computed is not None:
-            sources = [self._value(schema.field(name)) for name in field.sort.computed.sources]
-            return compute(field, self._slots, sources).cast(ARROW[column_kind(field)])
-        values = self._column(self._writer.store.registry.number(field.name), field)
-        return values if field.default is None else values.fill_null(field.default)
+        return counted(field, self._writer, self._slots, self._column)
 
     def _column(self, number: int, field: Field) -> pa.Array:
         if number in self._after:
@@ -304,6 +306,18 @@ class Settling:
         if not other.all():
             data, ends = data[np.repeat(other, sizes)], np.concatenate(([0], np.cumsum(sizes[other])))
         documents.add_many(frame.PUT, self._slots[other].astype(np.uint64), data, ends)
+
+
+def counted(
+    field: Field, writer: Writer, slots: np.ndarray, column: Callable[[int, Field], pa.Array]
+) -> pa.Array:
+    """Return what counts as a field's values: the computed ones, those given, the default."""
+    schema = writer.store.schema
+    if field.sort is not None and field.sort.computed is not None:
+        sources = [counted(schema.field(name), writer, slots, column) for name in field.sort.computed.sources]
+        return compute(field, slots, sources)
+    values = column(writer.store.registry.number(field.name), field)
+    return values if field.default is None else values.fill_null(field.default)
 
 
 def _cleared(absent: Mapping[int, np.ndarray], rows: int) -> Packed:

@@ -47,7 +47,7 @@ class Sheets:
     def _load(self, slots: Iterable[int]) -> None:
         raise NotImplementedError
 
-    def _given(self, name: str, values: Any) -> tuple[int, list[int]]:
+    def elements(self, name: str, values: Any) -> tuple[int, list[int]]:
         raise NotImplementedError
 
     def set_many(self, slots: BitMap, fields: dict[int, Any]) -> int:
@@ -64,7 +64,7 @@ class Sheets:
 
     def combine_many(self, slots: BitMap, name: str, values: Any, appends: bool) -> int:
         """Put values behind the lists of those documents that exist, or take them out; return how many do."""
-        number, given = self._given(name, values)
+        number, given = self.elements(name, values)
         combined = appended if appends else removed
 
         def changed(sheet: Sheet) -> Sheet:

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import bitdex
@@ -174,3 +175,60 @@ def test_milliseconds_and_fallbacks_are_what_they_are_one_by_one(tmp_path, monke
             result = index.load([{"id": id, **one} for id, one in enumerate(records)])
             found.append((result.applied, [dict(one) for one in index.get_many(index.ids())]))
     assert found[0] == found[1]
+
+
+NO_TEXT = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"a\xffb"]).buffers())
+
+
+@pytest.mark.parametrize("many", [1, 1000], ids=["in columns", "one by one"])
+@pytest.mark.parametrize("name", ["text", "label"])
+@pytest.mark.parametrize(
+    "shape", [lambda one: one, lambda one: one.cast(pa.large_string()), pa.Array.dictionary_encode]
+)
+def test_bytes_that_are_no_text_are_refused(tmp_path, monkeypatch, many, name, shape):
+    """They were stored, and reading, changing or deleting the document said that the index is damaged."""
+    monkeypatch.setattr(Batch, "MANY", many)
+    with bitdex.create(tmp_path / "index", SCHEMA) as index:
+        table = pa.table({"id": [1, 2], name: shape(NO_TEXT)})
+        with pytest.raises(
+            InvalidError, match=f"id 2: field '{name}': .* can't decode byte 0xff in position 1"
+        ):
+            index.put_many(table)
+        assert len(index) == 0
+
+
+COLUMNS = {
+    "text": [
+        (pa.array(["a", "b"], pa.string_view()), ["a", "b"]),
+        (pa.array(["a", "b"], pa.large_string()), ["a", "b"]),
+    ],
+    "label": [(pa.array(["a", "b"], pa.string_view()), ["a", "b"])],
+    "whole": [
+        (pa.array(np.array([1.0, 2.0], np.float16)), [1, 2]),
+        (pa.array([1, 2], pa.uint64()), [1, 2]),
+        (pa.array([10**18, 1], pa.timestamp("s")), "id 1: field 'whole': .*; give another value"),
+        (pa.array([2**63, 1], pa.uint64()), "id 1: field 'whole': 9223372036854775808 is not accepted"),
+    ],
+    "real": [(pa.array(np.array([1.5, 2.0], np.float16)), [1.5, 2.0])],
+}
+
+
+@pytest.mark.parametrize("many", [1, 1000], ids=["in columns", "one by one"])
+@pytest.mark.parametrize(("name", "column", "expected"), [(n, *one) for n in COLUMNS for one in COLUMNS[n]])
+def test_columns_of_any_type_of_arrow(tmp_path, monkeypatch, many, name, column, expected):
+    """From 32 rows on some of them were an error of Arrow, without an id."""
+    monkeypatch.setattr(Batch, "MANY", many)
+    with bitdex.create(tmp_path / "index", SCHEMA) as index:
+        table = pa.table({"id": [1, 2], name: column})
+        if isinstance(expected, str):
+            with pytest.raises(InvalidError, match=expected):
+                index.put_many(table)
+        else:
+            index.put_many(table)
+            assert [one[name] for one in index.get_many([1, 2])] == expected
+
+
+def test_columns_of_one_name(tmp_path):
+    refused = pytest.raises(InvalidError, match="a name of several columns among id, whole, whole")
+    with bitdex.create(tmp_path / "index", SCHEMA) as index, refused:
+        index.put_many(pa.Table.from_arrays([pa.array([1])] * 3, ["id", "whole", "whole"]))
