@@ -19,6 +19,7 @@ from typing import Any
 
 from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping
+from bitdex.live.extras import Extras
 from bitdex.live.renewal import Renewal
 from bitdex.progress import counter
 from bitdex.registry import FieldRegistry
@@ -88,7 +89,8 @@ class Fields:
         """
         with self._defining() as store:
             schema, made = adding(store.schema, field, filter, sort, described)
-            before, held = store.schema.fields.get(made.name), made.name in store.registry
+            before = store.schema.fields.get(made.name)
+            held = made.name in (store.registry if before is not None else Extras(store))
             store.registry.ensure([made.name])
             renewal = Renewal(store, schema, store.registry)
             if made.sort is not None and made.sort.computed is not None:

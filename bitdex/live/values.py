@@ -17,7 +17,7 @@ None is no value everywhere. A field outside the schema that documents hold alre
 
 import datetime
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,10 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 class Values:
     """Converts the values of one index; new labels get their numbers."""
 
-    def __init__(self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries):
+    def __init__(
+        self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries, extras: Container[str]
+    ):
+        self._extras = extras  # names of fields outside the schema
         self.schema, self.registry, self.dictionaries = schema, registry, dictionaries
         self._converters: dict[str, tuple[int, Convert | None]] = {}
 
@@ -61,7 +64,7 @@ class Values:
     def known(self, name: str) -> tuple[int, Convert | None]:
         """Return a field's number and what converts a value that is not None; None for a computed field."""
         if not self.schema.has(name):
-            if name not in self.registry:
+            if name not in self._extras:
                 self.schema.field(name)  # says which names are near
             self._converters[name] = self.registry.number(name), _plain(name)
             return self._converters[name]

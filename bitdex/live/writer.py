@@ -8,6 +8,7 @@ from pyroaring import BitMap
 from bitdex.computed import observed
 from bitdex.formats import bitmap as format_
 from bitdex.live.alterations import Alterations, Roles
+from bitdex.live.extras import Extras
 from bitdex.live.only_bits import OnlyBits
 from bitdex.live.values import Values
 from bitdex.schema import Field
@@ -27,7 +28,7 @@ class Writer:
 
     def __init__(self, store: Store):
         self.store, self.log, self.sequence = store, store.log, store.sequence
-        self.values = Values(store.schema, store.registry, store.dictionaries)
+        self.values = Values(store.schema, store.registry, store.dictionaries, Extras(store))
         self.roles = Roles(store.schema, store.registry, store.dictionaries)
         fields, number = store.schema.fields.values(), store.registry.number
         self.fields = {number(f.name): f for f in fields}
