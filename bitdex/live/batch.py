@@ -26,6 +26,7 @@ from bitdex.formats.document import decode_document, encode_document
 from bitdex.live.alterations import Alterations, Notes
 from bitdex.live.columns import sheet_of
 from bitdex.live.draft import Draft
+from bitdex.live.pile import Pile
 from bitdex.live.rows import columns_of
 from bitdex.live.saved import SavedSets
 from bitdex.live.sheet import Settling, Sheet
@@ -53,7 +54,7 @@ class Batch(Sheets):
     def __init__(self, writer: Writer, snapshot: Snapshot):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
         self._drafts: dict[int, Draft] = {}
-        self._sheets: list[Sheet] = []  # no slot is in two of them, or in one and drafted
+        self._sheets = Pile()  # none has a slot that is drafted
         self._cursors: dict[str, str] = {}
         self._sets: dict[str, BitMap | None] = {}  # by name; None is deleted
         self.reveals = False
@@ -236,14 +237,14 @@ class Batch(Sheets):
             before = decode_document(payload or b"")
             exists = slot in snapshot.alive or slot in snapshot.deferred
             self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
-        taken = {slot: sheet for sheet in self._sheets for slot in fresh if slot in sheet}
+        found = {slot: self._sheets.find(slot) for slot in fresh}
+        taken = {slot: sheet for slot, sheet in found.items() if sheet is not None}
         for slot, sheet in taken.items():
             if sheet.keeps:  # what a column is put in the place of is compared with, and not read again
                 self._look_up([slot], self._writer.bits.fields.keys() & sheet.columns.keys())
             sheet.change(slot, self._drafts[slot])
         if taken:
-            gone = BitMap(taken)
-            self._sheets = [sheet.without(gone) for sheet in self._sheets]
+            self._sheets.remove(BitMap(taken))
 
     def _stored(self, slots: list[int]) -> Iterable[bytes | None]:
         """Return what is stored of documents."""

@@ -76,17 +76,9 @@ class Sheet:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def __contains__(self, slot: int) -> bool:
-        return self._place(slot) is not None
-
-    def _place(self, slot: int) -> int | None:
-        at = int(np.searchsorted(self.slots, np.uint32(slot)))
-        return at if at < len(self.slots) and int(self.slots[at]) == slot else None
-
     def change(self, slot: int, draft: Draft) -> None:
         """Let the draft of one of its documents, as it is stored, be as the sheet says."""
-        at = self._place(slot)
-        assert at is not None
+        at = int(np.searchsorted(self.slots, np.uint32(slot)))
         held = {number: column[at].as_py() for number, column in self.columns.items()}
         if not self.exist:
             draft.delete()
