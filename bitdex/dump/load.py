@@ -229,11 +229,12 @@ class PhaseLoad:
         fields.write(changes, list(self._numbers), earlier)
         touched = state.touched()
         if self._sets_alive:
-            others = self._bitmaps.alive() - earlier - visible
+            shown = earlier if self._earlier and self._earlier.sets_alive else BitMap()
+            others = self._bitmaps.alive() - shown - visible
             changes.put(format_.alive_key(), others | (visible - state.deferred))
             waiting = self._bitmaps.get(format_.deferred_key())
             if self._by_the_clock or waiting:  # at a given moment, what is deferred stays so
-                waiting = waiting - earlier - visible
+                waiting = waiting - shown - visible
                 changes.put(
                     format_.deferred_key(), waiting | state.deferred if self._by_the_clock else waiting
                 )
