@@ -54,7 +54,7 @@ class PhaseLoad:
         self.now, self._by_the_clock = time.time() if now is None else now, now is None
         self._store, self._documents, self._bitmaps = store, store.documents, store.bitmaps
         self._registry, self._dictionaries = store.registry, store.dictionaries
-        self._directory = store.directory / "temporary"
+        self._directory = store.temporary
         self._earlier = self.log.get(phase.name)
         before = self._wrote(self._earlier) if self._earlier else []
         self._targets = tuple(dict.fromkeys([*phase.targets, *before]))
