@@ -106,7 +106,7 @@ class Level:
 
     @cached_property
     def input_columns(self) -> dict[str, str]:
-        """The columns to read, each with "integer", "boolean", "string", "float" or "any"."""
+        """The columns to read, each with "integer", "number", "boolean", "string", "float" or "any"."""
         uses: dict[str, set[str]] = {}
         for column, kinds in self._uses():
             uses.setdefault(column, set()).update(kinds)

@@ -6,7 +6,6 @@ fit its types is parsed again as text, and each row that cannot be used is rejec
 its line number and the reason; the others stay.
 """
 
-import codecs
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from csv import Error, reader
@@ -19,7 +18,7 @@ import pyarrow.csv as csv
 
 from bitdex import filesystem
 from bitdex.dump.blocks import EXAMPLES, Block, Rejects, one_chunk
-from bitdex.dump.cells import EXPECTED, FALSE, NOT_UTF8, TRUE, TYPES, convert_text
+from bitdex.dump.cells import EXPECTED, FALSE, TRUE, TYPES, convert_text, marked_text
 from bitdex.errors import InvalidError
 from bitdex.kernels.csv_rows import find_row_end
 from bitdex.kernels.integer_csv import count_lines, parse_integers
@@ -39,7 +38,8 @@ class TextSource:
         self._data = filesystem.map_read(path)
         self._start = 3 if self._data[:3].tobytes() == MARK else 0
         self.names = self._header(names)
-        self._integers = bool(kinds) and set(kinds.values()) == {"integer"}  # as long as it holds
+        self._numbers = [name for name, kind in kinds.items() if TYPES[kind] == pa.int64()]
+        self._integers = bool(kinds) and len(self._numbers) == len(kinds)  # as long as it holds
         missing = [name for name in kinds if name not in self.names]
         if missing:
             raise InvalidError(
@@ -105,7 +105,7 @@ class TextSource:
         if columns is not None:
             return Block(columns, len(next(iter(columns.values()))), len(text), first)
         marked = _as_utf8(text)
-        if marked is text:
+        if marked is text and not (self._numbers and _has_hexadecimal(text, ord(self.delimiter))):
             rejects = Rejects()
             try:
                 types = {name: TYPES[kind] for name, kind in self.kinds.items()}
@@ -226,10 +226,14 @@ def _as_utf8(text: np.ndarray) -> np.ndarray:
         pa.LargeStringArray.from_buffers(1, whole, pa.py_buffer(text)).validate(full=True)
         return text
     except pa.ArrowInvalid:
-        return np.frombuffer(text.tobytes().decode(errors="bitdex-mark").encode(), np.uint8)
+        return np.frombuffer(marked_text(text.tobytes()).encode(), np.uint8)
 
 
-codecs.register_error("bitdex-mark", lambda error: (NOT_UTF8, error.end))  # type: ignore[attr-defined]
+def _has_hexadecimal(text: np.ndarray, delimiter: int) -> bool:
+    """Tell whether a cell begins as ``0x1F`` does, which Arrow takes for an integer and wraps."""
+    at = np.flatnonzero((text[1:] | 32 == ord("x")) & (text[:-1] == ord("0")))
+    before = text[at[at > 0] - 1]
+    return len(before) < len(at) or bool(np.isin(before, [delimiter, *b'\r\n\t "+-']).any())
 
 
 def _listed(names: Sequence[str]) -> str:
