@@ -35,6 +35,15 @@ def check_single(name: str, array: pa.Array) -> None:
         raise InvalidError(f"{name}: a column of {array.type} holds lists, where each row has one value")
 
 
+def is_unicode(texts: pa.Array) -> bool:
+    """Tell whether the bytes of texts are UTF-8, which files and callers only say."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def is_list(found: pa.DataType) -> bool:
     """Tell whether an Arrow type holds lists."""
     return pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
@@ -50,7 +59,7 @@ def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
         return _truths(array)
     if kind in ("integer", "number"):
         if pa.types.is_timestamp(found) or pa.types.is_date(found):
-            return _seconds(array), everything
+            return seconds_of(array), everything
         if pa.types.is_floating(found) or pa.types.is_decimal(found):
             return _whole_numbers(array) if kind == "integer" else _numbers(array)
     try:
@@ -66,8 +75,9 @@ def _is_binary(found: pa.DataType) -> bool:
 
 def _texts(array: pa.Array) -> pa.Array:
     """Return texts as string or large_string, with a mark for bytes that are none."""
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        return array
+    if is_text(array.type) and is_unicode(array):
+        return array.cast(pa.large_string()) if pa.types.is_string_view(array.type) else array
+    array = array.cast(pa.large_binary())
     try:
         return array.cast(pa.large_string())
     except pa.ArrowInvalid:
@@ -89,7 +99,7 @@ def _truths(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return pc.if_else(pc.and_not(good, empty), pc.equal(numbers, 1), None), np.asarray(good)
 
 
-def _seconds(moments: pa.Array) -> pa.Array:
+def seconds_of(moments: pa.Array) -> pa.Array:
     """Return moments as seconds since 1970, rounded down; those without a zone are UTC."""
     if pa.types.is_date(moments.type):
         moments = moments.cast(pa.timestamp("s"))

@@ -110,7 +110,7 @@ def _integers_of(field: Field) -> Convert:
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:
             return value
-        if isinstance(value, datetime.date):
+        if isinstance(value, datetime.date) and value == value:  # what pandas has for no moment is not
             value = _seconds(value)
         if isinstance(value, float | np.floating) and float(value).is_integer():
             value = int(value)
