@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from bitdex.dump.blocks import EXAMPLES, Block, Rejects
-from bitdex.dump.casts import cast_column
+from bitdex.dump.casts import cast_column, shown
 from bitdex.dump.cells import EXPECTED
 from bitdex.errors import InvalidError
 
@@ -40,8 +40,8 @@ class ArrowSource:
             bad = np.flatnonzero(~good & usable)
             if len(bad):
                 cells = batch.column(name)
-                shown = [f"row {first + i}: {name} = {cells[int(i)].as_py()!r}" for i in bad[:EXAMPLES]]
-                rejects.add(f"{name}: not {EXPECTED[kind]}", shown, len(bad))
+                examples = [f"row {first + i}: {name} = {shown(cells[int(i)])}" for i in bad[:EXAMPLES]]
+                rejects.add(f"{name}: not {EXPECTED[kind]}", examples, len(bad))
             usable &= good
         if rejects.total:
             columns = {name: array.filter(pa.array(usable)) for name, array in columns.items()}

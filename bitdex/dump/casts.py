@@ -35,6 +35,15 @@ def check_single(name: str, array: pa.Array) -> None:
         raise InvalidError(f"{name}: a column of {array.type} holds lists, where each row has one value")
 
 
+def shown(cell: pa.Scalar) -> str:
+    """Return a cell for a message, also where it is text that is none."""
+    cell = cell.value if isinstance(cell, pa.DictionaryScalar) else cell
+    try:
+        return repr(cell.as_py())
+    except UnicodeDecodeError:
+        return repr(cell.as_buffer().to_pybytes())
+
+
 def is_unicode(texts: pa.Array) -> bool:
     """Tell whether the bytes of texts are UTF-8, which files and callers only say."""
     try:

@@ -64,11 +64,15 @@ class TextSource:
             at = end
 
     def _unclosed(self, start: int, row: int) -> Block:
+        """Reject the last row; refuse a file in which more of them cannot be told from its text."""
         rejects, rest = Rejects(), self._data[start:]
         shown = rest[:60].tobytes().decode(errors="replace")
-        rejects.add(
-            "a quote opens and never closes", [f"row {row}, {len(rest):,} bytes to the end: {shown!r}"]
-        )
+        if (rest[:-1] == NEWLINE).any():
+            raise InvalidError(
+                f"{self.what}: row {row} of {self.path.name}: a quote opens and never closes, so that "
+                f"{len(rest):,} bytes to the end are one cell: {shown!r}; close it, or double it"
+            )
+        rejects.add("a quote opens and never closes", [f"row {row}: {shown!r}"])
         return Block(
             {name: pa.nulls(0, TYPES[kind]) for name, kind in self.kinds.items()}, 0, len(rest), row, rejects
         )

@@ -160,6 +160,37 @@ def test_bytes_are_texts_and_what_is_none_is_rejected(indexes: Indexes, kind: pa
         assert index.get(1)[name] == shown and index.phases[0].rejected == 1
 
 
+def test_texts_that_are_none_are_rejected(indexes: Indexes) -> None:
+    """Whose bytes are no UTF-8, as files may hold them: what they made of a document could not be read."""
+    offsets = pa.py_buffer(np.array([0, 1, 2, 3], np.int32))
+    texts = pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(b"1\xff2")])
+    pyarrow.feather.write_feather(pa.table({"id": range(3), "text": texts}), indexes.root / "rows.arrow")
+    categories = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), texts)
+    for number, source in enumerate((indexes.root, {"rows": pa.table({"id": range(3), "text": categories})})):
+        index = indexes.create(SCHEMA, f"{number}")
+        (run,) = index.dump(
+            {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["text"]}, source
+        )
+        assert [index.get(i)["text"] for i in (0, 2)] == ["1", "2"]
+        assert run.rejects == {"text: not UTF-8": {"rows": 1, "examples": [r"row 2: text = b'\xff'"]}}
+
+
+def test_a_computed_float_of_an_integer_that_none_is(indexes: Indexes) -> None:
+    """A dump failed where a put did not."""
+    most = {"op": "greatest", "source_fields": ["n", "real"]}
+    floats = {"source_type": "float64", "bits": 64}
+    config = {
+        "filter_fields": [{"name": "n", "field_type": "single_value"}],
+        "sort_fields": [{"name": "real", **floats}, {"name": "most", "computed": most, **floats}],
+    }
+    index = indexes.create({"name": "most", "config": config})
+    rows = {"id": [1, 2], "n": [2**53 + 1, None], "real": [0.5, 1.5]}
+    phase = {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["n", "real"]}
+    index.dump(phase, {"rows": rows})
+    index.put({"id": 3, "n": 2**53 + 1})
+    assert [index.get(i)["most"] for i in (1, 2, 3)] == [2.0**53, 1.5, 2.0**53]
+
+
 def test_tables_that_are_no_columns_are_named(indexes: Indexes) -> None:
     twice = pd.DataFrame([[1, 2, 3]], columns=["id", "n", "n"])
     mixed = pd.DataFrame({"id": [1, 2], "text": [1, "a"]})

@@ -133,7 +133,7 @@ REJECTED = {
     ),
     "a sort value below 0": ("id,small\n1,255\n2,-1\n3,0\n", "small", [1, 3], "small: outside 0 to 255"),
     "bytes that are no text": (b"id,text\n1,a\n2,\xff\xfe\n3,c\n", "text", [1, 3], "text: not UTF-8"),
-    "a quote that never closes": ('id,text\n1,a\n2,"b\n3,c\n', "text", [1], "quote"),
+    "a quote that never closes": ('id,text\n1,a\n2,"b', "text", [1], "a quote opens and never closes"),
 }
 
 
@@ -185,6 +185,11 @@ REFUSED = {
     "no header": ("1,2\n3,4\n", {}, "is not in rows.csv"),
     "two columns of one name": ("id,n,n\n1,2,3\n", {}, "twice"),
     "semicolons": ("id;n\n1;2\n", {}, "is not in rows.csv; it has id;n"),
+    "a quote that takes other rows": (
+        'id,n\n1,1\n2,"2\n3,3\n',
+        {},
+        r"row 2 of rows\.csv: a quote opens and never closes, so that 9 bytes .* close it, or double it",
+    ),
     "zeros and nothing else": (b"\0" * 4096, {}, "rows.csv"),
     "16 bits a letter": ("id,n\n1,2\n".encode("utf-16"), {}, "rows.csv"),
 }
