@@ -191,7 +191,8 @@ def test_columns_to_read(phases: dict[str, Phase]) -> None:
         ({"computed_fields": [{"target": "likes", "expression": "a"}]}, "a", "integer"),
         ({"computed_fields": [{"target": "type", "expression": "a"}]}, "a", "string"),
         ({"computed_fields": [{"target": "poi", "expression": "a || b"}]}, "b", "any"),
-        ({"fields": [{"column": "id", "target": "url"}]}, "id", "integer"),
+        ({"fields": [{"column": "id", "target": "url"}]}, "id", "key"),
+        ({"fields": [{"column": "id", "target": "likes"}]}, "id", "integer"),
         ({"fields": ["extra"], "extra_fields": True}, "extra", "any"),
     ],
 )

@@ -35,6 +35,12 @@ def check_single(name: str, array: pa.Array) -> None:
         raise InvalidError(f"{name}: a column of {array.type} holds lists, where each row has one value")
 
 
+def key_column(name: str, array: pa.Array) -> pa.Array:
+    """Return ids or keys, which a source has found to be such, as integers."""
+    check_single(name, array)
+    return cast_column(name, array, "integer")[0]
+
+
 def shown(cell: pa.Scalar) -> str:
     """Return a cell for a message, also where it is text that is none."""
     cell = cell.value if isinstance(cell, pa.DictionaryScalar) else cell
@@ -62,6 +68,7 @@ def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
     found, everything = array.type, np.ones(len(array), bool)
     if is_text(found) or _is_binary(found):
         return convert_text(_without_empty(_texts(array)), kind)
+    kind = "integer" if kind == "key" else kind
     if kind == "any" or is_list(found) or found == TYPES[kind]:
         return array, everything
     if kind == "boolean":

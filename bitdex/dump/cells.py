@@ -1,6 +1,7 @@
 """Cells of text tables: columns of text become columns of a kind, and which rows fit.
 
-A "number" is what an expression computes with: in texts an integer, as only such are exact.
+A "number" is what an expression computes with: in texts an integer, as only such are exact. A "key" is a
+column of ids or keys that is also used as text: it spells integers, and stays as it is.
 """
 
 import codecs
@@ -15,6 +16,7 @@ TYPES = {
     "integer": pa.int64(),
     "number": pa.int64(),
     "boolean": pa.bool_(),
+    "key": pa.string(),
     "string": pa.string(),
     "float": pa.float64(),
     "any": pa.string(),
@@ -23,6 +25,7 @@ NOT_UTF8 = "\U0010ffff"  # stands for bytes that are no text; it is no character
 EXPECTED = {
     "integer": "an integer",
     "number": "an integer",
+    "key": "an integer",
     "boolean": "a boolean (t, f, true, false, 0, 1)",
     "float": "a number",
     "string": "UTF-8",
@@ -50,6 +53,8 @@ def convert_text(cells: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
     """
     if kind in ("string", "any"):
         return cells, ~np.asarray(pc.fill_null(pc.match_substring(cells, NOT_UTF8), False))
+    if kind == "key":
+        return cells, convert_text(cells, "integer")[1]
     trimmed = pc.utf8_trim_whitespace(cells)
     if kind == "boolean":
         truths = pc.is_in(trimmed, pa.array(TRUE))

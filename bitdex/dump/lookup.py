@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from bitdex.dump.arrow_source import ArrowSource
 from bitdex.dump.blocks import Rejects
-from bitdex.dump.casts import check_single
+from bitdex.dump.casts import key_column
 from bitdex.dump.evaluate import evaluate, to_mask
 from bitdex.dump.phases import Level, Lookup
 from bitdex.dump.text_source import TextSource
@@ -37,13 +37,12 @@ class LookupTable:
             name: _join([block[name] for block in blocks]) for name in lookup.input_columns if blocks
         }
         self.rows = len(next(iter(self.columns.values()))) if self.columns else 0
-        if self.rows:
-            check_single(f"lookup {lookup.source!r}: key {lookup.key!r}", self.columns[lookup.key])
-        self._find = _finder(self.columns[lookup.key]) if self.rows else _find_nothing
+        key = f"lookup {lookup.source!r}: key {lookup.key!r}"
+        self._find = _finder(key_column(key, self.columns[lookup.key])) if self.rows else _find_nothing
 
     def targets(self, keys: pa.Array) -> dict[str, pa.Array]:
         """Return the fields that this lookup and those nested in it give to rows with these keys."""
-        check_single(f"lookup {self.lookup.source!r}: join_on {self.lookup.join_on!r}", keys)
+        keys = key_column(f"lookup {self.lookup.source!r}: join_on {self.lookup.join_on!r}", keys)
         positions = self._find(keys)
         found = positions >= 0
         picks = pa.array(positions, mask=~found)

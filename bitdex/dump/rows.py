@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from bitdex.columns import is_text
 from bitdex.dictionaries import Dictionaries
 from bitdex.dump.blocks import Block, Rejects
-from bitdex.dump.casts import cast_column, check_single, is_list
+from bitdex.dump.casts import cast_column, check_single, is_list, key_column
 from bitdex.dump.evaluate import evaluate, to_mask
 from bitdex.dump.lookup import LookupTable, level_targets
 from bitdex.dump.phases import Phase
@@ -66,7 +66,7 @@ class RowMaker:
             mask = to_mask(evaluate(self.phase.filter, columns, rows))
             self.filtered += rows - int(mask.sum())
             columns, rows = _filtered(columns, mask)
-        slots = np.asarray(columns[self.phase.slot_field]).astype(np.uint32)
+        slots = np.asarray(self._slots(columns)).astype(np.uint32)
         raw = level_targets(self.phase, columns, rows, None, None)
         for table in self.tables:
             raw |= table.targets(columns[table.lookup.join_on])
@@ -77,8 +77,7 @@ class RowMaker:
         for reason, count in block.rejects.counts.items():
             self.rejects.add(reason, block.rejects.examples[reason], count)
         name = self.phase.slot_field
-        cells = block.columns[name]
-        check_single(f"phase {self.phase.name!r}: slot_field {name!r}", cells)
+        cells = self._slots(block.columns)
         known = np.asarray(pc.is_valid(cells))
         values = np.asarray(pc.fill_null(cells, 0))
         inside = (values >= 0) & (values <= LAST_SLOT)
@@ -89,6 +88,10 @@ class RowMaker:
             f"{name}: outside 0 to {LAST_SLOT}, no document id", np.flatnonzero(known & ~inside), block, cells
         )
         return _filtered(block.columns, known & inside)
+
+    def _slots(self, columns: dict[str, pa.Array]) -> pa.Array:
+        name = self.phase.slot_field
+        return key_column(f"phase {self.phase.name!r}: slot_field {name!r}", columns[name])
 
     def _reject(self, reason: str, rows: np.ndarray, block: Block, cells: pa.Array) -> None:
         if len(rows):

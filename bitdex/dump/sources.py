@@ -89,7 +89,7 @@ def open_source(
     ----------
     table : path or table
     kinds : mapping
-        The columns wanted, each with "integer", "number", "boolean", "string", "float" or "any".
+        The columns wanted, each with a kind of `cells.TYPES`.
     names : sequence of str
         Column names of a text file without header; empty if the header tells them.
     delimiter : str

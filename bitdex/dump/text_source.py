@@ -40,6 +40,7 @@ class TextSource:
         self.names = self._header(names)
         self._numbers = [name for name, kind in kinds.items() if TYPES[kind] == pa.int64()]
         self._integers = bool(kinds) and len(self._numbers) == len(kinds)  # as long as it holds
+        self._plain = "key" not in kinds.values()  # whether Arrow tells what does not fit
         missing = [name for name in kinds if name not in self.names]
         if missing:
             raise InvalidError(
@@ -109,7 +110,7 @@ class TextSource:
         if columns is not None:
             return Block(columns, len(next(iter(columns.values()))), len(text), first)
         marked = _as_utf8(text)
-        if marked is text and not (self._numbers and _has_hexadecimal(text, ord(self.delimiter))):
+        if marked is text and self._plain and not self._has_hexadecimal(text):
             rejects = Rejects()
             try:
                 types = {name: TYPES[kind] for name, kind in self.kinds.items()}
@@ -142,6 +143,14 @@ class TextSource:
             )
             for i, name in enumerate(wanted)
         }
+
+    def _has_hexadecimal(self, text: np.ndarray) -> bool:
+        """Tell whether a cell begins as ``0x1F`` does, which Arrow takes for an integer and wraps."""
+        if not self._numbers:
+            return False
+        at = np.flatnonzero((text[1:] | 32 == ord("x")) & (text[:-1] == ord("0")))
+        before = text[at[at > 0] - 1]
+        return len(before) < len(at) or bool(np.isin(before, [*b'\r\n\t "+-', ord(self.delimiter)]).any())
 
     def _read(
         self, text: np.ndarray, rejects: Rejects, types: Mapping[str, pa.DataType], pieces: int
@@ -231,13 +240,6 @@ def _as_utf8(text: np.ndarray) -> np.ndarray:
         return text
     except pa.ArrowInvalid:
         return np.frombuffer(marked_text(text.tobytes()).encode(), np.uint8)
-
-
-def _has_hexadecimal(text: np.ndarray, delimiter: int) -> bool:
-    """Tell whether a cell begins as ``0x1F`` does, which Arrow takes for an integer and wraps."""
-    at = np.flatnonzero((text[1:] | 32 == ord("x")) & (text[:-1] == ord("0")))
-    before = text[at[at > 0] - 1]
-    return len(before) < len(at) or bool(np.isin(before, [delimiter, *b'\r\n\t "+-']).any())
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -233,3 +233,45 @@ def test_texts_of_a_lookup_may_be_large(indexes: Indexes) -> None:
     sources = Sources({"places": {"id": [1, 2], "text": ["a", None], "kind": ["x", "y"]}})
     table = LookupTable(phase.enrichment[0], sources.open, Rejects())
     assert table.columns["text"].type == table.columns["kind"].type == pa.large_string()
+
+
+@pytest.mark.parametrize("form", ["csv", "table", "numbers"])
+def test_ids_and_keys_that_are_also_texts_stay_as_they_are(indexes: Indexes, form: str) -> None:
+    """Leading zeros were lost: 007 was read as an integer, and became the text 7."""
+    lookup = {
+        "lookup": "places.csv",
+        "key": "id",
+        "join_on": "place",
+        "fields": ["at", {"column": "id", "target": "kind"}],
+    }
+    phase = {
+        "name": "rows",
+        "slot_field": "id",
+        "sets_alive": True,
+        "fields": [{"column": "id", "target": "text"}],
+        "enrichment": [lookup],
+    }
+    ids, places = "id,place\n007,01\n8,2\nx,1\n,1\n-1,1\n", "id,at\n1,100\n002,200\nz,5\n"
+    files = {"rows.csv": ids, "places.csv": places}
+    index = indexes.create(SCHEMA)
+    directory = indexes.write(files)
+    read = {"table": str, "numbers": None}
+    if form == "csv":
+        index.dump(phase, directory)
+    else:
+        tables = [pd.read_csv(directory / name, dtype=read[form]) for name in files]
+        if form == "numbers":
+            tables = [one.apply(pd.to_numeric, errors="coerce").dropna() for one in tables]
+        index.dump(phase, dict(zip(("rows", "places"), tables)))
+    zeros = ("007", "002") if form != "numbers" else ("7", "2")
+    found = [{name: index.get(i)[name] for name in ("text", "at", "kind")} for i in (7, 8)]
+    assert found[0] == {"text": zeros[0], "at": 100, "kind": "1"}
+    assert found[1] == {"text": "8", "at": 200, "kind": zeros[1]}
+    assert index.ids().tolist() == [7, 8]
+    if form != "numbers":
+        assert {reason: found["rows"] for reason, found in index.phases[0].rejects.items()} == {
+            "id: not an integer": 1,
+            "id: empty": 1,
+            "id: outside 0 to 4294967295, no document id": 1,
+            "lookup places.csv: id: not an integer": 1,
+        }
