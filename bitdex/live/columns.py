@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from bitdex.columns import ARROW, is_text
 from bitdex.documents import column_kind
+from bitdex.dump.casts import is_unicode, seconds_of
 from bitdex.errors import InvalidError
 from bitdex.kernels.pairs import sort_pairs
 from bitdex.live.lists import list_array
@@ -21,6 +22,7 @@ from bitdex.live.writer import Writer
 from bitdex.query.cursor import LARGEST_SLOT
 from bitdex.schema import Field
 
+FIRST, LAST = -62_135_596_800, 253_402_300_799  # seconds of the moments that Python has, as rows have them
 Plain = Callable[[Field, pa.Array], pa.Array | None]
 
 
@@ -76,6 +78,11 @@ def held_column(values: Values, field: Field, column: pa.Array) -> pa.Array:
         return pa.nulls(len(column), target)
     if pa.types.is_dictionary(column.type) and not field.is_text:
         column = column.dictionary_decode()
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if is_text(texts.type) and not is_unicode(texts):
+        raise InvalidError(f"field {field.name!r}: bytes of the column are no UTF-8")
+    if is_text(column.type):
+        column = column.cast(pa.large_string())
     if field.kind in ("low_cardinality_string", "mapped_string"):
         return _numbered(values, field, column)
     plain = _PLAIN[field.kind](field, column)
@@ -95,7 +102,7 @@ def _numbered(values: Values, field: Field, column: pa.Array) -> pa.Array:
     if not pa.types.is_dictionary(column.type):
         if not is_text(column.type):
             return _one_by_one(values, field, column)
-        column = column.cast(pa.large_string()).dictionary_encode()
+        column = column.dictionary_encode()
     used = pc.drop_null(pc.unique(column.indices))
     numbers = np.zeros(len(column.dictionary), np.int64)
     texts = column.dictionary.take(used)
@@ -105,7 +112,11 @@ def _numbered(values: Values, field: Field, column: pa.Array) -> pa.Array:
 
 def _integers(field: Field, column: pa.Array) -> pa.Array | None:
     low, high = bounds_of(field)
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        column = seconds_of(column)
+        low, high = max(low, FIRST), min(high, LAST)
     if pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())
         whole = pc.floor(column)
         if not pc.all(pc.equal(column, whole)).as_py() or not abs(pc.max(pc.abs(whole)).as_py()) < 1 << 53:
             return None
@@ -132,11 +143,7 @@ def _booleans(field: Field, column: pa.Array) -> pa.Array | None:
 def _texts(field: Field, column: pa.Array) -> pa.Array | None:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if not is_text(column.type):
-        return None
-    column = column.cast(pa.large_string())
-    column.validate(full=True)  # bytes that are no text are an error
-    return column
+    return column.cast(pa.large_string()) if is_text(column.type) else None
 
 
 def _lists(field: Field, column: pa.Array) -> pa.Array | None:

@@ -31,10 +31,11 @@ def table_of(documents: Any) -> Any:
         table = documents if isinstance(documents, pa.Table) else pa.table(documents)
     else:
         return None
-    if len(set(table.column_names)) < len(table.column_names):
-        raise InvalidError(f"documents: a name of several columns among {', '.join(table.column_names)}")
-    if "id" not in table.column_names:
-        raise InvalidError(f'documents: no column "id" among {", ".join(table.column_names)}')
+    names = table.column_names
+    if "id" not in names:
+        raise InvalidError(f'documents: no column "id" among {", ".join(names)}')
+    if len(set(names)) < len(names):
+        raise InvalidError(f"documents: a column is there several times among {', '.join(names)}")
     return table
 
 
@@ -112,8 +113,8 @@ def _table_of_frame(frame: Any) -> Any:
         else:
             try:
                 array = pa.array(column, from_pandas=True)
-            except (pa.ArrowException, ValueError) as error:
-                raise InvalidError(f"documents: column {name!r}: {error}") from None
+            except (pa.ArrowException, ValueError, OverflowError) as error:
+                raise InvalidError(f"documents: the column {name!r} cannot be used: {error}") from None
         columns.append(array)
     return pa.table(columns, list(map(str, frame.columns)))
 
@@ -130,7 +131,7 @@ def _rows_of_table(table: Any) -> list[dict[str, Any]]:
                 table.column(name)[row].as_py()
             except (ValueError, OverflowError) as error:
                 raise InvalidError(
-                    f"id {ids[row].as_py()}: field {name!r}: {error}; give another value"
+                    f"id {ids[row].as_py()}: field {name!r}: a value of the column cannot be used: {error}"
                 ) from None
         raise
 

@@ -85,7 +85,7 @@ def test_categories_of_several_types(tmp_path):
         with pytest.raises(InvalidError, match="id 2: field 'whole': True is not accepted"):
             index.put_many(frames[1])
         assert [one["whole"] for one in index.get_many([1, 2])] == [1704164645, 1_700_000_000]
-        with pytest.raises(InvalidError, match="a name of several columns among id, whole, whole"):
+        with pytest.raises(InvalidError, match="a column is there several times among id, whole, whole"):
             index.put_many(pd.DataFrame([[1, 2, 3]], columns=["id", "whole", "whole"]))
 
 
@@ -206,7 +206,7 @@ COLUMNS = {
     "whole": [
         (pa.array(np.array([1.0, 2.0], np.float16)), [1, 2]),
         (pa.array([1, 2], pa.uint64()), [1, 2]),
-        (pa.array([10**18, 1], pa.timestamp("s")), "id 1: field 'whole': .*; give another value"),
+        (pa.array([10**18, 1], pa.timestamp("s")), "id 1: field 'whole': .* cannot be used"),
         (pa.array([2**63, 1], pa.uint64()), "id 1: field 'whole': 9223372036854775808 is not accepted"),
     ],
     "real": [(pa.array(np.array([1.5, 2.0], np.float16)), [1.5, 2.0])],
@@ -229,6 +229,6 @@ def test_columns_of_any_type_of_arrow(tmp_path, monkeypatch, many, name, column,
 
 
 def test_columns_of_one_name(tmp_path):
-    refused = pytest.raises(InvalidError, match="a name of several columns among id, whole, whole")
+    refused = pytest.raises(InvalidError, match="a column is there several times among id, whole, whole")
     with bitdex.create(tmp_path / "index", SCHEMA) as index, refused:
         index.put_many(pa.Table.from_arrays([pa.array([1])] * 3, ["id", "whole", "whole"]))
