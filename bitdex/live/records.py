@@ -4,8 +4,9 @@ What the schema says of a field's source makes a document of a record: `sources`
 that counts where that is missing or null, ``ms_to_seconds`` divides the first by 1000 (rounding down), an
 ``exists_boolean`` tells whether the first is there. Keys that the schema does not name are not looked at.
 
-Blocks of lines are parsed into columns. Where a block does not fit its types its lines are looked at one by
-one, and each that cannot be used is rejected with its number and the reason; the others stay.
+Blocks of lines are parsed into columns. Where a block does not fit its types, or fields ask for two types of
+one key, its lines are looked at one by one, and each that cannot be used is rejected with its number and the
+reason; the others stay.
 """
 
 import itertools

@@ -48,6 +48,17 @@ def test_a_field_that_could_not_be_added_is_unknown(index):
     assert index.query(sort="-top").ids.tolist() == [1, 2] and index.get(1)["top"] == 300
 
 
+def test_values_of_other_types_are_other_values(index):
+    """A patch from 1 to True was dropped: to Python they are equal."""
+    index.dump(PHASE, source={"rows": pa.table({"id": [1], "price": [1], "extra": [1]})})
+    for value in (True, 1, 1.0, 0.0, -0.0, False):
+        index.patch(1, {"extra": value})
+        assert repr(index.get(1)["extra"]) == repr(value)
+        sequence = index.stats()["sequence"]
+        index.patch(1, {"extra": value})
+        assert index.stats()["sequence"] == sequence, "nothing changes"
+
+
 def test_a_field_of_a_phase_that_failed_is_unknown(index):
     wrong = pa.table({"id": [1], "price": [1], "extra": pa.array([2**63], pa.uint64())})
     with pytest.raises(InvalidError):
