@@ -71,7 +71,7 @@ class Feed:
 
     def apply(self, changes: Iterable[Mapping[str, Any]]) -> None:
         """Apply changes in order, once all are understood."""
-        steps: list[Step] = []
+        steps: list[Callable[[], None]] = []
         for change in changes:
             if not isinstance(change, Mapping) or "entity_id" not in change or "ops" not in change:
                 raise InvalidError(f'change: expected "entity_id" and "ops", found {change!r:.80}')
@@ -149,9 +149,6 @@ class Op:
     given: list[Any] = dataclasses.field(default_factory=list)
     found: BitMap = dataclasses.field(default_factory=BitMap)
     ops: list["Op"] = dataclasses.field(default_factory=list)
-
-
-Step = Callable[[], None]
 
 
 def _name_of(op: Any, where: str) -> str:

@@ -130,9 +130,8 @@ def _rows_of_table(table: Any) -> list[dict[str, Any]]:
             try:
                 table.column(name)[row].as_py()
             except (ValueError, OverflowError) as error:
-                raise InvalidError(
-                    f"id {ids[row].as_py()}: field {name!r}: a value of the column cannot be used: {error}"
-                ) from None
+                where = "id" if name == "id" else f"id {ids[row].as_py()}: field {name!r}"
+                raise InvalidError(f"{where}: a value of the column cannot be used: {error}") from None
         raise
 
 

@@ -171,9 +171,7 @@ class Settling:
         if deferral is None:
             return np.zeros(len(self._slots), bool)
         due = self._value(self._writer.store.schema.field(deferral.source_field))
-        limit = math.floor(
-            self._now * (1000 if deferral.ms_to_seconds else 1)
-        )  # as floats, some would not fit
+        limit = math.floor(self._now * (1000 if deferral.ms_to_seconds else 1))  # no float: some do not fit
         return np.asarray(pc.fill_null(pc.greater(due, limit), False))
 
     # -- values ----------------------------------------------------------------------------

@@ -104,7 +104,10 @@ def shown(value: Any) -> str:
     """Return a value as a message shows it; Python refuses to write integers of many digits."""
     if isinstance(value, int) and abs(value) >> 256:
         return f"an integer of {value.bit_length()} bits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # one of them is in it
+        text = f"a {type(value).__name__} of great integers"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

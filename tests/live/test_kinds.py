@@ -32,7 +32,23 @@ SCHEMA = {
 VALUES = [
     *(None, True, np.True_, 0, 1, 300, np.int64(3), np.int8(1), 2**53 + 1, 2**63, 10**400, 0.5, 1.0, np.nan),
     *(np.float64(2.0), np.float16(1.5), MOMENT, MOMENT.replace(tzinfo=EAST), DAY, pd.Timestamp(MOMENT)),
-    *(pd.NaT, pd.NA, "x", "", b"x", [1, 2], [True], [np.True_], [1, None], [1.0], (3,), {4}, {}, []),
+    *(
+        pd.NaT,
+        pd.NA,
+        "x",
+        "",
+        b"x",
+        [1, 2],
+        [True],
+        [np.True_],
+        [1, None],
+        [10**5000],
+        [1.0],
+        (3,),
+        {4},
+        {},
+        [],
+    ),
     *(np.array([5, 6]), np.array([True]), np.timedelta64(1, "s"), np.datetime64("2024-01-02")),
 ]
 
