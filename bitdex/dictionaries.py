@@ -4,6 +4,7 @@ Matching ignores case unless the field says otherwise; the spelling seen first i
 Numbers are given in order of first appearance, so the same files give the same numbers.
 """
 
+import threading
 from pathlib import Path
 
 from bitdex import filesystem
@@ -12,7 +13,7 @@ from bitdex.formats import dictionary as format_
 
 
 class Dictionaries:
-    """Labels of all fields; saved before the commit that first uses them.
+    """Labels of all fields; saved before the commit that first uses them. Any thread may ask for them.
 
     Attributes
     ----------
@@ -25,6 +26,7 @@ class Dictionaries:
         self.identity = identity
         self._texts: dict[int, dict[int, str]] = {}
         self._numbers: dict[int, dict[str, int]] = {}
+        self._lock = threading.RLock()  # so that no map of numbers lacks a label that is added meanwhile
         self._dirty = False
         if not filesystem.exists(path):
             raise CorruptError(f"{path}: offset 0: expected the labels of fields, found no file")
@@ -43,18 +45,19 @@ class Dictionaries:
 
     def ensure(self, field: int, texts: list[str], case_sensitive: bool = False) -> list[int]:
         """Return the numbers of labels, giving new ones to those not seen before."""
-        numbers = self._numbers_of(field, case_sensitive)
-        shown = self._texts.setdefault(field, {})
         out = []
-        for text in texts:
-            key = text if case_sensitive else text.lower()
-            number = numbers.get(key)
-            if number is None:
-                number = numbers[key] = len(shown) + 1
-                shown[number] = text
-                self.count += 1
-                self._dirty = True
-            out.append(number)
+        with self._lock:
+            numbers = self._numbers_of(field, case_sensitive)
+            shown = self._texts.setdefault(field, {})
+            for text in texts:
+                key = text if case_sensitive else text.lower()
+                number = numbers.get(key)
+                if number is None:
+                    number = numbers[key] = len(shown) + 1
+                    shown[number] = text
+                    self.count += 1
+                    self._dirty = True
+                out.append(number)
         return out
 
     def text(self, field: int, number: int) -> str | None:
@@ -62,7 +65,10 @@ class Dictionaries:
         return self._texts.get(field, {}).get(number)
 
     def labels(self, field: int) -> dict[int, str]:
-        """Return the labels of a field by number; new ones appear in what was returned. Not to be changed."""
+        """Return the labels of a field by number; not to be changed.
+
+        New ones appear in what was returned: whoever looks at all of them copies it first.
+        """
         return self._texts.setdefault(field, {})
 
     def save(self) -> None:
@@ -77,7 +83,10 @@ class Dictionaries:
             self._dirty = False
 
     def _numbers_of(self, field: int, case_sensitive: bool) -> dict[str, int]:
-        if field not in self._numbers:
-            texts = self._texts.get(field, {})
-            self._numbers[field] = {t if case_sensitive else t.lower(): n for n, t in texts.items()}
-        return self._numbers[field]
+        numbers = self._numbers.get(field)
+        if numbers is None:
+            with self._lock:
+                texts = self._texts.get(field, {})
+                made = {text if case_sensitive else text.lower(): number for number, text in texts.items()}
+                numbers = self._numbers.setdefault(field, made)
+        return numbers

@@ -1,0 +1,112 @@
+"""Labels and their numbers: one of each for ever, whatever threads ask at the same time."""
+
+import sys
+import threading
+
+import pytest
+
+import bitdex
+from bitdex.dictionaries import Dictionaries
+from bitdex.formats.dictionary import Label, decode
+
+FIELD = 3
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that opens dictionaries, with these labels at first."""
+    path = tmp_path / "dictionaries.bin"
+
+    def open_(*labels):
+        if not path.exists():
+            Dictionaries.create(path, 7)
+        dictionaries = Dictionaries(path, 7)
+        if labels:
+            dictionaries.ensure(FIELD, list(labels))
+            dictionaries.save()
+            return Dictionaries(path, 7)
+        return dictionaries
+
+    return open_
+
+
+class Interrupted(dict):
+    """Labels by number; while somebody goes through them, something else is done, unless it has to wait."""
+
+    def __init__(self, held, something):
+        super().__init__(held)
+        self.meanwhile = threading.Thread(target=something)
+
+    def items(self):
+        held = list(super().items())
+        if self.meanwhile.ident is None:
+            self.meanwhile.start()
+            self.meanwhile.join(0.3)
+        return held
+
+
+def test_a_label_that_comes_while_numbers_are_first_looked_up_keeps_its_number(make):
+    dictionaries = make("a", "b")
+    texts = Interrupted(dictionaries.labels(FIELD), lambda: dictionaries.ensure(FIELD, ["new"]))
+    dictionaries._texts[FIELD] = texts
+    assert dictionaries.find(FIELD, "a") == 1
+    texts.meanwhile.join()
+    assert dictionaries.find(FIELD, "New") == 3
+    assert dictionaries.ensure(FIELD, ["new", "b", "next"]) == [3, 2, 4]
+    dictionaries.save()
+    assert make().labels(FIELD) == {1: "a", 2: "b", 3: "new", 4: "next"}
+
+
+def test_readers_and_a_writer_see_the_same_numbers(make):
+    rounds, labels = 30, [f"l{number}" for number in range(3000)]
+    make(*labels)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for round_ in range(rounds):
+            dictionaries, failed = make(), []
+
+            def read(dictionaries=dictionaries, failed=failed):
+                try:
+                    assert dictionaries.find(FIELD, "l0") == 1
+                except Exception as error:
+                    failed.append(error)
+
+            readers = [threading.Thread(target=read) for _ in range(3)]
+            for reader in readers:
+                reader.start()
+            new = dictionaries.ensure(FIELD, [f"new{round_}"])
+            for reader in readers:
+                reader.join()
+            assert not failed
+            assert dictionaries.ensure(FIELD, [f"new{round_}"]) == new == [len(labels) + 1]
+            assert dictionaries.count == len(labels) + 1
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_document_is_found_by_a_label_that_came_beside_the_first_query(tmp_path):
+    schema = {
+        "name": "labels",
+        "config": {"filter_fields": [{"name": "l", "field_type": "single_value"}]},
+        "data_schema": {"fields": [{"source": "l", "target": "l", "value_type": "low_cardinality_string"}]},
+    }
+    with bitdex.create(tmp_path / "index", schema) as index:
+        index.put_many([{"id": 1, "l": "a"}, {"id": 2, "l": "b"}])
+    with bitdex.open(tmp_path / "index") as index:
+        dictionaries, number = index._store.dictionaries, index._store.registry.number("l")
+        texts = Interrupted(dictionaries.labels(number), lambda: index.put_many([{"id": 3, "l": "new"}]))
+        dictionaries._texts[number] = texts
+        assert index.count("l == 'a'") == 1
+        texts.meanwhile.join()
+        index.put_many([{"id": 4, "l": "new"}])
+        assert index.ids("l == 'new'").tolist() == [3, 4]
+    with bitdex.open(tmp_path / "index") as index:
+        assert index.labels("l") == {1: "a", 2: "b", 3: "new"} and index.check().empty
+        assert index.ids("l == 'new'").tolist() == [3, 4]
+
+
+def test_what_is_saved_is_what_was_given(make, tmp_path):
+    make("a", "B")
+    found = decode((tmp_path / "dictionaries.bin").read_bytes(), 7)
+    assert found == [Label(FIELD, 1, "a"), Label(FIELD, 2, "B")]
