@@ -7,9 +7,14 @@ Numbers are given in order of first appearance, so the same files give the same 
 import threading
 from pathlib import Path
 
+import numpy as np
+
 from bitdex import filesystem
 from bitdex.errors import CorruptError
 from bitdex.formats import dictionary as format_
+
+NOTHING: np.ndarray = np.zeros(1, np.int64)
+GROWTH = 50  # per cent of room for integers that come
 
 
 class Dictionaries:
@@ -26,6 +31,7 @@ class Dictionaries:
         self.identity = identity
         self._texts: dict[int, dict[int, str]] = {}
         self._numbers: dict[int, dict[str, int]] = {}
+        self._integers: dict[int, np.ndarray] = {}
         self._lock = threading.RLock()  # so that no map of numbers lacks a label that is added meanwhile
         self._dirty = False
         if not filesystem.exists(path):
@@ -60,16 +66,26 @@ class Dictionaries:
                 out.append(number)
         return out
 
-    def text(self, field: int, number: int) -> str | None:
-        """Return the label of a number, or None."""
-        return self._texts.get(field, {}).get(number)
-
     def labels(self, field: int) -> dict[int, str]:
         """Return the labels of a field by number; not to be changed.
 
         New ones appear in what was returned: whoever looks at all of them copies it first.
         """
         return self._texts.setdefault(field, {})
+
+    def integers(self, field: int) -> np.ndarray:
+        """Return what the labels of a field spell as integers (int64), by number; 0 where there is none."""
+        known, texts = self._integers.get(field, NOTHING), self._texts.get(field, {})
+        if len(known) <= len(texts):
+            with self._lock:
+                known, stop = self._integers.get(field, NOTHING), len(texts) + 1
+                new = [int(texts.get(number) or 0) for number in range(len(known), stop)]
+                room = known.base if known.base is not None else known
+                if len(room) < stop:
+                    room = np.concatenate([known, np.zeros(stop + GROWTH * stop // 100, np.int64)])
+                room[len(known) : stop] = new  # where nobody looks yet
+                known = self._integers[field] = room[:stop]
+        return known
 
     def save(self) -> None:
         """Write the file if labels were added since it was last written."""

@@ -3,9 +3,11 @@
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import bitdex
+from bitdex.bitmaps import WIDE
 from bitdex.dictionaries import Dictionaries
 from bitdex.formats.dictionary import Label, decode
 
@@ -110,3 +112,31 @@ def test_what_is_saved_is_what_was_given(make, tmp_path):
     make("a", "B")
     found = decode((tmp_path / "dictionaries.bin").read_bytes(), 7)
     assert found == [Label(FIELD, 1, "a"), Label(FIELD, 2, "B")]
+
+
+def test_integers_are_those_of_the_labels_also_of_new_ones(make):
+    values = [-(2**63), 2**63 - 1, 2**47, -1]
+    dictionaries = make(*map(str, values))
+    assert dictionaries.integers(FIELD).tolist() == [0, *values] and dictionaries.integers(9).tolist() == [0]
+    for value in range(2**50, 2**50 + 300):
+        before = dictionaries.integers(FIELD)
+        (number,) = dictionaries.ensure(FIELD, [str(value)])
+        found = dictionaries.integers(FIELD)
+        assert found[number] == value and len(found) == number + 1
+        assert len(before) == number and before.tolist() == found[:number].tolist()
+    assert dictionaries.integers(FIELD).tolist() == [0, *values, *range(2**50, 2**50 + 300)]
+    assert found[-1:].base is dictionaries.integers(FIELD).base
+
+
+def test_stored_values_are_decoded_together(tmp_path):
+    values = [2**47 + 5, 3, -7, 2**63 - 1, 2**47 - 1, -(2**63)]
+    schema = {"name": "wide", "config": {"filter_fields": [{"name": "o", "field_type": "single_value"}]}}
+    with bitdex.create(tmp_path / "index", schema) as index:
+        index.put_many([{"id": id, "o": value} for id, value in enumerate(values)])
+        bitmaps, number = index._store.bitmaps, index._store.registry.number("o")
+        stored = np.array([bitmaps.stored_value(number, value) for value in values], np.uint64)
+        assert bitmaps.decode_values(number, stored).tolist() == values
+        unknown = np.array([WIDE + 99, 5, WIDE], np.uint64)
+        assert bitmaps.decode_values(number, unknown).tolist() == [0, 5, 0]
+        assert bitmaps.decode_values(number, stored[:0]).tolist() == []
+        assert sorted(index.where().facets("o").index) == sorted(values)

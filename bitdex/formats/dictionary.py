@@ -44,4 +44,4 @@ def encode(labels: list[Label], identity: int) -> bytes:
 def decode(data: bytes, identity: int | None = None, name: str = "dictionaries.bin") -> list[Label]:
     """Return the labels of a dictionary file, or refuse it."""
     entries = header.decode_named(data, MAGIC, VERSION, ENTRY, identity, name)
-    return [Label(int(entry["field"]), int(entry["label"]), text) for entry, text in entries]
+    return [Label(field, number, text) for (field, number), text in entries]
