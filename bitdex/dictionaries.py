@@ -14,11 +14,19 @@ from bitdex.errors import CorruptError
 from bitdex.formats import dictionary as format_
 
 NOTHING: np.ndarray = np.zeros(1, np.int64)
+SECTIONS = 4096  # that are appended before the file is written anew: each costs those who open it
 GROWTH = 50  # per cent of room for integers that come
 
 
 class Dictionaries:
     """Labels of all fields; saved before the commit that first uses them. Any thread may ask for them.
+
+    Parameters
+    ----------
+    path : Path
+    identity : int
+    least : int
+        How many labels there must be, as the commit tells.
 
     Attributes
     ----------
@@ -26,19 +34,23 @@ class Dictionaries:
         How many there are; none is ever lost, or gets another number.
     """
 
-    def __init__(self, path: Path, identity: int):
+    def __init__(self, path: Path, identity: int, least: int = 0):
         self._path = path
         self.identity = identity
         self._texts: dict[int, dict[int, str]] = {}
         self._numbers: dict[int, dict[str, int]] = {}
         self._integers: dict[int, np.ndarray] = {}
         self._lock = threading.RLock()  # so that no map of numbers lacks a label that is added meanwhile
-        self._dirty = False
         if not filesystem.exists(path):
             raise CorruptError(f"{path}: offset 0: expected the labels of fields, found no file")
-        for label in format_.decode(filesystem.read(path), identity, str(path)):
+        content = filesystem.read(path)
+        held = format_.decode_held(content, least, identity, str(path))
+        for label in held.labels:
             self._texts.setdefault(label.field, {})[label.label] = label.text
         self.count = sum(map(len, self._texts.values()))
+        self._new: list[format_.Label] = []
+        self._sections, self._end = held.sections, held.end
+        self._sound = held.end == len(content)  # else there is what a writer did not finish
 
     @staticmethod
     def create(path: Path, identity: int) -> None:
@@ -58,13 +70,19 @@ class Dictionaries:
             for text in texts:
                 key = text if case_sensitive else text.lower()
                 number = numbers.get(key)
-                if number is None:
-                    number = numbers[key] = len(shown) + 1
+                if number is None:  # in this order: an interrupt between two leaves no number without a label
+                    number = len(shown) + 1
+                    self._new.append(format_.Label(field, number, text))
                     shown[number] = text
                     self.count += 1
-                    self._dirty = True
+                    numbers[key] = number
                 out.append(number)
         return out
+
+    @property
+    def saved(self) -> int:
+        """How many are on the device: what a commit may tell."""
+        return self.count - len(self._new)
 
     def labels(self, field: int) -> dict[int, str]:
         """Return the labels of a field by number; not to be changed.
@@ -88,15 +106,39 @@ class Dictionaries:
         return known
 
     def save(self) -> None:
-        """Write the file if labels were added since it was last written."""
-        if self._dirty:
-            labels = [
-                format_.Label(field, number, text)
-                for field, texts in sorted(self._texts.items())
-                for number, text in texts.items()
-            ]
-            filesystem.write_whole(self._path, format_.encode(labels, self.identity))
-            self._dirty = False
+        """Append the labels that were added since; they are on the device when this returns.
+
+        What a writer did not finish goes, and so do many sections: the file is written anew then.
+        """
+        new = self._new[:]
+        if not new:
+            return
+        if self._sound and self._sections < SECTIONS:
+            section = format_.encode_section(new, self.identity, self._end)
+            self._sound = False  # until it is whole
+            self._append(section)
+            self._sections, self._end = self._sections + 1, self._end + len(section)
+        else:
+            content = format_.encode(self._all(), self.identity)
+            filesystem.write_whole(self._path, content)
+            self._sections, self._end = 0, len(content)
+        self._sound = True
+        del self._new[: len(new)]
+
+    def _append(self, section: bytes) -> None:
+        descriptor = filesystem.open_write(self._path)
+        try:
+            filesystem.write_at(descriptor, section, self._end)
+            filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
+
+    def _all(self) -> list[format_.Label]:
+        return [
+            format_.Label(field, number, text)
+            for field, texts in sorted(self._texts.items())
+            for number, text in texts.items()
+        ]
 
     def _numbers_of(self, field: int, case_sensitive: bool) -> dict[str, int]:
         numbers = self._numbers.get(field)

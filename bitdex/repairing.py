@@ -117,7 +117,7 @@ class _IndexRepair:
         except Refused as refused_:
             return [refused_.repair]
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
-        self._repairs += _find_beyond_repair(self._directory, identity, at)
+        self._repairs += _find_beyond_repair(self._directory, identity, at, int(record["labels"][0]))
         cache = self._directory / CACHE
         leftovers = [
             name for name in filesystem.list_directory(self._directory) if HALF_WRITTEN.fullmatch(name)
@@ -246,12 +246,12 @@ class _IndexRepair:
             silo.finish()
 
 
-def _find_beyond_repair(directory: Path, identity: int, at: int) -> Iterator[Repair]:
+def _find_beyond_repair(directory: Path, identity: int, at: int, labels: int) -> Iterator[Repair]:
     """Yield what is wrong with the files that nothing else tells the content of."""
     readers = {
         "schema.json": lambda path: SchemaVersions(path, at).last.schema,
         "fields.bin": lambda path: FieldRegistry(path, identity),
-        "dictionaries.bin": lambda path: Dictionaries(path, identity),
+        "dictionaries.bin": lambda path: Dictionaries(path, identity, labels),
         "dumps.json": lambda path: PhaseLog(path, at),
     }
     for name, read in readers.items():

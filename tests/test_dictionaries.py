@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 
 import bitdex
+from bitdex import dictionaries as module
 from bitdex.bitmaps import WIDE
 from bitdex.dictionaries import Dictionaries
-from bitdex.formats.dictionary import Label, decode
+from bitdex.errors import CorruptError
+from bitdex.formats.dictionary import Label, decode, decode_held
 
 FIELD = 3
+LABELLED = {
+    "name": "labels",
+    "config": {"filter_fields": [{"name": "l", "field_type": "single_value"}]},
+    "data_schema": {"fields": [{"source": "l", "target": "l", "value_type": "low_cardinality_string"}]},
+}
 
 
 @pytest.fixture
@@ -88,12 +95,7 @@ def test_readers_and_a_writer_see_the_same_numbers(make):
 
 
 def test_a_document_is_found_by_a_label_that_came_beside_the_first_query(tmp_path):
-    schema = {
-        "name": "labels",
-        "config": {"filter_fields": [{"name": "l", "field_type": "single_value"}]},
-        "data_schema": {"fields": [{"source": "l", "target": "l", "value_type": "low_cardinality_string"}]},
-    }
-    with bitdex.create(tmp_path / "index", schema) as index:
+    with bitdex.create(tmp_path / "index", LABELLED) as index:
         index.put_many([{"id": 1, "l": "a"}, {"id": 2, "l": "b"}])
     with bitdex.open(tmp_path / "index") as index:
         dictionaries, number = index._store.dictionaries, index._store.registry.number("l")
@@ -108,10 +110,114 @@ def test_a_document_is_found_by_a_label_that_came_beside_the_first_query(tmp_pat
         assert index.ids("l == 'new'").tolist() == [3, 4]
 
 
+def content(tmp_path):
+    return (tmp_path / "dictionaries.bin").read_bytes()
+
+
 def test_what_is_saved_is_what_was_given(make, tmp_path):
     make("a", "B")
-    found = decode((tmp_path / "dictionaries.bin").read_bytes(), 7)
-    assert found == [Label(FIELD, 1, "a"), Label(FIELD, 2, "B")]
+    assert decode(content(tmp_path), 7) == [Label(FIELD, 1, "a"), Label(FIELD, 2, "B")]
+
+
+def test_new_labels_are_appended_and_nothing_else_is_written(make, tmp_path):
+    dictionaries = make(*(f"label {number}" for number in range(1000)))
+    for number in range(20):
+        before = content(tmp_path)
+        assert dictionaries.ensure(FIELD, ["label 3", f"new {number}"]) == [4, 1001 + number]
+        dictionaries.save()
+        dictionaries.save()
+        after = content(tmp_path)
+        assert after.startswith(before) and len(after) - len(before) < 64
+        assert dictionaries.saved == dictionaries.count == 1001 + number
+    assert make().labels(FIELD) == dictionaries.labels(FIELD)
+
+
+def test_many_sections_become_a_file_without_any(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SECTIONS", 3)
+    dictionaries, sections = make(), []
+    for number in range(12):
+        dictionaries.ensure(FIELD + number % 2, [f"new {number}"])
+        dictionaries.save()
+        sections.append(decode_held(content(tmp_path), number + 1, 7).sections)
+        if number % 5 == 0:
+            dictionaries = make()
+    assert sections == [1, 2, 3, 0] * 3
+    assert make().labels(FIELD) == {i + 1: f"new {2 * i}" for i in range(6)}
+
+
+@pytest.mark.parametrize("left", [1, 31, 32, 40])
+def test_what_a_writer_did_not_finish_goes_with_the_next_label(make, tmp_path, left):
+    dictionaries = make("a", "b")
+    whole = content(tmp_path)
+    dictionaries.ensure(FIELD, ["lost, and of a long text"])
+    dictionaries.save()
+    torn = content(tmp_path)[: len(whole) + left]
+    (tmp_path / "dictionaries.bin").write_bytes(torn)
+    dictionaries = make()
+    assert dictionaries.labels(FIELD) == {1: "a", 2: "b"} and content(tmp_path) == torn
+    assert dictionaries.ensure(FIELD, ["c"]) == [3]
+    dictionaries.save()
+    assert decode(content(tmp_path), 7) == [
+        Label(FIELD, i, text) for i, text in ((1, "a"), (2, "b"), (3, "c"))
+    ]
+    dictionaries.ensure(FIELD, ["d"])
+    dictionaries.save()
+    assert len(make().labels(FIELD)) == 4 == len(decode(content(tmp_path), 7))
+
+
+def test_labels_of_a_save_that_failed_are_saved_by_the_next(make, tmp_path, monkeypatch):
+    dictionaries = make("a")
+    for number, name in enumerate(("open_write", "write_at", "sync", "close")):
+        with monkeypatch.context() as patched:
+            real = getattr(module.filesystem, name)
+
+            def fail(*arguments, name=name, real=real):
+                if name != "open_write":
+                    real(*arguments)
+                raise OSError(name)
+
+            patched.setattr(module.filesystem, name, fail)
+            dictionaries.ensure(FIELD, [f"new {number}"])
+            with pytest.raises(OSError, match=name):
+                dictionaries.save()
+            assert dictionaries.saved == 1 + number
+        dictionaries.save()
+        assert dictionaries.saved == 2 + number
+        assert dict(make().labels(FIELD)) == dictionaries.labels(FIELD)
+        assert len(decode(content(tmp_path), 7)) == 2 + number
+
+
+def test_labels_that_a_commit_needs_are_not_taken_for_left_overs(tmp_path):
+    path = tmp_path / "index" / "dictionaries.bin"
+    with bitdex.create(tmp_path / "index", LABELLED) as index:
+        for number in range(3):
+            index.put({"id": number, "l": f"label {number}"})
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-1] ^= 1
+    for damaged in (whole[:-1], bytes(flipped), whole[:64]):
+        path.write_bytes(damaged)
+        for mode in "rw":
+            with pytest.raises(CorruptError, match=r"dictionaries\.bin: offset \d+: expected \d more labels"):
+                bitdex.open(tmp_path / "index", mode)
+        (found,) = bitdex.check(tmp_path / "index").query("severity == 'error'").itertuples()
+        assert found.file == str(path) and "more labels" in found.what
+        (one,) = bitdex.repair(tmp_path / "index", dry_run=False).itertuples()
+        assert one.file == str(path) and one.remedy == "restore a backup" and path.read_bytes() == damaged
+    path.write_bytes(whole + b"left")
+    (found,) = bitdex.check(tmp_path / "index").itertuples()
+    assert found.severity == "note" and found.offset == len(whole)
+    assert not len(bitdex.repair(tmp_path / "index", dry_run=False))
+    with bitdex.open(tmp_path / "index") as index:
+        index.backup(tmp_path / "backup")
+        index.put({"id": 7, "l": "label 7"})
+        assert index.check().empty
+    bitdex.restore(tmp_path / "backup", tmp_path / "restored")
+    for name, ids in (("restored", [0, 1, 2]), ("index", [0, 1, 2, 7])):
+        with bitdex.open(tmp_path / name) as index:
+            assert [index.get(id)["l"] for id in ids] == [f"label {id}" for id in ids]
+            index.put({"id": 8, "l": "last"})
+            assert list(index.labels("l").values()) == [*(f"label {id}" for id in ids), "last"]
 
 
 def test_integers_are_those_of_the_labels_also_of_new_ones(make):

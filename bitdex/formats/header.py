@@ -14,7 +14,7 @@ of the 60 bytes before it.
 A reader refuses a wrong magic, a version it does not know and a wrong checksum.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
@@ -95,27 +95,35 @@ def encode_entries(dtype: np.dtype, rows: Sequence[tuple[tuple, str]]) -> bytes:
 
 def decode_named(
     data: bytes, magic: bytes, version: int, dtype: np.dtype, identity: int | None, name: str
-) -> Iterator[tuple[tuple, str]]:
-    """Yield the entries of such a file, their fields but for the size and their texts, or refuse it."""
+) -> list[tuple[tuple, str]]:
+    """Return the entries of such a file, their fields but for the size and their texts, or refuse it."""
     head = decode(data, magic, version, name)
     check_body(data, head, name, identity)
-    return decode_entries(data, dtype, int(head["count"]), SIZE, len(data), name)
+    entries, end = decode_entries(data, dtype, int(head["count"]), SIZE, len(data), name)
+    check_end(data, end, name)
+    return entries
 
 
 def decode_entries(
     data: bytes, dtype: np.dtype, count: int, at: int, stop: int, name: str
-) -> Iterator[tuple[tuple, str]]:
-    """Yield the entries between two offsets, or refuse them."""
-    unpack = _struct(dtype).unpack_from
+) -> tuple[list[tuple[tuple, str]], int]:
+    """Return so many entries between two offsets, and where they end, or refuse them."""
+    unpack, found = _struct(dtype).unpack_from, []
     for _ in range(count):
         if at + dtype.itemsize > stop:
             raise CorruptError(f"{name}: offset {at}: expected an entry, found the end of the file")
         *fields, size = unpack(data, at)
         at += dtype.itemsize
-        yield tuple(fields), text(data[at : min(at + size, stop)], size, name, at)
+        found.append((tuple(fields), text(data[at : min(at + size, stop)], size, name, at)))
         at += size
-    if at != stop:
-        raise CorruptError(f"{name}: offset {at}: expected the end of the file, found {stop - at} bytes")
+    return found, at
+
+
+def check_end(data: bytes, end: int, name: str) -> None:
+    """Refuse a file that does not end here."""
+    if end != len(data):
+        found = f"found {len(data) - end} bytes"
+        raise CorruptError(f"{name}: offset {end}: expected the end of the file, {found}")
 
 
 def _struct(dtype: np.dtype) -> Struct:
