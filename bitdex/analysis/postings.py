@@ -104,7 +104,7 @@ def _keys(snapshot: Snapshot, state: State, number: int) -> np.ndarray:
     """Return the keys of a field in the data file, ascending; those of all fields are sorted once."""
     kept = snapshot.derived.get("keys")
     if kept is None or kept[0] is not state.base:
-        kept = state.base, np.sort(state.base.keys())
+        kept = state.base, np.sort(state.base.index.keys())
         snapshot.derived["keys"] = kept
     first, stop = np.searchsorted(kept[1], np.array([number << 48, (number + 1) << 48], np.uint64))
     return kept[1][first:stop]
@@ -130,7 +130,7 @@ def _survey(snapshot: Snapshot, state: State, number: int) -> tuple[Postings, np
     base = state.base
     keys = _keys(snapshot, state, number)
     places, sizes, totals = (np.empty(n, np.int64) for n in (len(keys), len(keys) + 1, 2))
-    gather.measure_singles_serial(base.table, keys, places, sizes, totals)
+    gather.measure_singles_serial(*base.index.tables, keys, places, sizes, totals)
     for lo in range(0, len(keys), BLOCK):
         read_values(base, [], state.fold, keys[lo : lo + BLOCK])
     whole = places >= 0

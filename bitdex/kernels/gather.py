@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from bitdex.kernels.frames import frame_holds, is_frame_of
-from bitdex.kernels.hash_index import find_entry, home, homes_of, warm
+from bitdex.kernels.hash_index import begin_probe, find_entry, find_marked, homes_of
 from bitdex.kernels.jit import (
     boolean,
     device,
@@ -31,6 +31,7 @@ AHEAD = 10  # frames fetched ahead
 ABSENT, FOLDED, DAMAGED = -1, -2, -3
 _SINGLE = np.uint64(1)  # formats.hash_index.SINGLE
 _LOW = np.uint64(0xFFFFFFFF)
+_NONE = np.uint64(0)
 _SHIFT = np.uint64(32)
 
 
@@ -41,25 +42,31 @@ def _single(extent: Any) -> Any:
 
 
 @device
-def _measure_range(table: Any, keys: Any, lo: Any, hi: Any, places: Any, offsets: Any) -> Any:
+def _measure_range(
+    table: Any, recent: Any, marks: Any, keys: Any, lo: Any, hi: Any, places: Any, offsets: Any
+) -> Any:
     """Find ``keys[lo:hi]``; return the bytes of their payloads and how many have to be folded."""
     homes = homes_of(table)
     total = 0
     folded = 0
     for i in range(lo, min(lo + PROBES, hi)):
-        places[i] = home(keys[i], homes)
-        warm(table, places[i])
+        places[i] = begin_probe(table, recent, marks, homes, keys[i])
     for i in range(lo, hi):
         if i + PROBES < hi:
-            places[i + PROBES] = home(keys[i + PROBES], homes)
-            warm(table, places[i + PROBES])
-        entry = find_entry(table, places[i], keys[i])
+            places[i + PROBES] = begin_probe(table, recent, marks, homes, keys[i + PROBES])
+        at = places[i]
+        offset, extent = _NONE, _NONE
+        if at >= 0:
+            entry = find_entry(table, at, keys[i])
+            if entry >= 0:
+                offset, extent = table[3 * entry + 1], table[3 * entry + 2]
+        else:
+            offset, extent = find_marked(table, recent, at, keys[i])
         places[i] = ABSENT
         offsets[i + 1] = 0
-        if entry >= 0:
-            extent = table[3 * entry + 2]
+        if extent != _NONE:
             if _single(extent):
-                places[i] = np.int64(table[3 * entry + 1])
+                places[i] = np.int64(offset)
                 offsets[i + 1] = np.int64(extent & _LOW) - HEAD
                 total += offsets[i + 1]
             else:
@@ -68,8 +75,10 @@ def _measure_range(table: Any, keys: Any, lo: Any, hi: Any, places: Any, offsets
     return total, folded
 
 
-@kernel(r_u64, r_u64, w_i64, w_i64, w_i64)
-def measure_singles_serial(table: Any, keys: Any, places: Any, offsets: Any, totals: Any) -> None:
+@kernel(r_u64, r_u64, r_u64, r_u64, w_i64, w_i64, w_i64)
+def measure_singles_serial(
+    table: Any, recent: Any, marks: Any, keys: Any, places: Any, offsets: Any, totals: Any
+) -> None:
     """Find records that are one PUT frame, and the sizes of their payloads.
 
     ``places[i]`` is the frame's offset, or `ABSENT`, or `FOLDED` for a record that has to be
@@ -77,19 +86,19 @@ def measure_singles_serial(table: Any, keys: Any, places: Any, offsets: Any, tot
     sizes and the number of records to fold.
     """
     offsets[0] = 0
-    totals[0], totals[1] = _measure_range(table, keys, 0, len(keys), places, offsets)
+    totals[0], totals[1] = _measure_range(table, recent, marks, keys, 0, len(keys), places, offsets)
 
 
-@kernel(r_u64, r_u64, i64, w_i64, w_i64, w_i64, parallel=True)
+@kernel(r_u64, r_u64, r_u64, r_u64, i64, w_i64, w_i64, w_i64, parallel=True)
 def measure_singles_parallel(
-    table: Any, keys: Any, blocks: Any, places: Any, offsets: Any, totals: Any
+    table: Any, recent: Any, marks: Any, keys: Any, blocks: Any, places: Any, offsets: Any, totals: Any
 ) -> None:
     """As `measure_singles_serial`, in blocks side by side, each with two words of `totals`."""
     n = len(keys)
     offsets[0] = 0
     for block in prange(blocks):
         lo, hi = block * n // blocks, (block + 1) * n // blocks
-        total, folded = _measure_range(table, keys, lo, hi, places, offsets)
+        total, folded = _measure_range(table, recent, marks, keys, lo, hi, places, offsets)
         totals[2 * block] = total
         totals[2 * block + 1] = folded
 
@@ -145,19 +154,25 @@ def copy_singles_parallel(
         bad[block] = _copy_range(data, keys, places, seed, lo, hi, starts[block], offsets, out)
 
 
-@kernel(r_u64, r_u8, u64, u32, w_i64, returns=i64)
-def find_single(table: Any, data: Any, key: Any, seed: Any, size: Any) -> Any:
+@kernel(r_u64, r_u64, r_u64, r_u8, u64, u32, w_i64, returns=i64)
+def find_single(table: Any, recent: Any, marks: Any, data: Any, key: Any, seed: Any, size: Any) -> Any:
     """Return the place of the one PUT frame of a key, or `ABSENT`, `FOLDED` or `DAMAGED`.
 
     ``size[0]`` receives the payload's size.
     """
-    entry = find_entry(table, home(key, homes_of(table)), key)
-    if entry < 0:
+    at = begin_probe(table, recent, marks, homes_of(table), key)
+    offset, extent = _NONE, _NONE
+    if at < 0:
+        offset, extent = find_marked(table, recent, at, key)
+    else:
+        entry = find_entry(table, at, key)
+        if entry >= 0:
+            offset, extent = table[3 * entry + 1], table[3 * entry + 2]
+    if extent == _NONE:
         return ABSENT
-    extent = table[3 * entry + 2]
     if not _single(extent):
         return FOLDED
-    place = np.int64(table[3 * entry + 1])
+    place = np.int64(offset)
     size[0] = np.int64(extent & _LOW) - HEAD
     return place if is_frame_of(key, size[0], data, place, seed) else DAMAGED
 

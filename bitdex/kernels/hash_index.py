@@ -3,14 +3,19 @@
 A table for c homes is a uint64 array of shape (3 * (c + SPILL),): key, offset,
 length | allocated << 32. Probes go upwards without wrap-around, four entries a step; the
 last `WINDOW` entries stay empty, so a step never leaves the table.
+
+An index is two such tables: `table`, and `recent` with the entries that have changed since. What a key has
+in `recent` counts; `GONE` as its third word says that it has nothing. A bit of `marks` is set for the hash of
+every key in `recent`, so that others need not be looked for there; where nothing has changed both are empty.
 """
 
 from typing import Any
 
 import numpy as np
 
+from bitdex.errors import InvalidError
 from bitdex.kernels import apart
-from bitdex.kernels.jit import THREADS, device, i64, kernel, prange, r_u64, w_i64, w_u64
+from bitdex.kernels.jit import THREADS, device, i64, kernel, prange, r_i64, r_u64, w_i64, w_u64
 from bitdex.kernels.memory import load64, prefetch, store64
 
 BUILD_LOAD = 0.62
@@ -18,6 +23,8 @@ MAX_LOAD = 0.85
 SPILL = 256
 WINDOW = 4
 AHEAD = 24
+ENOUGH = 1 << 20  # keys for which a table has room that is tried however few there are
+GONE = np.uint64(2 << 32)
 _SHIFT = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 _ZERO = np.uint64(0)
@@ -32,11 +39,31 @@ def homes_of(table: Any) -> Any:
 
 
 @device
+def _hash(key: Any) -> Any:
+    """Return the hash of a key, below 2^32."""
+    mixed = (key ^ (key >> _SHIFT)) * _FIRST
+    return ((mixed ^ (mixed >> np.uint64(29))) * _SECOND) >> _SHIFT
+
+
+@device
 def home(key: Any, homes: Any) -> Any:
     """Return the entry at which the probe for a key begins."""
-    mixed = (key ^ (key >> _SHIFT)) * _FIRST
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * _SECOND
-    return np.int64(((mixed >> _SHIFT) * np.uint64(homes)) >> _SHIFT)
+    return np.int64((_hash(key) * np.uint64(homes)) >> _SHIFT)
+
+
+@device
+def _mark(hashed: Any, marks: Any) -> Any:
+    """Return the bit of `marks` that belongs to a hash."""
+    return (hashed * np.uint64(64 * len(marks))) >> _SHIFT
+
+
+@kernel(r_u64, w_u64)
+def set_marks(table: Any, marks: Any) -> None:
+    """Set the bits of all keys of a table."""
+    for entry in range(len(table) // 3):
+        if table[3 * entry + 2] != _ZERO:
+            bit = _mark(_hash(table[3 * entry]), marks)
+            marks[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
 @device
@@ -72,6 +99,39 @@ def find_entry(table: Any, at: Any, key: Any) -> Any:
                 return -1
         at += WINDOW
     return -1
+
+
+@device
+def begin_probe(table: Any, recent: Any, marks: Any, homes: Any, key: Any) -> Any:
+    """Prefetch what the probe for a key begins with; return its home in `table`.
+
+    That is ``~home`` if the key is marked. `homes` are those of `table`.
+    """
+    hashed = _hash(key)
+    at = np.int64((hashed * np.uint64(homes)) >> _SHIFT)
+    warm(table, at)
+    if len(marks) > 0:
+        bit = _mark(hashed, marks)
+        if (marks[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1) != _ZERO:
+            warm(recent, np.int64((hashed * np.uint64(homes_of(recent))) >> _SHIFT))
+            return ~at
+    return at
+
+
+@device
+def find_marked(table: Any, recent: Any, at: Any, key: Any) -> Any:
+    """Return offset and third word of a marked key, for which `begin_probe` has returned `at`; or 0 and 0.
+
+    Keys that are not marked are looked up in `table` where the caller stands: a call costs as much again.
+    """
+    entry = find_entry(recent, home(key, homes_of(recent)), key)
+    if entry >= 0:
+        extent = recent[3 * entry + 2]
+        return recent[3 * entry + 1], extent if extent != GONE else _ZERO
+    entry = find_entry(table, ~at, key)
+    if entry < 0:
+        return _ZERO, _ZERO
+    return table[3 * entry + 1], table[3 * entry + 2]
 
 
 @device
@@ -151,18 +211,56 @@ def lookup_parallel(table: Any, keys: Any, blocks: Any, out: Any) -> None:
         _lookup_range(table, keys, block * n // blocks, (block + 1) * n // blocks, out)
 
 
-@kernel(r_u64, r_u64, w_u64)
-def copy_entries(table: Any, keys: Any, out: Any) -> None:
-    """Fill `out` (3 words a key) with the entries of keys; the third word is 0 where a key has none."""
+@kernel(r_u64, r_u64, r_u64, r_u64, w_u64, w_u64)
+def copy_entries(table: Any, recent: Any, marks: Any, keys: Any, offsets: Any, extents: Any) -> None:
+    """Fill `offsets` and `extents` with the entries of keys; both are 0 where a key has none."""
     homes = homes_of(table)
     n = len(keys)
     for i in range(n):
         if i + AHEAD < n:
-            warm(table, home(keys[i + AHEAD], homes))
-        entry = find_entry(table, home(keys[i], homes), keys[i])
-        out[3 * i] = keys[i]
-        out[3 * i + 1] = table[3 * entry + 1] if entry >= 0 else _ZERO
-        out[3 * i + 2] = table[3 * entry + 2] if entry >= 0 else _ZERO
+            begin_probe(table, recent, marks, homes, keys[i + AHEAD])
+        at = begin_probe(table, recent, marks, homes, keys[i])
+        if at >= 0:
+            entry = find_entry(table, at, keys[i])
+            offsets[i] = table[3 * entry + 1] if entry >= 0 else _ZERO
+            extents[i] = table[3 * entry + 2] if entry >= 0 else _ZERO
+        else:
+            offsets[i], extents[i] = find_marked(table, recent, at, keys[i])
+
+
+@kernel(r_u64, r_i64, r_u64, i64, w_u64, w_i64, returns=i64)
+def bring_entries(keys: Any, rows: Any, table: Any, limit: Any, recent: Any, left: Any) -> Any:
+    """Copy to `recent` the entries of ``keys[rows]`` that `table` has and it lacks; return how many.
+
+    No entry from `limit` on is written, so that threads whose keys have homes in ranges of their own may do
+    it side by side: ``left[0]`` is how many rows would need one, which follow.
+    """
+    homes, few = np.uint64(homes_of(table)), np.uint64(homes_of(recent))
+    n = len(rows)
+    brought = 0
+    left[0] = 0
+    for j in range(n):
+        if j + AHEAD < n:
+            hashed = _hash(keys[rows[j + AHEAD]])
+            warm(table, np.int64((hashed * homes) >> _SHIFT))
+            warm(recent, np.int64((hashed * few) >> _SHIFT))
+        key = keys[rows[j]]
+        hashed = _hash(key)
+        at = _free_entry(recent, np.int64((hashed * few) >> _SHIFT), key)
+        if recent[3 * at + 2] != _ZERO:
+            continue
+        entry = find_entry(table, np.int64((hashed * homes) >> _SHIFT), key)
+        if entry < 0:
+            continue
+        if at >= limit:
+            left[0] += 1
+            left[left[0]] = rows[j]
+            continue
+        recent[3 * at] = key
+        recent[3 * at + 1] = table[3 * entry + 1]
+        recent[3 * at + 2] = table[3 * entry + 2]
+        brought += 1
+    return brought
 
 
 @kernel(r_u64, w_i64, returns=i64)
@@ -177,43 +275,56 @@ def occupied_entries(table: Any, out: Any) -> Any:
 
 
 @device
-def _find_records_range(table: Any, keys: Any, lo: Any, hi: Any, places: Any, lengths: Any) -> None:
+def _find_records_range(
+    table: Any, recent: Any, marks: Any, keys: Any, lo: Any, hi: Any, places: Any, lengths: Any
+) -> None:
     homes = homes_of(table)
     for i in range(lo, min(lo + AHEAD, hi)):
-        places[i] = home(keys[i], homes)
-        warm(table, places[i])
+        places[i] = begin_probe(table, recent, marks, homes, keys[i])
     for i in range(lo, hi):
         if i + AHEAD < hi:
-            places[i + AHEAD] = home(keys[i + AHEAD], homes)
-            warm(table, places[i + AHEAD])
-        entry = find_entry(table, places[i], keys[i])
+            places[i + AHEAD] = begin_probe(table, recent, marks, homes, keys[i + AHEAD])
+        at = places[i]
         places[i] = -1
         lengths[i] = -1
-        if entry >= 0:
-            places[i] = np.int64(table[3 * entry + 1])
-            lengths[i] = np.int64(table[3 * entry + 2] & _LOW)
+        if at >= 0:
+            entry = find_entry(table, at, keys[i])
+            if entry >= 0:
+                places[i] = np.int64(table[3 * entry + 1])
+                lengths[i] = np.int64(table[3 * entry + 2] & _LOW)
+        else:
+            offset, extent = find_marked(table, recent, at, keys[i])
+            if extent != _ZERO:
+                places[i] = np.int64(offset)
+                lengths[i] = np.int64(extent & _LOW)
 
 
-@kernel(r_u64, r_u64, w_i64, w_i64)
-def find_records_serial(table: Any, keys: Any, places: Any, lengths: Any) -> None:
+@kernel(r_u64, r_u64, r_u64, r_u64, w_i64, w_i64)
+def find_records_serial(table: Any, recent: Any, marks: Any, keys: Any, places: Any, lengths: Any) -> None:
     """Fill offset and length of the record of each key; both are -1 for a key that is not there."""
-    _find_records_range(table, keys, 0, len(keys), places, lengths)
+    _find_records_range(table, recent, marks, keys, 0, len(keys), places, lengths)
 
 
-@kernel(r_u64, r_u64, i64, w_i64, w_i64, parallel=True)
-def find_records_parallel(table: Any, keys: Any, blocks: Any, places: Any, lengths: Any) -> None:
+@kernel(r_u64, r_u64, r_u64, r_u64, i64, w_i64, w_i64, parallel=True)
+def find_records_parallel(
+    table: Any, recent: Any, marks: Any, keys: Any, blocks: Any, places: Any, lengths: Any
+) -> None:
     """As `find_records_serial`, in `blocks` ranges of keys side by side."""
     n = len(keys)
     for block in prange(blocks):
-        _find_records_range(table, keys, block * n // blocks, (block + 1) * n // blocks, places, lengths)
+        lo, hi = block * n // blocks, (block + 1) * n // blocks
+        _find_records_range(table, recent, marks, keys, lo, hi, places, lengths)
 
 
 PARALLEL_FROM = 20_000
+PAGE = 512  # words of a page
 
 
 def new_table(keys: int) -> np.ndarray:
     """Return an empty table with room for this many keys at the load of a fresh build."""
-    return apart.zeros(3 * (int(keys / BUILD_LOAD) + 16 + SPILL), np.uint64)
+    table = apart.zeros(3 * (int(keys / BUILD_LOAD) + 16 + SPILL), np.uint64)
+    table[::PAGE] = 0  # what is not there yet cannot be prefetched, and is taken faster in order
+    return table
 
 
 def build_index(
@@ -227,13 +338,22 @@ def build_table(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], more: in
     """Return a table of entries given in parts: keys, offsets and third words (all uint64).
 
     It has room for `more` others.
+
+    Raises
+    ------
+    InvalidError
+        If keys were made to collide, so many that no larger table helps.
     """
     room = sum(len(keys) for keys, _, _ in parts) + more
-    while True:
+    most = max(ENOUGH, 16 * room)
+    while room <= most:
         table = new_table(room)
         if all(insert_entries(*part, table) >= 0 for part in parts):
             return table
         room += room // 4 + 1
+    raise InvalidError(
+        f"keys: more than {SPILL} have hashes that agree in their upper 32 bits; no table holds them"
+    )
 
 
 def extents(lengths: np.ndarray, allocated: np.ndarray) -> np.ndarray:
@@ -249,13 +369,3 @@ def lookup(table: np.ndarray, keys: np.ndarray) -> np.ndarray:
     else:
         lookup_parallel(table, keys, THREADS, out)
     return out
-
-
-def find_records(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return offset and length of the record of each key, or -1, shape (n,) int64 each."""
-    places, lengths = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
-    if len(keys) < PARALLEL_FROM:
-        find_records_serial(table, keys, places, lengths)
-    else:
-        find_records_parallel(table, keys, THREADS, places, lengths)
-    return places, lengths

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bitdex.kernels.frames import frame_holds, put_frame
-from bitdex.kernels.hash_index import find_entry, home, homes_of, warm
+from bitdex.kernels.hash_index import GONE, find_entry, home, homes_of, warm
 from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
 from bitdex.kernels.memory import copy, load32, load64, prefetch, store64
 from bitdex.kernels.records import (
@@ -82,6 +82,8 @@ def _go_on(keys: Any, rows: Any, j: Any, table: Any, data: Any, ring: Any) -> An
 @device
 def _find(key: Any, homes: Any, table: Any, data: Any, ring: Any, j: Any) -> None:
     entry = find_entry(table, home(key, homes), key)
+    if entry >= 0 and table[3 * entry + 2] == GONE:
+        entry = -1
     ring[j & _RING] = entry
     if entry >= 0:
         place = np.int64(table[3 * entry + 1] + (table[3 * entry + 2] & _LOW))

@@ -273,5 +273,8 @@ class Changing(Shown, Fields):
 
 
 def _several(values: Any) -> list[Any]:
-    """Return the elements of any iterable, sets among them; what is none, or is one value, alone."""
-    return list(values) if np.iterable(values) and not isinstance(values, str | Mapping) else [values]
+    """Return values in a list, whatever they are in; one value stands in it alone."""
+    if isinstance(values, np.ndarray):
+        return list(np.atleast_1d(values))
+    several = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    return list(values) if several else [values]

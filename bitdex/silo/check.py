@@ -30,8 +30,9 @@ from bitdex.errors import BitdexError, CorruptError
 from bitdex.formats import data, frame, hash_index, index_delta, oplog
 from bitdex.formats import meta as meta_format
 from bitdex.silo import survey
-from bitdex.silo.base import read_index, rebuild_table
+from bitdex.silo.base import rebuild_index
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.key_index import KeyIndex, read_index
 from bitdex.silo.log import PAGE, OpsLog
 
 if TYPE_CHECKING:
@@ -158,12 +159,12 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
         return
     rebuilt = stored = None
     try:
-        rebuilt = in_key_order(*rebuild_table(mapped, meta))
+        rebuilt = in_key_order(rebuild_index(mapped, meta))
     except CorruptError as error:
         yield refused(error, "error", RESTORE, files.data)
     paths = [*map(files.unfinished, (files.delta, files.index)), files.delta, files.index]
     try:
-        stored = in_key_order(*read_index(files, meta))
+        stored = in_key_order(read_index(files, meta))
     except (BitdexError, OSError) as error:
         yield refused(error, "warning", RENEWED, *reversed(paths))
     yield from _check_delta(files, meta)
@@ -175,9 +176,9 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
         yield from _check_index(files.index, stored, rebuilt)
 
 
-def in_key_order(table: np.ndarray, count: int) -> np.ndarray:
-    """Return the `count` entries of a table (formats.hash_index.ENTRY) by key."""
-    return survey.in_order(table.view(hash_index.ENTRY)[table[2::3] != 0][:count], "key")
+def in_key_order(index: KeyIndex) -> np.ndarray:
+    """Return the entries of an index (formats.hash_index.ENTRY) by key."""
+    return survey.in_order(index.entries(), "key")
 
 
 def _check_delta(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ from bitdex.silo.compaction import NewData
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.index_writer import write_delta, write_index
+from bitdex.silo.key_index import KeyIndex
 from bitdex.silo.lock import WriterLock
 from bitdex.silo.log import OpsLog
 from bitdex.silo.logs import OpsLogs
@@ -91,7 +92,7 @@ class Commits:
         self.identity = int(meta["identity"][0])
         self.rule = meta["rule"][0].decode()
         self._fold = rule(self.rule)
-        base = Base.open(self.files, meta)
+        base = Base.open(self.files, meta, getattr(self, "_base", None))  # None: the first one
         if self.mode == "w":
             self._finish_renames(meta)
             base = self._take_over(base, at)
@@ -194,7 +195,7 @@ class Commits:
             record["data_end"], record["dead_bytes"] = new.end, new.dead
             for name, value in fields.items():
                 record[name] = value
-            table = self._write_index(new, record)
+            index = self._write_index(new, record)
             filesystem.sync_directory(self.files.directory)
             record["floor"] = max(int(record["floor"][0]), self._logs.synced_sequence)
             mapped = self._base.data
@@ -202,23 +203,26 @@ class Commits:
                 mapped = self.files.map_data(int(record["data_generation"][0]), self.identity, new.end)
             self.files.write_meta(record)
             self._prepared = True
-            self._publish(Base(mapped, table, record, new.count, str(self.files.data)))
+            self._publish(Base(mapped, index, record, str(self.files.data)))
             if finish:
                 self._finish()
 
         uninterrupted(commit)
 
-    def _write_index(self, new: NewData, record: np.ndarray) -> np.ndarray:
-        """Write what has changed in the index, or all of it; return the table that readers use."""
-        if new.changed is not None and self._base.indexed and len(new.table) == len(self._base.table):
+    def _write_index(self, new: NewData, record: np.ndarray) -> KeyIndex:
+        """Write what has changed in the index, or all of it; return the one that readers use."""
+        if new.changed is not None and self._base.indexed:
             end = write_delta(self.files, new, self._base.meta)
             if end:
                 record["delta_end"] = end
-                return new.table
+                return new.index
+        if len(new.index.recent):
+            new = replace(new, index=KeyIndex.whole(new.index.merged(self._pool), new.index.count))
         record["index_generation"] += 1
         record["delta_end"] = 0
         generation = int(record["index_generation"][0])
-        return write_index(self.files, new, self.identity, generation, self._pool)
+        table = write_index(self.files, new, self.identity, generation, self._pool)
+        return KeyIndex.whole(table, new.index.count)
 
     def finish(self) -> None:
         """Make a prepared compaction or merge final: give the files their names, empty the logs."""

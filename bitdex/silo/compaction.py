@@ -18,6 +18,7 @@ from bitdex.formats import data, frame, hash_index
 from bitdex.kernels import apart, gather, records
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.key_index import KeyIndex
 from bitdex.silo.operations import Operations
 from bitdex.silo.ordering import Part, order_operations
 from bitdex.silo.pending import Chains
@@ -47,15 +48,14 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class NewData:
-    """A written data file: its index table, number of keys and end, and its dead bytes.
+    """A written data file: its index and end, and its dead bytes.
 
-    `changed` are the keys (uint64, some of them perhaps twice) in which the table differs from the one
-    before; None if they are many, or all. `settle` returns when the data
+    `changed` are the keys (uint64, some of them perhaps twice) in which the index differs from the one
+    before; None if they are many, or all: then it is one table. `settle` returns when the data
     file is on the device, or raises; the index is written behind it.
     """
 
-    table: np.ndarray
-    count: int
+    index: KeyIndex
     end: int
     dead: int = 0
     changed: np.ndarray | None = None
@@ -97,7 +97,8 @@ def write_cold(
             index_kernels.build_table, [layout.entries(int(base)) for layout, base in zip(layouts, ends)]
         )
         each(pool, write, chunks)
-    return NewData(table.result(), sum(len(layout.keys) for layout in layouts), int(ends[-1]))
+    index = KeyIndex.whole(table.result(), sum(len(layout.keys) for layout in layouts))
+    return NewData(index, int(ends[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def write_folded(
                 released = at
                 for mapped in maps:
                     filesystem.release(mapped)
-    return NewData(index_kernels.build_table([(every, offsets, extents)]), done, at)
+    return NewData(KeyIndex.whole(index_kernels.build_table([(every, offsets, extents)]), done), at)
 
 
 def blocks_of(state: State, keys: np.ndarray) -> list[np.ndarray]:
@@ -180,7 +181,7 @@ def blocks_of(state: State, keys: np.ndarray) -> list[np.ndarray]:
     blocks = []
     for lo in range(0, len(keys), RECORDS):
         part = keys[lo : lo + RECORDS]
-        _, sizes = index_kernels.find_records(state.base.table, part)
+        _, sizes = state.base.index.find(part)
         ends = np.cumsum(np.maximum(sizes, 0) + more[lo : lo + len(part)])
         cuts = np.searchsorted(ends, np.arange(BYTES, ends[-1], BYTES))
         edges = np.unique(np.concatenate(([0], cuts, [len(part)])))
@@ -221,10 +222,8 @@ def _fold_records(state: State, keys: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _last_words(state: State, chains: list[Chains], keys: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the order words of `keys`, and whether each is one PUT frame in ``data.bin`` already."""
     base, words = state.base, np.empty(len(keys), np.uint64)
-    entries = index_kernels.lookup(base.table, keys)
-    found = base.table.reshape(-1, 3)[np.maximum(entries, 0)]
-    extents = np.where(entries < 0, np.uint64(0), found[:, 2])
-    gather.last_words(base.data, found[:, 1].copy(), extents, words)
+    offsets, extents = base.index.lookup(keys)
+    gather.last_words(base.data, offsets, extents, words)
     settled = bool(((extents >> np.uint64(32)) & np.uint64(hash_index.SINGLE)).all())
     for chain in chains:
         rows = np.flatnonzero(chain.newest >= 0)

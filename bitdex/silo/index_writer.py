@@ -6,32 +6,32 @@ import numpy as np
 
 from bitdex import filesystem
 from bitdex.formats import hash_index, header, index_delta
-from bitdex.kernels import hash_index as kernels
 from bitdex.silo.compaction import NewData
 from bitdex.silo.files import SiloFiles
-
-DELTA_SHARE = 8  # changes are written until they are an eighth of the table; then all of it is
+from bitdex.silo.key_index import SHARE
 
 
 def write_index(
     files: SiloFiles, new: NewData, identity: int, generation: int, pool: ThreadPoolExecutor
 ) -> np.ndarray:
-    """Write a table as the unfinished ``index.bin`` of a generation; return it as it lies in that file.
+    """Write an index as the unfinished ``index.bin`` of a generation; return its table as it lies there.
 
     Pages of a file are the system's to take back; the table that was made in memory can be let go.
     """
     new.settle()
+    assert not len(new.index.recent)
+    table, count = new.index.table, new.index.count
     path = files.unfinished(files.index)
     filesystem.remove(path)
     descriptor = filesystem.open_write(path)
     try:
         encoded = pool.submit(
-            hash_index.encode, new.table, new.count, identity, generation
+            hash_index.encode, table, count, identity, generation
         )  # its checksum, while the table is written
-        filesystem.write_at(descriptor, new.table.view(np.uint8), header.SIZE)
+        filesystem.write_at(descriptor, table.view(np.uint8), header.SIZE)
         filesystem.write_at(descriptor, encoded.result()[0], 0)
         filesystem.sync(descriptor)
-        mapped = filesystem.map_open(descriptor, header.SIZE + new.table.nbytes)
+        mapped = filesystem.map_open(descriptor, header.SIZE + table.nbytes)
     finally:
         filesystem.close(descriptor)
     return mapped[header.SIZE :].view(np.uint64)
@@ -44,7 +44,7 @@ def write_delta(files: SiloFiles, new: NewData, meta: np.ndarray) -> int:
     end = int(meta["delta_end"][0])
     start = end or index_delta.START
     size = len(new.changed) * hash_index.ENTRY.itemsize + index_delta.BLOCK.itemsize
-    if start + size > new.table.nbytes // DELTA_SHARE:
+    if start + size > new.index.table.nbytes // SHARE:
         return 0
     block = index_delta.encode(_entries(new), identity, start)
     new.settle()
@@ -66,6 +66,5 @@ def write_delta(files: SiloFiles, new: NewData, meta: np.ndarray) -> int:
 def _entries(new: NewData) -> np.ndarray:
     """Return the entries of the changed keys; the third word is 0 for those that are gone."""
     assert new.changed is not None
-    words = np.empty(3 * len(new.changed), np.uint64)
-    kernels.copy_entries(new.table, new.changed, words)
-    return words.view(hash_index.ENTRY)
+    columns = (new.changed, *new.index.lookup(new.changed))
+    return np.stack(columns, axis=1).view(hash_index.ENTRY)[:, 0]

@@ -31,10 +31,10 @@ def stats(silo: "Silo") -> dict[str, Any]:
     lookup of a key which is there looks at.
     """
     base = silo.pin().base
-    entries = base.entries()
+    entries, index = base.index.entries(), base.index
     live, allocated = int(entries["length"].sum()), _allocated(entries)
-    distances = _distances(base, _positions(base))
-    homes = len(base.table) // 3 - index_kernels.SPILL
+    distances = _distances(index.parts())
+    homes = len(index.table) // 3 - index_kernels.SPILL
     return {
         "keys": len(silo),
         "pending": silo.pending,
@@ -45,8 +45,8 @@ def stats(silo: "Silo") -> dict[str, Any]:
         "headroom_bytes": int(allocated.sum()) - live,
         "dead_bytes": int(base.meta["dead_bytes"][0]),
         "log_bytes": sum(filesystem.size(path) for path in silo.files.logs if filesystem.exists(path)),
-        "index_bytes": base.table.nbytes + header.SIZE + int(base.meta["delta_end"][0]),
-        "index_bytes_per_key": base.table.nbytes / base.count if base.count else 0.0,
+        "index_bytes": index.table.nbytes + header.SIZE + int(base.meta["delta_end"][0]),
+        "index_bytes_per_key": index.table.nbytes / base.count if base.count else 0.0,
         "load": base.count / homes,
         "mean_probe": 1 + float(distances.mean()) if base.count else 0.0,
         "longest_probe": 1 + int(distances.max()) if base.count else 0,
@@ -57,7 +57,7 @@ def stats(silo: "Silo") -> dict[str, Any]:
 
 
 def index_frame(silo: "Silo") -> "pd.DataFrame":
-    """Return the entries of the hash index, in table order.
+    """Return the entries of the hash index, in table order, those that have changed since behind the others.
 
     Columns: key, offset (of the record's first frame in ``data.bin``), length (committed
     bytes), allocated (bytes up to the end of the region), single (the record is one
@@ -66,8 +66,8 @@ def index_frame(silo: "Silo") -> "pd.DataFrame":
     import pandas as pd
 
     base = silo.pin().base
-    entries, positions = base.entries(), _positions(base)
-    distances = _distances(base, positions)
+    entries, parts = base.index.entries(), base.index.parts()
+    positions, distances = np.concatenate([one for _, one in parts]), _distances(parts)
     return pd.DataFrame(
         {
             "key": entries["key"],
@@ -140,16 +140,12 @@ def ops_frame(silo: "Silo") -> "pd.DataFrame":
 _NO_KEYS = np.empty(0, np.uint64)
 
 
-def _positions(base: Base) -> np.ndarray:
-    used = np.empty(base.count, np.int64)
-    index_kernels.occupied_entries(base.table, used)
-    return used
-
-
-def _distances(base: Base, positions: np.ndarray) -> np.ndarray:
-    out = np.empty(len(positions), np.int64)
-    probes.measure_distances(base.table, positions, out)
-    return out
+def _distances(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return how far entries at positions of tables stand from their homes."""
+    found = [np.empty(len(positions), np.int64) for _, positions in parts]
+    for (table, positions), out in zip(parts, found):
+        probes.measure_distances(table, positions, out)
+    return np.concatenate(found)
 
 
 def _allocated(entries: np.ndarray) -> np.ndarray:
@@ -173,7 +169,7 @@ def _rows(name: str, keys: np.ndarray, places: np.ndarray, sizes: np.ndarray, wo
 
 
 def _data_rows(base: Base, wanted: np.ndarray | None) -> dict[str, np.ndarray]:
-    entries = base.entries()
+    entries = base.index.entries()
     if wanted is not None:
         entries = entries[np.isin(entries["key"], wanted)]
     keys = np.ascontiguousarray(entries["key"])

@@ -14,6 +14,7 @@ from bitdex.formats import meta as meta_format
 from bitdex.silo.commits import Commits, list_aborted
 from bitdex.silo.compaction import Geometry, NewData, blocks_of, write_cold, write_folded
 from bitdex.silo.creation import per_mille_of
+from bitdex.silo.key_index import NOTHING
 from bitdex.silo.log import OpsLog
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.operations import Operations
@@ -21,8 +22,6 @@ from bitdex.silo.pending import Waiting
 from bitdex.silo.rules import void
 from bitdex.silo.state import State
 
-LARGE, HUGE = 1 << 20, 1 << 26  # bytes of an index that is worth being written whole, and of one that is
-BESIDE = 64  # only if more than this share of it has changed
 ROUNDS = 3  # of compactions beside those who write, before they have to wait
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
@@ -52,25 +51,28 @@ class Maintenance(Commits):
         moved = 0
         older = [log for log in self._logs.both if log is not self._logs.active]
         if older[0].appended:
-            moved += self._compact_log(lambda: older[0], True, report)
+            moved += self._compact_log(older[0], lambda: older[0], True, report)
         if self._logs.active.appended:
 
             def freeze() -> OpsLog:
                 with holding():
                     return self._logs.freeze()
 
-            moved += self._compact_log(freeze, commit, report)
+            moved += self._compact_log(self._logs.active, freeze, commit, report)
         return moved
 
-    def _compact_log(self, freeze: Callable[[], OpsLog], commit: bool, report: Report) -> int:
-        """Move the operations of the log that `freeze` returns into the data file."""
+    def _compact_log(self, log: OpsLog, freeze: Callable[[], OpsLog], commit: bool, report: Report) -> int:
+        """Move the operations of a log, which `freeze` returns, into the data file."""
         if self._base.count == 0:
             return self._compact_cold(freeze(), commit, report)
-        writer = MergeWriter(self.files, self._base, self._pool)  # makes itself ready while the log is synced
+        folded, shown = void(self.rule) is not None, log.waiting(self._base.applied)
+        first = NOTHING if shown is None or folded else shown.operations.keys[:BLOCK]
+        # it makes itself ready while the log is synced
+        writer = MergeWriter(self.files, self._base, self._pool, 0, log.appended, first)
         try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
             waiting = self._waiting_in(freeze())
             writer.sequence = waiting.last_sequence
-            apply = self._apply_frames if void(self.rule) is None else self._apply_folded
+            apply = self._apply_folded if folded else self._apply_frames
             apply(writer, waiting, report)
             self._commit(writer.finish(), self._moved(waiting), commit)
         finally:
@@ -115,16 +117,6 @@ class Maintenance(Commits):
             writer.delete_many(part[~kept])
             report(int(counts[done : done + len(part)].sum()))
             done += len(part)
-
-    def settle_index(self) -> None:
-        """Write an index whole of which changes lie beside it, if that is worth it: then its file is read."""
-        with self._maintaining():
-            self._finish()
-            base, changed = self._base, int(self._base.meta["delta_end"][0])
-            size = base.table.nbytes
-            if changed and size >= LARGE and (size <= HUGE or changed * BESIDE > size):
-                new = NewData(base.table, base.count, len(base.data), int(base.meta["dead_bytes"][0]))
-                self._commit(new, {})
 
     def _next_generation(self) -> int:
         return int(self._base.meta["data_generation"][0]) + 1

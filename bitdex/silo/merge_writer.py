@@ -20,7 +20,7 @@ is reached through the map.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple
 from functools import partial
 from itertools import pairwise
@@ -33,15 +33,15 @@ from bitdex.errors import ClosedError, CorruptError, InvalidError
 from bitdex.formats import data, frame
 from bitdex.kernels import apart, merge
 from bitdex.kernels import frames as frame_kernels
-from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
-from bitdex.silo.index_writer import DELTA_SHARE
+from bitdex.silo.key_index import NOTHING
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
 from bitdex.silo.values import as_keys, as_packed
+from bitdex.silo.working_index import WorkingIndex
 
 LEAST_ARENA, FIRST_ARENA, LAST_ARENA = 1 << 12, 1 << 18, 4 << 20  # bytes reserved for a thread, doubling
 TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
@@ -83,15 +83,22 @@ class MergeWriter:
         Frames by outcome: in_place, relocated, inserted, deleted, ignored (deletes of absent keys).
     """
 
-    def __init__(self, files: SiloFiles, base: Base, pool: ThreadPoolExecutor, sequence: int = 0):
+    def __init__(
+        self,
+        files: SiloFiles,
+        base: Base,
+        pool: ThreadPoolExecutor,
+        sequence: int = 0,
+        coming: int = 0,
+        first: np.ndarray = NOTHING,
+    ):
         self.counts = dict.fromkeys(("in_place", "relocated", "inserted", "deleted", "ignored"), 0)
         self.sequence = sequence
         self._base = base
         self._pool = pool
         self._geometry = Geometry.of(base.meta)
         self._sizing = np.array(astuple(self._geometry), np.int64)
-        self._table, self._copying = self._copy(base.table)
-        self._count = base.count
+        self._index = WorkingIndex(base.index, pool, coming)
         self._dead = int(base.meta["dead_bytes"][0])
         self._end = int(base.meta["data_end"][0])
         path = files.of_generation(files.data, data.MAGIC, int(base.meta["data_generation"][0]))
@@ -104,19 +111,14 @@ class MergeWriter:
         except BaseException:
             self.close()
             raise
+        self._first, self._ready = len(first), self._syncer.submit(self._index.prepare, first)
         self._syncing: Future[None] | None = None
         self._unsynced = 0
         self._arenas = [Arena() for _ in range(THREADS)]
         self._arena = min(max(self._end >> 14 << 6, LEAST_ARENA), FIRST_ARENA)  # 1/256; what is left is dead
         self._reserved = 0
         self._since_release = 0
-        self._changed: list[np.ndarray] | None = [np.empty(0, np.uint64)]
         self._lock = threading.Lock()
-
-    def _copy(self, table: np.ndarray) -> tuple[np.ndarray, list[Future[None]]]:
-        out = apart.zeros(len(table), np.uint64)
-        parts = zip(np.array_split(out, THREADS), np.array_split(table, THREADS))
-        return out, [self._pool.submit(np.copyto, *part) for part in parts]
 
     def merge_many(self, keys: Any, values: Any, offsets: Any = None) -> None:
         """Merge values (packed uint8 and int64 offsets (n + 1), or a sequence of bytes) into records."""
@@ -134,6 +136,9 @@ class MergeWriter:
         self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray, last: bool = False
     ) -> None:
         """Apply ready frames (bytes and the place of each), in order; `last` says that no others follow."""
+        self._ready.result()
+        self._index.prepare(keys[self._first :])
+        self._first = 0
         while len(keys):
             outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places), last)
             missing = np.flatnonzero(outcome == merge.MISSING)
@@ -148,13 +153,12 @@ class MergeWriter:
         What was written is being synced meanwhile: `NewData.settle` waits for that.
         """
         self._check_open()
-        wait(self._copying)
         for arena in sorted(self._arenas, key=lambda arena: arena.end, reverse=True):
             self._write_out(arena)
         filesystem.release(self._data)  # else the sync interrupts both threads for every page it takes
         self._begin_sync()
-        changed = np.concatenate(self._changed) if self._changed is not None else None
-        return NewData(self._table, self._count, self._end, self._dead, changed, self._settle)
+        index, changed = self._index.finish()
+        return NewData(index, self._end, self._dead, changed, self._settle)
 
     def _settle(self) -> None:
         if self._syncing is not None:
@@ -192,6 +196,7 @@ class MergeWriter:
         values, offsets = as_packed(values, offsets, len(keys))
         for lo in range(0, len(keys), BLOCK):
             hi = min(lo + BLOCK, len(keys))
+            self._index.prepare(keys[lo:hi], len(keys) - lo)
             self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
             self._since_release += hi - lo
             if self._since_release > RELEASE_EVERY:
@@ -229,8 +234,6 @@ class MergeWriter:
     def _run(self, keys: np.ndarray, apply: Callable[..., int], last: bool = False) -> np.ndarray:
         """Apply the frames of `keys`, each thread those of its keys; return what happened to each."""
         outcome = np.zeros(len(keys), np.uint8)
-        wait(self._copying)
-        self._note(keys)
 
         def work(part: int) -> int:
             rows, ring = scratch.take(8 * len(keys)).view(np.int64), np.empty(merge.AHEAD, np.int64)
@@ -238,7 +241,7 @@ class MergeWriter:
             arena = self._arenas[part]
             arena.state[merge.DEAD] = at = 0
             while True:
-                target = (self._sizing, self._base.seed, self._table, self._data, arena.buffer)
+                target = (self._sizing, self._base.seed, self._index.table, self._data, arena.buffer)
                 at = apply(rows, at, *target, arena.state, ring, outcome)
                 if at == len(rows):
                     return int(arena.state[merge.DEAD])
@@ -248,13 +251,6 @@ class MergeWriter:
         self._dead += dead  # after the work, which counts closed arenas in it as well
         self._refuse(keys, outcome)
         return outcome
-
-    def _note(self, keys: np.ndarray) -> None:
-        """Remember the keys whose entries change, as long as they are few."""
-        if self._changed is not None:
-            self._changed.append(keys.copy())  # the caller may use the buffer again
-            if 24 * DELTA_SHARE * sum(map(len, self._changed)) > self._table.nbytes:
-                self._changed = None
 
     def _reserve(self, arena: Arena, needed: int, last: bool = False) -> None:
         """Write an arena out and give it new space, with room for `needed` bytes."""
@@ -336,24 +332,8 @@ class MergeWriter:
         bad = merge.place_new(keys, frames, places, rows, *target, offsets, extents)
         if bad >= 0:
             raise InvalidError(f"merge into key {keys[bad]}: {TOO_LONG}")
-        self._grow(len(rows))
-        while index_kernels.insert_entries(keys[rows], offsets, extents, self._table) < 0:
-            self._rebuild(len(rows), len(self._table) // 3)  # too many lie together; some are in it already
-        self._count += len(rows)
+        self._index.insert(keys[rows], offsets, extents)
         self.counts["inserted"] += len(rows)
-
-    def _grow(self, more: int) -> None:
-        """Give the table room for `more` keys; rebuild it larger when it would be too full."""
-        homes = len(self._table) // 3 - index_kernels.SPILL
-        if self._count + more > homes * index_kernels.MAX_LOAD:
-            self._rebuild(0, max(more, self._count // 2))
-
-    def _rebuild(self, uncounted: int, more: int) -> None:
-        """Move the entries to a table with room for `more`; so many may be in it that are not counted yet."""
-        used = np.empty(self._count + uncounted, np.int64)
-        old = self._table.reshape(-1, 3)[used[: index_kernels.occupied_entries(self._table, used)]]
-        keys, offsets, extents = (np.ascontiguousarray(old[:, i]) for i in range(3))
-        self._table = index_kernels.build_table([(keys, offsets, extents)], more)
 
     def _remove(self, keys: np.ndarray, outcome: np.ndarray) -> None:
         """Count outcomes, and take keys out of the index whose last frame was a DELETE."""
@@ -365,10 +345,8 @@ class MergeWriter:
         applied = np.flatnonzero(outcome != merge.MISSING)
         last = len(applied) - 1 - np.unique(keys[applied][::-1], return_index=True)[1]
         gone = applied[last][outcome[applied[last]] == merge.DELETED]
-        entries = index_kernels.lookup(self._table, keys[gone])
-        extents = self._table.reshape(-1, 3)[entries, 2] >> np.uint64(32)
-        self._dead += int((extents & ~np.uint64(7)).sum()) + data.REGION_SIZE * len(gone)
-        self._count -= int(index_kernels.delete_entries(keys[gone], self._table))
+        rooms = (self._index.delete(keys[gone]) >> np.uint64(32)) & ~np.uint64(7)
+        self._dead += int(rooms.sum()) + data.REGION_SIZE * len(gone)
 
     def _refuse(self, keys: np.ndarray, outcome: np.ndarray) -> None:
         for code, error, text in (

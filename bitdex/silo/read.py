@@ -7,7 +7,6 @@ import numpy as np
 
 from bitdex.errors import CorruptError
 from bitdex.kernels import gather
-from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.pending import Chains
@@ -22,12 +21,12 @@ _NOTHING = np.empty(0, np.uint8)
 def view_value(base: Base, key: int) -> tuple[bool, np.ndarray | None]:
     """Return whether a key's value needs no folding, and then the value, or None where there is none."""
     size = np.empty(1, np.int64)
-    place = gather.find_single(base.table, base.data, np.uint64(key), base.seed, size)
+    place = gather.find_single(*base.index.tables, base.data, np.uint64(key), base.seed, size)
     if place >= 0:
         start = place + gather.HEAD
         return True, base.data[start : start + int(size[0])]
     if place == gather.DAMAGED:
-        places, _ = index_kernels.find_records(base.table, np.array([key], np.uint64))
+        places, _ = base.index.find(np.array([key], np.uint64))
         raise damaged(base.name, key, places[0])
     return place == gather.ABSENT, None
 
@@ -50,7 +49,7 @@ def read_frames(
     base: Base, chains: list[Chains], keys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the packed payloads of records, their offsets, and where each record begins among them."""
-    places, lengths = index_kernels.find_records(base.table, keys)
+    places, lengths = base.index.find(keys)
     counts, based = _measure_chains(chains, len(keys))
     places[~based] = -1
     below = np.empty(len(keys), np.int64)
@@ -129,12 +128,13 @@ def _read_mixed(
 
 def _measure(base: Base, keys: np.ndarray, places: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Find records; return, for each block, the bytes of their payloads and how many have to be folded."""
+    tables = base.index.tables
     if len(keys) < PARALLEL_FROM:
         totals = np.empty(2, np.int64)
-        gather.measure_singles_serial(base.table, keys, places, offsets, totals)
+        gather.measure_singles_serial(*tables, keys, places, offsets, totals)
     else:
         totals = np.empty(2 * THREADS, np.int64)
-        gather.measure_singles_parallel(base.table, keys, THREADS, places, offsets, totals)
+        gather.measure_singles_parallel(*tables, keys, THREADS, places, offsets, totals)
     return totals
 
 

@@ -33,6 +33,7 @@ from bitdex.silo.check import Finding, leftovers, used_bytes
 from bitdex.silo.compaction import NewData, write_cold
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.index_writer import write_index
+from bitdex.silo.key_index import KeyIndex
 from bitdex.silo.lock import WriterLock
 from bitdex.silo.log import PAGE, OpsLog
 from bitdex.silo.operations import Operations
@@ -296,7 +297,8 @@ class _Surgery:
         else:
             columns = (kept.entries[name].astype(np.uint64) for name in hash_index.ENTRY.names or ())
             table = index_kernels.build_index(*columns)
-            new = NewData(table, len(kept.entries), int(record["data_end"][0]))
+            index = KeyIndex.whole(table, len(kept.entries))
+            new = NewData(index, int(record["data_end"][0]))
         generation = 1 + max(int(one["index_generation"][0]) for one in (record, self._found.newest))
         write_index(files, new, self._identity, generation, pool)
         record["index_generation"], record["delta_end"] = generation, 0

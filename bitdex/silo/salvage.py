@@ -23,9 +23,10 @@ from bitdex.formats import data, frame, hash_index, header
 from bitdex.kernels import frames as frame_kernels
 from bitdex.kernels import probes, records
 from bitdex.silo import survey
-from bitdex.silo.base import WALK, read_index
+from bitdex.silo.base import WALK
 from bitdex.silo.check import Finding, in_key_order, refused, used_bytes
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.key_index import read_index
 from bitdex.silo.operations import Operations
 from bitdex.silo.remedies import AGAIN, NOTHING_LOST, Repair, of_finding, refusal
 
@@ -87,7 +88,7 @@ def salvage(files: SiloFiles, meta: np.ndarray) -> Salvage:
     found, seed = _locate(files, meta), np.uint32(frame.seed(int(meta["identity"][0])))
     walked, damaged = _walk(found.mapped, meta, seed)
     try:
-        stored = in_key_order(*read_index(files, meta))
+        stored = in_key_order(read_index(files, meta))
     except OSError as error:  # a version that is not known is not damage
         paths = (files.index, files.delta, *map(files.unfinished, (files.index, files.delta)))
         finding = refused(error, "warning", "", *reversed(paths))

@@ -371,7 +371,7 @@ class Silo(Maintenance):
     def waste(self) -> float:
         """Share of the data file that no record uses: dead regions and headroom."""
         base = self._state.base
-        return 1 - int(base.entries()["length"].sum()) / max(1, len(base.data))
+        return 1 - int(base.index.entries()["length"].sum()) / max(1, len(base.data))
 
     @property
     def dead_ratio(self) -> float:

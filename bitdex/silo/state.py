@@ -18,7 +18,6 @@ import numpy as np
 from bitdex.errors import InvalidError
 from bitdex.formats import frame
 from bitdex.kernels import gather
-from bitdex.kernels import hash_index as index_kernels
 from bitdex.silo.base import Base
 from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
@@ -106,11 +105,11 @@ class State:
         Pending operations are not looked at. The payload of a record of one frame
         begins 24 bytes behind its offset.
         """
-        return index_kernels.find_records(self.base.table, as_keys(keys))
+        return self.base.index.find(as_keys(keys))
 
     def keys(self) -> np.ndarray:
         """Return all keys that have a value, ascending, uint64."""
-        held = self.base.keys()
+        held = self.base.index.keys()
         held.sort()
         if not self.waiting:
             return held

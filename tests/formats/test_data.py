@@ -7,7 +7,7 @@ from bitdex.errors import CorruptError
 from bitdex.formats import data, frame, header
 from bitdex.formats import meta as meta_format
 from bitdex.kernels.checksum import crc32c
-from bitdex.silo.base import Base, rebuild_table
+from bitdex.silo.base import rebuild_index
 from tests.formats.goldens import golden, register
 from tests.formats.suite import check_bit_flips, check_golden, check_truncated
 
@@ -47,7 +47,7 @@ def rebuilt(content, sequence=10, aborted=()):
     meta["sequence"], meta["aborted_count"] = sequence, len(aborted)
     meta["aborted"][0][: len(aborted)] = aborted
     mapped = np.frombuffer(content, np.uint8)
-    entries = Base(mapped, rebuild_table(mapped, meta)[0], meta, rebuild_table(mapped, meta)[1]).entries()
+    entries = rebuild_index(mapped, meta).entries()
     return {int(e[0]): (int(e[1]), int(e[2]), int(e[3]) & ~7, int(e[3]) & 7) for e in entries}
 
 

@@ -16,6 +16,7 @@ PAYLOADS = (b"", b"one", b"x" * 70, b"four" * 9, b"last")
 DATA, FRAMES = frames_at([(int(k), p, frame.order(1, 1)) for k, p in zip(KEYS, PAYLOADS)], 64)
 LENGTHS = np.array([frame.SIZE + len(one) for one in PAYLOADS], np.uint64)
 WANTED = np.concatenate((KEYS, EDGES))
+NOTHING, EVERY = np.empty(0, np.uint64), np.full(1, 2**64 - 1, np.uint64)  # marks
 ARENA = 1 << 12  # bytes behind the data that merges may write to
 GEOMETRY = np.array([250, 0, 8])
 
@@ -55,20 +56,20 @@ class Tables(Target):
         if len(table) > 3 * kernels.SPILL:
             found, lengths = np.zeros((2, len(WANTED)), np.int64)
             kernels.lookup_serial(table, WANTED, found)
-            kernels.find_records_serial(table, WANTED, found, lengths)
-            gather.find_single(table, DATA, np.uint64(1), SEED, found)
+            kernels.find_records_serial(table, table, EVERY, WANTED, found, lengths)
+            gather.find_single(table, table, EVERY, DATA, np.uint64(1), SEED, found)
             assert kernels.occupied_entries(table, np.zeros(9, np.int64)) <= 9
 
     def _read(self, table):
         places, offsets = np.zeros(len(WANTED), np.int64), np.zeros(len(WANTED) + 1, np.int64)
         totals = np.zeros(2, np.int64)
-        gather.measure_singles_serial(table, WANTED, places, offsets, totals)
+        gather.measure_singles_serial(table, NOTHING, NOTHING, WANTED, places, offsets, totals)
         assert 0 <= totals[0] <= len(WANTED) * len(DATA)
         out = np.zeros(totals[0], np.uint8)
         if gather.copy_singles_serial(DATA, WANTED, places, SEED, offsets, out) >= 0:
             raise CorruptError("a record does not hold")
         lengths, counts = np.zeros((2, len(WANTED)), np.int64)
-        kernels.find_records_serial(table, WANTED, places, lengths)
+        kernels.find_records_serial(table, NOTHING, NOTHING, WANTED, places, lengths)
         if gather.count_base_frames(DATA, WANTED, places, lengths, SEED, counts) >= 0:
             raise CorruptError("a record does not hold")
         listed = np.zeros(counts.sum(), np.int64)

@@ -117,6 +117,7 @@ def parse_regions(data, words, numbers, octets):
 # index tables
 
 WANTED, DATA, GEOMETRY = index_targets.WANTED, index_targets.DATA, index_targets.GEOMETRY
+NOTHING, EVERY = index_targets.NOTHING, index_targets.EVERY
 ROWS, WORD = np.arange(len(WANTED)), np.uint64(frame.order(2, frame.MERGE))
 VALUE_OFFSETS = np.arange(0, 3 * len(WANTED) + 1, 3)
 lookup_serial, find_records = of(hash_index.lookup_serial), of(hash_index.find_records_serial)
@@ -136,17 +137,17 @@ def parse_table(data, words, numbers, octets):
     n = len(WANTED)
     places, lengths, offsets = numbers[:n], numbers[n : 2 * n], numbers[2 * n : 3 * n + 1]
     lookup_serial(table, WANTED, places)
-    find_records(table, WANTED, places, lengths)
-    find_single(table, DATA, ONE, SEED, offsets)
+    find_records(table, table, EVERY, WANTED, places, lengths)
+    find_single(table, table, EVERY, DATA, ONE, SEED, offsets)
     empty = table[len(table) - 12 :].max() == np.uint64(0)
     if check_entries(table, np.uint64(len(DATA))) < 0 or not empty:
         return 0
     totals, counts = numbers[4 * n : 4 * n + 2], numbers[5 * n : 6 * n]
-    measure_singles(table, WANTED, places, offsets, totals)
+    measure_singles(table, NOTHING, NOTHING, WANTED, places, offsets, totals)
     if totals[0] < 0 or totals[0] > n * len(DATA):
         raise ValueError("sizes of a sound table do not fit the data")
     copy_singles(DATA, WANTED, places, SEED, offsets, octets[: totals[0]])
-    find_records(table, WANTED, places, lengths)
+    find_records(table, table, EVERY, WANTED, places, lengths)
     count_base_frames(DATA, WANTED, places, lengths, SEED, counts)
     return _change_table(table, numbers, octets)
 

@@ -78,15 +78,28 @@ def _table(rng):
     return hash_index.build_index(keys, places.astype(np.uint64), lengths, extents), data, keys
 
 
+def _recent(rng, keys):
+    """Return a table of changes: of some of the keys, which may be gone, and of others; or none."""
+    if rng.integers(3) == 0:
+        return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    some = np.unique(np.concatenate((keys[rng.random(len(keys)) < 0.3], random_keys(rng)[:5])))
+    extents = np.where(rng.random(len(some)) < 0.3, hash_index.GONE, np.uint64(24 | 25 << 32))
+    recent = hash_index.build_table([(some, np.full(len(some), 72, np.uint64), extents)])
+    marks = np.zeros(9, np.uint64)
+    hash_index.set_marks(recent, marks)
+    return recent, marks
+
+
 def _look_up_in_parallel(rng):
     table, _, keys = _table(rng)
+    recent = _recent(rng, keys)
     wanted = np.concatenate((keys, random_keys(rng)))
     blocks = int(rng.integers(1, 5))
     places, lengths = np.empty(len(wanted), np.int64), np.empty(len(wanted), np.int64)
     hash_index.lookup_parallel(table, wanted, blocks, places)
     assert (places[: len(keys)] >= 0).all()
     hash_index.lookup_serial(table, wanted, places)
-    hash_index.find_records_parallel(table, wanted, blocks, places, lengths)
+    hash_index.find_records_parallel(table, *recent, wanted, blocks, places, lengths)
     parts = np.empty(len(wanted), np.int64)
     merge.part_of_keys(wanted, blocks, parts)
 
@@ -96,7 +109,8 @@ def _copy_in_parallel(rng):
     blocks = int(rng.integers(1, 4))
     places, offsets = np.empty(len(keys), np.int64), np.empty(len(keys) + 1, np.int64)
     totals, bad = np.empty(2 * blocks, np.int64), np.empty(blocks, np.int64)
-    gather.measure_singles_parallel(table, keys, blocks, places, offsets, totals)
+    nothing = np.empty(0, np.uint64)
+    gather.measure_singles_parallel(table, nothing, nothing, keys, blocks, places, offsets, totals)
     out = np.zeros(totals[::2].sum(), np.uint8)
     starts = np.cumsum(totals[::2]) - totals[::2]
     gather.copy_singles_parallel(data, keys, places, SEED, starts, offsets, out, bad)

@@ -11,6 +11,7 @@ from bitdex.kernels.jit import THREADS
 from tests.kernels.frame_store import SEED, frames_at, packed, u64
 
 PUT, MERGE, DELETE = frame.PUT, frame.MERGE, frame.DELETE
+NOTHING = np.empty(0, np.uint64)
 quick = settings(max_examples=80, derandomize=True, deadline=None)
 operations = st.tuples(st.sampled_from([PUT, MERGE, DELETE]), st.binary(max_size=12))
 record_kinds = st.lists(st.lists(operations, min_size=1, max_size=4), max_size=5)
@@ -32,6 +33,7 @@ class Singles:
         extents = [24 + len(p) | (frame.padded(len(p)) | one) << 32 for p, one in zip(flat, single)]
         self.table = hash_index.new_table(len(there))
         hash_index.insert_entries(u64(there), places.astype(np.uint64), u64(extents), self.table)
+        self.tables = self.table, NOTHING, NOTHING
         self.places = dict(zip(there, places.tolist()))
 
     def sizes(self):
@@ -43,9 +45,9 @@ class Singles:
         places, offsets = np.empty(count, np.int64), np.empty(count + 1, np.int64)
         totals = np.empty(2 * max(blocks, 1), np.int64)
         if blocks:
-            gather.measure_singles_parallel(self.table, self.keys, blocks, places, offsets, totals)
+            gather.measure_singles_parallel(*self.tables, self.keys, blocks, places, offsets, totals)
         else:
-            gather.measure_singles_serial(self.table, self.keys, places, offsets, totals)
+            gather.measure_singles_serial(*self.tables, self.keys, places, offsets, totals)
         return places, offsets, totals
 
     def copy(self, places, offsets, totals):
@@ -87,12 +89,30 @@ def test_payloads_are_measured_and_copied(payloads, blocks):
     assert offsets.tolist() == np.cumsum([0, *store.sizes()]).tolist()
 
 
+def test_what_has_changed_counts_instead_of_the_table():
+    store = Singles([b"zero", b"one", b"two", None, b"four"])
+    moved, places = frames_at([(1, b"new one", 257), (3, b"three", 257)], len(store.data))
+    data = np.concatenate((store.data, moved))
+    extents = u64([31 | 33 << 32, 29 | 33 << 32, hash_index.GONE, 30 << 32 | 30])
+    recent = hash_index.build_table([(u64([1, 3, 2, 4]), u64([*places + len(store.data), 0, 72]), extents)])
+    marks = np.zeros(2, np.uint64)
+    hash_index.set_marks(recent, marks)
+    wanted, sizes = u64([0, 1, 2, 3, 4, 9]), np.empty(1, np.int64)
+    found, offsets, totals = np.empty(6, np.int64), np.empty(7, np.int64), np.empty(2, np.int64)
+    gather.measure_singles_serial(store.table, recent, marks, wanted, found, offsets, totals)
+    expected = [store.places[0], places[0] + len(store.data), -1, places[1] + len(store.data), -2, -1]
+    assert found.tolist() == expected and offsets.tolist() == [0, 4, 7, 0, 5, 0, 0]
+    assert totals.tolist() == [16, 1]
+    alone = [gather.find_single(store.table, recent, marks, data, key, SEED, sizes) for key in wanted]
+    assert alone == expected
+
+
 def test_one_record_is_found_alone():
     store = Singles([b"zero", None, [b"to", b"fold"], b""])
     size = np.empty(1, np.int64)
 
     def find(key):
-        return gather.find_single(store.table, store.data, np.uint64(key), SEED, size)
+        return gather.find_single(store.table, NOTHING, NOTHING, store.data, np.uint64(key), SEED, size)
 
     assert (find(0), size[0]) == (store.places[0], 4)
     assert (find(3), size[0]) == (store.places[3], 0)

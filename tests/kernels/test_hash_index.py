@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitdex.errors import InvalidError
 from bitdex.formats.hash_index import SPILL
 from bitdex.kernels import hash_index, probes
 from bitdex.kernels.jit import THREADS
@@ -162,20 +163,39 @@ def test_parallel_lookup_equals_serial_lookup():
     assert (serial[len(keys) :] == -1).all()
 
 
-def test_places_and_lengths_are_read():
-    table = build({5: (72, 24 | 40 << 32), 6: (200, 30 | 48 << 32)})
-    places, lengths = hash_index.find_records(table, u64([6, 7, 5]))
-    assert places.tolist() == [200, -1, 72] and lengths.tolist() == [30, -1, 24]
+@st.composite
+def two_tables(draw):
+    """Return a table, one of what has changed since, or none, and {key: (offset, extent)} of both."""
+    keys, others = draw(st.lists(pool, max_size=60)), draw(st.lists(pool, max_size=30))
+    model = {key: (72 + 8 * i, 24 + i | 32 << 32) for i, key in enumerate(dict.fromkeys(keys))}
+    table = build(model)
+    some = [key for key in model if draw(st.booleans())]
+    changes = {
+        key: (0, int(hash_index.GONE)) if draw(st.booleans()) else (2**40 + i, 48 + i | 64 << 32)
+        for i, key in enumerate(dict.fromkeys([*some, *others]))
+    }
+    for key, entry in changes.items():
+        model[key] = entry
+        if entry[1] == int(hash_index.GONE):
+            del model[key]
+    return table, build(changes) if changes else np.empty(0, np.uint64), model
+
+
+def marks_of(recent):
+    """Return marks of all keys of a table, few enough that other keys have them too."""
+    marks = np.zeros(1 if len(recent) else 0, np.uint64)
+    hash_index.set_marks(recent, marks)
+    return marks
 
 
 @quick
-@given(st.lists(pool, max_size=60), st.lists(pool, max_size=60), st.sampled_from([1, 2, 5]))
-def test_records_are_found_side_by_side_or_in_a_row(keys, wanted, blocks):
-    table = build({key: (72 + 8 * i, 24 + i | 32 << 32) for i, key in enumerate(dict.fromkeys(keys))})
+@given(two_tables(), st.lists(pool, max_size=60), st.sampled_from([1, 2, 5]))
+def test_records_are_found_side_by_side_or_in_a_row(tables, wanted, blocks):
+    table, recent, model = tables
+    wanted = [*wanted, *model]
     serial, parallel = np.empty((2, len(wanted)), np.int64), np.empty((2, len(wanted)), np.int64)
-    hash_index.find_records_serial(table, u64(wanted), *serial)
-    hash_index.find_records_parallel(table, u64(wanted), blocks, *parallel)
-    model = content(table)
+    hash_index.find_records_serial(table, recent, marks_of(recent), u64(wanted), *serial)
+    hash_index.find_records_parallel(table, recent, marks_of(recent), u64(wanted), blocks, *parallel)
     expected = [model.get(key, (-1, -1)) for key in wanted]
     assert serial[0].tolist() == parallel[0].tolist() == [offset for offset, _ in expected]
     assert (
@@ -183,6 +203,30 @@ def test_records_are_found_side_by_side_or_in_a_row(keys, wanted, blocks):
         == parallel[1].tolist()
         == [extent & 0xFFFFFFFF if extent >= 0 else -1 for _, extent in expected]
     )
+    words = np.empty((2, len(wanted)), np.uint64)
+    hash_index.copy_entries(table, recent, marks_of(recent), u64(wanted), *words)
+    assert list(zip(*words.tolist())) == [model.get(key, (0, 0)) for key in wanted]
+
+
+@quick
+@given(two_tables(), st.lists(pool, max_size=60), st.integers(0, 300))
+def test_entries_are_brought_that_are_not_there(tables, wanted, limit):
+    table, recent, _ = tables
+    keys = u64(dict.fromkeys(wanted))
+    recent = recent if len(recent) else build({})
+    before, whole = content(recent), content(table)
+    last = len(recent) // 3 - hash_index.WINDOW
+    limit = min(limit, last)
+    behind = recent[3 * limit :].copy()
+    left = np.empty(len(keys) + 1, np.int64)
+    rows = np.arange(len(keys))[::-1].copy()
+    brought = hash_index.bring_entries(keys, rows, table, limit, recent, left)
+    lacking = {key for key in keys.tolist() if key in whole and key not in before}
+    rest = keys[left[1 : 1 + left[0]]].tolist()
+    assert set(rest) <= lacking and len(set(rest)) == len(rest) and len(lacking) == brought + len(rest)
+    assert content(recent) == before | {key: whole[key] for key in lacking - set(rest)}
+    assert np.array_equal(recent[3 * limit :], behind)
+    assert limit < last or not rest
 
 
 def unshifted(value, shift):
@@ -210,3 +254,5 @@ def test_a_table_says_that_it_is_too_full_for_keys_made_to_collide():
     assert (hash_index.lookup(table, few) >= 0).all() and distances(table).max() == 199
     many = keys_of_the_last_home(300)
     assert hash_index.insert_entries(many, many, many, hash_index.new_table(100_000)) == -1
+    with pytest.raises(InvalidError, match="upper 32 bits"):
+        hash_index.build_table([(many, many, many)])

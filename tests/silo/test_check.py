@@ -124,7 +124,7 @@ def test_an_index_that_disagrees_with_the_data_is_found(silos):
     silo = silos()
     silo.put_many([1, 2], [b"one", b"two"])
     silo.compact()
-    table = silo.pin().base.table.copy()
+    table = silo.pin().base.index.table.copy()
     table.reshape(-1, 3)[np.flatnonzero(table[::3] == 2)[-1], 2] += np.uint64(1)
     pieces = hash_index.encode(table, 2, silo.identity, int(silo.pin().base.meta["index_generation"][0]))
     silo.files.index.write_bytes(b"".join(map(bytes, pieces)))

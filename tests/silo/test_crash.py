@@ -6,7 +6,6 @@ from errno import ENOSPC
 
 import pytest
 
-from bitdex.silo import maintenance
 from bitdex.silo.silo import Silo
 from tests.silo.ops_logs import log_end
 from tests.silo.store import Killed, Killer, content, copy_of
@@ -53,13 +52,6 @@ def rewrite(silo):
     silo.rewrite()
 
 
-def settle_index(silo):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(maintenance, "LARGE", 0)
-        silo.settle_index()
-    assert not int(silo.pin().base.meta["delta_end"][0])
-
-
 def model_after(silo, action):
     with silo:
         before = dict(zip(silo.keys().tolist(), silo.get_many(silo.keys())))
@@ -68,7 +60,7 @@ def model_after(silo, action):
     return before, after
 
 
-@pytest.mark.parametrize("action", [put, compact, merge, rewrite, settle_index])
+@pytest.mark.parametrize("action", [put, compact, merge, rewrite])
 def test_killed_at_any_file_call(tmp_path, monkeypatch, prepare, action):
     before, after = model_after(prepare(tmp_path / "model"), action)
     seen = []
@@ -98,7 +90,7 @@ def test_killed_at_any_file_call(tmp_path, monkeypatch, prepare, action):
     assert seen == sorted(seen) and seen[-1]
 
 
-@pytest.mark.parametrize("action", [put, compact, merge, rewrite, settle_index])
+@pytest.mark.parametrize("action", [put, compact, merge, rewrite])
 def test_a_file_call_that_fails_once(tmp_path, monkeypatch, prepare, action):
     """A full disk is an error: it is raised, nothing is lost, and nothing stays open."""
     before, after = model_after(prepare(tmp_path / "model"), action)

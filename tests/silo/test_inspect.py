@@ -60,7 +60,10 @@ def test_the_index_as_a_frame(filled):
     assert (frame["allocated"] >= frame["length"]).all() and (frame["allocated"] % 8 == 0).all()
     assert set(frame.loc[~frame["single"], "key"]) == {1, 2**63}
     assert (frame["distance"] >= 0).all()
-    assert (np.diff(frame["home"] + frame["distance"]) > 0).all()
+    places = frame["home"] + frame["distance"]
+    index = filled.pin().base.index
+    assert [len(positions) for _, positions in index.parts()] == [8, 2]  # merged into or new: behind
+    assert (np.diff(places[:8]) > 0).all() and (np.diff(places[8:]) > 0).all()
     assert frame["distance"].max() + 1 == filled.stats()["longest_probe"]
 
 
@@ -104,7 +107,10 @@ def test_a_reopened_silo_shows_the_same(filled, silos):
     shown = [filled.index_frame(), filled.records_frame(), filled.ops_frame()]
     filled.close()
     reader = silos(mode="r")
-    for before, after in zip(shown, [reader.index_frame(), reader.records_frame(), reader.ops_frame()]):
+    found = [reader.index_frame(), reader.records_frame(), reader.ops_frame()]
+    for frames in (shown, found):  # the table of what has changed is made anew: another order, other homes
+        frames[0] = frames[0].drop(columns=["home", "distance"]).sort_values("key", ignore_index=True)
+    for before, after in zip(shown, found):
         assert before.equals(after)
 
 

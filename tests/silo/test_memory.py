@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from bitdex.live.upkeep import give_back
-from bitdex.silo import maintenance
 from bitdex.silo.silo import Silo
 from tests.kernels.test_apart import GNU, MIB, resident
-from tests.silo.store import content, copy_of
 
 KEYS = 600_000
 
@@ -40,12 +38,12 @@ def test_an_index_that_was_written_whole_is_read_from_its_file(silo):
     write(silo, np.arange(KEYS, dtype=np.uint64), 8)
     silo.compact()
     give_back()
-    before, table = resident(), silo.pin().base.table
+    before, table = resident(), silo.pin().base.index.table
     assert table.nbytes > 22 * MIB and not table.flags.writeable
     for turn in range(3):
         write(silo, np.arange(turn, KEYS, 4, dtype=np.uint64), 8)  # too many for a delta
         silo.compact()
-        assert not silo.pin().base.table.flags.writeable
+        assert not silo.pin().base.index.table.flags.writeable
         give_back()
         assert resident() < before + 12 * MIB
     assert set(map(len, silo.get_many(np.arange(8)))) == {8, 16}
@@ -78,44 +76,3 @@ def test_compactions_in_a_thread_leave_nothing_in_its_heap(silo):
         in_a_thread(silo.compact, silo.rewrite)
         give_back()
     assert resident() < before + 9 * MIB
-
-
-def changed(silos, monkeypatch, large, huge=1 << 20, share=64):
-    """Return a silo of which a tenth of the index lies beside it, and what it holds."""
-    for name, value in (("LARGE", large), ("HUGE", huge), ("BESIDE", share)):
-        monkeypatch.setattr(maintenance, name, value)
-    silo = silos(headroom=2.0)
-    silo.put_many(range(1000), [b"value %d;" % key for key in range(1000)])
-    silo.compact()
-    silo.merge_many(range(100), [b"more"] * 100)
-    silo.compact()
-    assert int(silo.pin().base.meta["delta_end"][0]) and silo.pin().base.table.flags.writeable
-    return silo, {key: b"value %d;" % key + b"more" * (key < 100) for key in range(1000)}
-
-
-def test_an_index_of_which_much_lies_beside_it_is_written_whole(silos, monkeypatch, tmp_path):
-    silo, model = changed(silos, monkeypatch, 0)
-    reader = Silo.open(silo.files.directory)
-    silo.settle_index()
-    base = silo.pin().base
-    assert not int(base.meta["delta_end"][0]) and not base.table.flags.writeable
-    assert not silo.files.delta.exists()
-    silo.settle_index()
-    assert silo.pin().base is base, "there was nothing to do"
-    for one in (silo, reader):
-        assert dict(zip(range(1000), one.get_many(range(1000)))) == model
-    assert reader.refresh() and dict(zip(range(1000), reader.get_many(range(1000)))) == model
-    reader.close()
-    assert content(copy_of(silo, tmp_path / "copy")) == model
-
-
-@pytest.mark.parametrize(
-    ("large", "huge", "share", "whole"),
-    [(1 << 20, 1 << 20, 64, False), (0, 0, 64, True), (0, 0, 4, False), (0, 1 << 20, 4, True)],
-)
-def test_a_small_index_and_a_huge_one_with_few_changes_are_left(
-    silos, monkeypatch, large, huge, share, whole
-):
-    silo, _ = changed(silos, monkeypatch, large, huge, share)
-    silo.settle_index()
-    assert bool(int(silo.pin().base.meta["delta_end"][0])) != whole

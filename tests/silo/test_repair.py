@@ -341,7 +341,7 @@ def test_data_bin_without_damage_counts_more_than_an_index_that_tells_otherwise(
     silo = silos()
     silo.put_many(range(9), [b"value %d" % key for key in range(9)])
     silo.compact()
-    table, identity = silo.pin().base.table.copy(), silo.identity
+    table, identity = silo.pin().base.index.table.copy(), silo.identity
     silo.close()
     row = int(np.flatnonzero(table[::3] == 3)[-1])
     table[3 * row + ["key", "place", "length"].index(wrong)] -= np.uint64(8 if wrong == "place" else 1)
