@@ -72,8 +72,14 @@ class Snapshot:
     def after(self, commits: Iterable[Commit]) -> "Snapshot":
         """Return the snapshot that follows by commits, which keeps all of this one that they do not alter.
 
-        No document that was stored before becomes visible by them, or waits.
+        No document that was stored before becomes visible by them, or waits. One that shows documents by the
+        clock is not followed: who has committed may not have known of them, and nothing says that they are
+        visible.
         """
+        commits = list(commits)
+        if self.activated and any(altered is not None for _, _, altered in commits):
+            documents, bitmaps, _ = commits[-1]
+            return Snapshot(documents.schema, documents, bitmaps)
         following = copy(self)
         following._values, following._columns = dict(self._values), dict(self._columns)
         for documents, bitmaps, altered in commits:

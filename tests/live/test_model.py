@@ -320,15 +320,26 @@ class LiveMachine(RuleBasedStateMachine):
             patch.setattr(batch.Batch, "MANY", self.draw.choice([1, 1000]))
             yield
 
-    @rule(rows=st.lists(st.tuples(slots, patches), max_size=5), fails=st.booleans())
-    def batch(self, rows, fails):
-        """Puts, upserts, deletes and changes of all in one commit, which an error at its end takes back."""
+    @rule(
+        rows=st.lists(st.tuples(slots, patches), max_size=5),
+        fails=st.booleans(),
+        seconds=st.sampled_from([0, 5, 100, 4000]),
+    )
+    def batch(self, rows, fails, seconds):
+        """Puts, upserts, deletes and changes of all in one commit, which an error at its end takes back.
+
+        The clock goes on meanwhile, and somebody asks.
+        """
         model, rows = self.model, [(slot, self.model.known(changes)) for slot, changes in rows]
         visible = self.model.oracle(self.now).documents
         try:
             with self.index.batch(), pytest.MonkeyPatch.context() as patch:
                 patch.setattr(batch.Batch, "MANY", 1)
                 for slot, changes in rows:
+                    if self.draw.random() < 0.5:
+                        self.now += seconds
+                        visible = self.model.oracle(self.now).documents
+                        assert self.index.ids().tolist() == sorted(visible), "seen before its commit"
                     how = self.draw.choice(["delete", "put", "upsert", "upsert", "all"])
                     if how == "delete":
                         self.index.delete(slot, missing_ok=True)
