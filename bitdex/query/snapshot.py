@@ -31,7 +31,7 @@ _NOTHING: tuple[Any, None] = (None, None)
 PUT_OFF = 1000  # changes of one bitmap or column at most
 KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
 EMPTY = BitMap()
-UNNUMBERED = 0  # a default label that no document holds; dictionaries number from 1
+UNNUMBERED = 0  # a default label of an index that is only read and has none; dictionaries number from 1
 
 
 class Snapshot:
@@ -48,7 +48,6 @@ class Snapshot:
         self._values: dict[tuple[str, int], tuple[BitMap, _Later]] = {}
         self._missing: dict[str, BitMap] = {}
         self._columns: dict[str, tuple[Column, _Later]] = {}
-        self._labels = self.dictionaries.count
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
         self._kept = 0
         self.derived: dict[Any, Any] = {}  # what others keep of the files; snapshots that follow share it
@@ -98,10 +97,6 @@ class Snapshot:
             self.stored_alive = self.alive = (self.alive - lives.removed) | lives.added
             self._measure()
             unlike.update(self.schema.fields)
-        if self._labels != self.dictionaries.count:  # a default may have got its number
-            self._labels = self.dictionaries.count
-            labelled = (f for f in self.schema.fields.values() if f.is_labelled and f.default is not None)
-            self._defaults = self._defaults | {f.name: self._default_keys(f) for f in labelled}
         unlike.update(self.registry.name(number) or "" for number in format_.present_fields(altered.keys))
         for key, kept in self._altered_values(altered):
             change = altered.get(key)
@@ -173,7 +168,7 @@ class Snapshot:
         return found
 
     def label(self, field: Field, text: str) -> int | None:
-        """Return the number of a label, or None where no document ever had it; 0 for a default like that."""
+        """Return the number of a label, or None where no document ever had it."""
         number = None
         if field.name in self.registry:
             number = self.dictionaries.find(self.registry.number(field.name), text, field.case_sensitive)

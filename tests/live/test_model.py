@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 import bitdex
-from bitdex.errors import NotFoundError
+from bitdex.errors import InvalidError, NotFoundError
 from bitdex.live import batch
 from bitdex.query import clauses as c
 from bitdex.schema import Schema
@@ -65,12 +65,13 @@ ADDED = {  # and dropped
     "tags": {"filter": "multi_value"},
     "url": {"filter": "single_value", "value_type": "low_cardinality_string"},
 }
+FRESH = ["fresh", "fresher"]  # labels that no document is given, but for those that are refused
 DEFAULTS = {
     "level": [None, 3, 7],
     "owner": [None, -1, 2**47],
     "flag": [None, True],
-    "type": [None, "a"],
-    "model": [None, "a", "B"],
+    "type": [None, "a", *FRESH],
+    "model": [None, "a", "B", *FRESH],
     "tags": [None, [1], []],
     "groups": [None, [1, -7]],
     "hot": [None, True],
@@ -86,8 +87,8 @@ DEFAULTS = {
 QUERIES = [
     *(c.Eq("level", n) for n in (1, 3, 7)),
     *(c.Eq("owner", n) for n in (0, -1, 2**47)),
-    *(c.Eq("type", text) for text in ("a", "A", "b")),
-    *(c.Eq("model", text) for text in ("a", "b")),
+    *(c.Eq("type", text) for text in ("a", "A", "b", *FRESH)),
+    *(c.Eq("model", text) for text in ("a", "b", *FRESH)),
     *(c.Eq("tags", n) for n in (1, -1, 2**63 - 1)),
     *(c.Eq("groups", n) for n in (1, 3, -7)),
     c.In("tags", (1, 5)),
@@ -235,6 +236,12 @@ class LiveMachine(RuleBasedStateMachine):
         self.model = self.model.with_(
             {row["id"]: {n: v for n, v in row.items() if n != "id"} for row in rows}
         )
+
+    @rule(slot=slots, label=st.sampled_from(FRESH))
+    def refused(self, slot, label):
+        """Labels that nothing comes of."""
+        with pytest.raises(InvalidError), self.in_columns_or_not():
+            self.index.put_many([{"id": slot, "type": label, "model": label}, {"id": slot, "at": "never"}])
 
     @rule(slot=slots, changes=patches)
     def patch_one(self, slot, changes):
