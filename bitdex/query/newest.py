@@ -80,7 +80,7 @@ class Newest:
 
     def standing(self) -> Snapshot:
         """Return one that shows the documents that there are now, and that may be behind in their values."""
-        shown, later = self._shown, self._later
+        shown, later = self._shown, list(self._later)  # another thread may show them all at any time
         if shown is None or not later or shown.is_over() or later[-1][0] is not self._committed().documents:
             return self.get()
         return shown
