@@ -9,7 +9,6 @@ A selection shows one committed state for ever. Combined with one of another sta
 own: the other takes part with those of its documents that are there.
 """
 
-import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from pyroaring import BitMap, FrozenBitMap
 from bitdex import html
 from bitdex.analysis.found import members_of
 from bitdex.analysis.members import Members
+from bitdex.cached import cached
 from bitdex.errors import InvalidError
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
@@ -90,22 +90,22 @@ class Selection(Summaries, Combining):
 
     # -- one plan, run once ------------------------------------------------------------------
 
-    @functools.cached_property
+    @cached
     def _plan(self) -> list[planner.Step]:
         return planner.plan(self._snapshot, self._clause)
 
-    @functools.cached_property
+    @cached
     def _found(self) -> BitMap:
         """The documents; not to be changed."""
         return self._members.bitmap if "_members" in self.__dict__ else planner.run(self._plan)
 
-    @functools.cached_property
+    @cached
     def _members(self) -> Members:
         """The documents, to be counted."""
         known = "_found" in self.__dict__
         return Members(self._found) if known else members_of(self._snapshot, self._plan)
 
-    @functools.cached_property
+    @cached
     def _size(self) -> int:
         known = self.__dict__.get("_found", self.__dict__.get("_members"))
         return planner.count(self._plan) if known is None else len(known)
