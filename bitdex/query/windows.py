@@ -61,7 +61,7 @@ class Moment:
 
 
 def moment_of(now: Any, snap: bool, settle: Settle) -> Moment:
-    """Return the moment of a query whose `now` is None, Unix seconds, a date or ISO text; in UTC by default."""
+    """Return the moment of a query whose `now` is None, Unix seconds, a date or ISO text (UTC by default)."""
     if now is None:
         return Moment(time.time(), snap, settle)
     seconds = as_value(now, "now")
