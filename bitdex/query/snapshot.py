@@ -181,6 +181,11 @@ class Snapshot:
             values = [float(self.sort_value(field, word)) for word in words[places[inside]].tolist()]
             found[inside] = values
             return found
+        if not field.stored:
+            for value in self._stored_values(field.name).tolist():
+                inside = self._load_stored(field.name, value) & self.stored_deferred
+                found[np.searchsorted(slots, np.frombuffer(inside.to_array(), np.uint32))] = value
+            return found
         for i, document in enumerate(self.documents.get_many(slots, [field.name])):
             value = document.get(field.name)
             found[i] = found[i] if value is None else value
@@ -250,10 +255,7 @@ class Snapshot:
 
     def values(self, name: str) -> np.ndarray:
         """Return the values that occur in a filter field, as bound keys (int64)."""
-        found = np.empty(0, np.int64)
-        if name in self.registry:
-            number = self.registry.number(name)
-            found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
+        found = self._stored_values(name)
         if not self._defaults[name] and (found[1:] > found[:-1]).all():
             return found
         return np.union1d(found, np.array(self._defaults[name], np.int64))
@@ -322,13 +324,23 @@ class Snapshot:
         return int(word) - (1 << 63) if field.sort.signed else int(word)
 
     def _load(self, name: str, value: int) -> BitMap:
-        found = EMPTY
-        if name in self.registry:
-            number = self.registry.number(name)
-            stored = self.bitmaps.stored_value(number, value)
-            if stored is not None:
-                found = self.bitmaps.get(format_.filter_key(number, stored)) & self.alive
+        found = self._load_stored(name, value) & self.alive
         return found | self._absent(name) if value in self._defaults[name] else found
+
+    def _load_stored(self, name: str, value: int) -> BitMap:
+        """Return who has a value, visible or not; a default is none."""
+        number = self.registry.number(name) if name in self.registry else None
+        stored = None if number is None else self.bitmaps.stored_value(number, value)
+        if number is None or stored is None:
+            return EMPTY
+        return self.bitmaps.get(format_.filter_key(number, stored))
+
+    def _stored_values(self, name: str) -> np.ndarray:
+        """Return the values that are stored of a filter field (int64)."""
+        if name not in self.registry:
+            return np.empty(0, np.int64)
+        number = self.registry.number(name)
+        return self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
 
     def _absent(self, name: str) -> BitMap:
         if name not in self.registry:

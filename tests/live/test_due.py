@@ -108,7 +108,8 @@ def test_who_waits_no_longer_or_from_now_on_shows_all_it_has(index, clock):
             assert index.query(None, "at").ids.tolist() == [1]
 
 
-def test_a_time_of_zero_is_a_time(tmp_path, clock):
+@pytest.mark.parametrize("only_bits", [False, True], ids=["stored", "in bitmaps only"])
+def test_a_time_of_zero_is_a_time(tmp_path, clock, only_bits):
     """A document that waits for it, where those without a time wait for another."""
     content = {
         "name": "posts",
@@ -117,12 +118,23 @@ def test_a_time_of_zero_is_a_time(tmp_path, clock):
             "deferred_alive": {"source_field": "at"},
         },
         "data_schema": {
-            "fields": [{"source": "at", "target": "at", "value_type": "integer", "default": NOW + 5}]
+            "fields": [
+                {
+                    "source": "at",
+                    "target": "at",
+                    "value_type": "integer",
+                    "default": NOW + 5,
+                    "filter_only": only_bits,
+                }
+            ]
         },
     }
     clock.now = -NOW - 10  # before 1970
     with bitdex.create(tmp_path / "index", content, sync="none") as index:
         index.put_many([{"id": 1, "at": 0}, {"id": 2}])
+        assert index.ids().tolist() == []
+        index.compact()
+        index._store.reopen()
         assert index.ids().tolist() == []
         clock.now = 0
         assert index.ids().tolist() == [1]
