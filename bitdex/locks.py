@@ -6,20 +6,21 @@ What such a lock guards has to do, as it is, between any two steps of its holder
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
-_owners: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_makers: "weakref.WeakKeyDictionary[Any, Callable[[], Any]]" = weakref.WeakKeyDictionary()
 
 
-def lock_of(owner: Any) -> threading.Lock:
+def lock_of(owner: Any, make: Callable[[], Any] = threading.Lock) -> Any:
     """Return a lock, which its owner keeps as ``_lock``; in a fork it gets another one."""
-    _owners.add(owner)
-    return threading.Lock()
+    _makers[owner] = make
+    return make()
 
 
 def _begin_anew() -> None:
-    for owner in _owners:
-        owner._lock = threading.Lock()
+    for owner, make in _makers.items():
+        owner._lock = make()
 
 
 os.register_at_fork(after_in_child=_begin_anew)

@@ -179,7 +179,8 @@ def fork_beside_queries(path):
             assert index.count("k in [1, 2] and n >= 0") == ROWS
 
     def hold():
-        owners = index._answers.cache, index.snapshot.epochs, index._bindings, index._newest
+        owners = [index._answers.cache, index.snapshot.epochs, index._bindings, index._newest]
+        owners.append(index._store.dictionaries)
         with ExitStack() as held:
             for owner in owners:
                 held.enter_context(owner._lock)
