@@ -158,11 +158,6 @@ def check_times(schema: "Schema") -> None:
         if schema.fields[name].kind != "integer":
             kind = schema.fields[name].kind
             raise InvalidError(f"deferred_alive.source_field {name!r} is {kind}; name an integer field")
-        if not schema.fields[name].stored and schema.fields[name].sort is None:
-            raise InvalidError(
-                f"deferred_alive.source_field {name!r} is filter_only: nothing tells the time of a document; "
-                "store the field, or name it in sort_fields"
-            )
     if schema.time_buckets is not None:
         _check_buckets(schema)
 

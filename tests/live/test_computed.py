@@ -8,7 +8,6 @@ import pytest
 import bitdex
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch
-from bitdex.schema import Schema
 from tests.live.bits import differences
 
 FIELDS = {"a": "float", "b": "integer", "c": "boolean", "d": "boolean"}
@@ -165,19 +164,54 @@ def test_the_default_that_a_computed_time_rests_on_stays(tmp_path):
         index.set_default("a", 2**40)
 
 
-def test_a_time_that_nothing_tells_is_refused():
-    """The first document that waits was the last one: no query worked behind it."""
-    content = {
-        "name": "deferred",
-        "config": {
-            "filter_fields": [{"name": "due", "field_type": "single_value"}],
-            "deferred_alive": {"source_field": "due"},
-        },
-        "data_schema": {
-            "fields": [{"source": "due", "target": "due", "value_type": "integer", "filter_only": True}]
-        },
-    }
-    with pytest.raises(InvalidError, match=r"'due' is filter_only: nothing tells .* name it in sort_fields"):
-        Schema.load(content)
-    content["config"]["sort_fields"] = [{"name": "due"}]
-    assert Schema.load(content).deferred.source_field == "due"
+ONLY_FILTERED = {
+    "name": "deferred",
+    "config": {
+        "filter_fields": [{"name": name, "field_type": "single_value"} for name in ("due", "size")],
+        "sort_fields": [
+            {"name": "most", "bits": 63, "computed": {"op": "greatest", "source_fields": ["due", "size"]}}
+        ],
+        "deferred_alive": {"source_field": "due"},
+    },
+    "data_schema": {
+        "fields": [
+            {"source": "due", "target": "due", "value_type": "integer", "filter_only": True},
+            {"source": "size", "target": "size", "value_type": "integer"},
+        ]
+    },
+}
+FAR = 1 << 31
+
+
+@pytest.mark.parametrize("many", [1, 1000])
+def test_a_time_that_only_bitmaps_tell(tmp_path, monkeypatch, many):
+    """The first document that waits was the last one: no query worked behind it, in no process."""
+    monkeypatch.setattr(Batch, "MANY", many)
+    with bitdex.create(tmp_path / "index", ONLY_FILTERED) as index:
+        index.put_many([{"id": 1, "due": FAR}, {"id": 2, "due": 5}])
+        assert index.ids().tolist() == [2]
+        index.patch(1, {"size": 3})
+        assert index.ids().tolist() == [2] and set(index.snapshot.deferred) == {1}
+    with bitdex.open(tmp_path / "index") as index:
+        assert index.ids().tolist() == [2]
+        index.patch(1, {"due": 6})
+        assert index.ids("due == 6").tolist() == [1] and index.query(sort="most").ids.tolist() == [2, 1]
+
+
+def test_a_phase_reads_what_only_the_bitmaps_of_a_filter_hold(tmp_path):
+    """It took it for nothing: documents that waited were shown, and computed values forgot a source."""
+    with bitdex.create(tmp_path / "index", ONLY_FILTERED) as index:
+        phase = {"slot_field": "id", "sets_alive": True}
+        tables = {
+            "times": pa.table({"id": [1, 2, 3], "due": [FAR, 7, 2**47 + 1]}),
+            "sizes": pa.table({"id": [1, 2, 3, 4], "size": [3, 9, 3, 3]}),
+            "small": pa.table({"id": [2, 4], "size": [1, 2]}),
+        }
+        phases = [{"name": "times", "fields": ["due"]}, {"name": "sizes", "fields": ["size"]}]
+        index.dump([one | phase for one in phases], source=tables)
+        assert index.ids().tolist() == [2, 4] and set(index.snapshot.deferred) == {1, 3}
+        index.dump({"name": "small", "fields": ["size"]} | phase, source=tables)
+        assert index.get_many([2, 4]).documents() == [
+            {"id": 2, "size": 1, "most": 7},
+            {"id": 4, "size": 2, "most": 2},
+        ]
