@@ -184,7 +184,8 @@ class Store:
         self.versions = SchemaVersions(self.directory / "schema.json", at)
         self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
         self.registry = FieldRegistry(self.directory / "fields.bin", identity, dropped)
-        self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity)
+        least = int(self._record["labels"][0])
+        self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity, least)
 
     def _open_silos(self, at: int) -> None:
         directory, mode, sync = self.directory, self.mode, self.sync
@@ -249,7 +250,7 @@ class Store:
     def _name(self, sequence: int, durable: bool = True) -> None:
         """Write the commit record of a sequence."""
         record = meta_format.copied(self._record)
-        record["sequence"] = sequence
+        record["sequence"], record["labels"] = sequence, self.dictionaries.saved
         record["commit"] += 1
         descriptor = self._open_commit()
         filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
