@@ -140,8 +140,9 @@ class Store:
 
     def _clear_temporary(self) -> None:
         """Remove what a writer that was killed has spilled."""
-        if filesystem.exists(self.temporary):
-            for name in filesystem.list_directory(self.temporary):
+        names = filesystem.list_directory(self.temporary) if filesystem.exists(self.temporary) else []
+        for name in names:
+            if name.endswith(".spill"):
                 filesystem.remove(self.temporary / name)
 
     def _look(self) -> tuple[object, ...]:
