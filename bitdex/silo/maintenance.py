@@ -99,7 +99,7 @@ class Maintenance(Commits):
         for lo in range(0, waiting.count, BLOCK):
             part = waiting.operations[lo : lo + BLOCK]
             last = lo + BLOCK >= waiting.count
-            writer.apply_frames(part.keys, waiting.mapped, part.places, last)
+            writer.apply_frames(part, waiting.mapped, str(waiting.log.path), last)
             report(len(part))
 
     def _apply_folded(self, writer: MergeWriter, waiting: Waiting, report: Report) -> None:
