@@ -46,7 +46,7 @@ class Maintenance(Commits):
         self, commit: bool = True, report: Report = _nobody, holding: Holding = nullcontext
     ) -> int:
         """Move the operations that wait now into the data file; return how many there were."""
-        self._finish()
+        self._guard.whole(self._finish)
         moved = 0
         older = [log for log in self._logs.both if log is not self._logs.active]
         if older[0].appended:
@@ -145,6 +145,8 @@ class Maintenance(Commits):
             self._commit(self._write_cold_nothing(), {"data_generation": 1})
         record = self._base.meta.copy()
         record["commit"] += 1
+        if int(record["pending"][0]):  # giving it up was interrupted
+            list_aborted(record)
         record["pending"] = sequence
         self._write_record(record)
         return sequence

@@ -39,7 +39,8 @@ from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.operations import Operations
 from bitdex.silo.scratch import scratch
-from bitdex.silo.threads import each
+from bitdex.silo.threads import begun, each
+from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.values import as_keys, as_packed
 from bitdex.silo.working_index import WorkingIndex
 
@@ -160,7 +161,7 @@ class MergeWriter:
 
     def _begin_sync(self) -> None:
         self._unsynced = 0
-        self._syncing = self._syncer.submit(self._sync, self._syncing)
+        self._syncing = begun(self._syncer, self._sync, self._syncing)
 
     def _sync(self, earlier: "Future[None] | None") -> None:
         if earlier is not None:
@@ -175,6 +176,9 @@ class MergeWriter:
 
     def close(self) -> None:
         """Give up the file; without a commit nothing of the merge is ever visible."""
+        uninterrupted(self._close)
+
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1  # closed once, also where that is told to fail
         if descriptor >= 0:
             self._syncer.shutdown()
