@@ -44,7 +44,11 @@ from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.values import as_keys, as_packed
 from bitdex.silo.working_index import WorkingIndex
 
-LEAST_ARENA, FIRST_ARENA, LAST_ARENA = 1 << 12, 1 << 18, 4 << 20  # bytes reserved for a thread, doubling
+LEAST_ARENAS, FIRST_ARENAS, LAST_ARENA = (
+    1 << 12,
+    1 << 18,
+    4 << 20,
+)  # bytes reserved at first for all threads, at last for one
 TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
 RELEASE_EVERY = 1 << 20  # keys
 BLOCK = 1 << 17  # keys encoded at a time
@@ -52,9 +56,18 @@ EARLY = 16 << 20  # bytes behind the end that are worth a sync while others are 
 
 
 class Arena:
-    """Space at the end of the file that one thread fills: its bytes, and the words that kernels keep."""
+    """Space at the end of the file that one thread fills: its bytes, and the words that kernels keep.
 
-    def __init__(self) -> None:
+    What is left of it in the end is dead. So the first is small, and the next twice as large each time.
+
+    Attributes
+    ----------
+    coming : int
+        Bytes of the next one, unless a region needs more.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.coming = first
         self.buffer = np.empty(0, np.uint8)
         self.state = np.zeros(5, np.int64)
 
@@ -108,9 +121,8 @@ class MergeWriter:
             raise
         self._syncing: Future[None] | None = None
         self._unsynced = 0
-        self._arenas = [Arena() for _ in range(THREADS)]
-        self._arena = min(max(self._end >> 14 << 6, LEAST_ARENA), FIRST_ARENA)  # 1/256; what is left is dead
-        self._reserved = 0
+        first = min(max(self._end >> 8, LEAST_ARENAS), FIRST_ARENAS) // THREADS
+        self._arenas = [Arena(first) for _ in range(THREADS)]
         self._since_release = 0
         self._lock = threading.Lock()
 
@@ -243,7 +255,8 @@ class MergeWriter:
                 at = apply(rows, at, *target, arena.state, ring, outcome)
                 if at == len(rows):
                     return int(arena.state[merge.DEAD])
-                self._reserve(arena, int(arena.state[merge.NEEDED]), last)
+                needed = int(arena.state[merge.NEEDED])
+                self._reserve(arena, needed, needed * (len(rows) - at) if last else LAST_ARENA, last)
 
         dead = sum(each(self._pool, work, range(THREADS)))
         self._dead += dead  # after the work, which counts closed arenas in it as well
@@ -252,14 +265,14 @@ class MergeWriter:
             raise InvalidError(f"merge into key {keys[rows[0]]}: {TOO_LONG}")
         return outcome
 
-    def _reserve(self, arena: Arena, needed: int, last: bool = False) -> None:
-        """Write an arena out and give it new space, with room for `needed` bytes."""
+    def _reserve(self, arena: Arena, needed: int, most: int = LAST_ARENA, last: bool = False) -> None:
+        """Write an arena out and give it new space: for `needed` bytes at least, and not above `most`."""
         self._write_out(arena)
         if last:
             self._sync_early()
+        size = -(-max(min(arena.coming, most), needed) // 64) * 64
+        arena.coming = min(2 * arena.coming, LAST_ARENA)
         with self._lock:
-            size = max(min(self._arena << self._reserved, LAST_ARENA), -(-needed // 64) * 64)
-            self._reserved += 1
             start, self._end = self._end, self._end + size
             if self._end > len(self._data):  # a new map begins without pages: make few of them
                 self._extend(max(self._end, len(self._data) + len(self._data) // 8))
