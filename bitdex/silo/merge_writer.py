@@ -37,9 +37,10 @@ from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.key_index import NOTHING
 from bitdex.silo.operations import Operations
 from bitdex.silo.scratch import scratch
-from bitdex.silo.threads import begun, each
+from bitdex.silo.threads import begun, each, ended
 from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.values import as_keys, as_packed
 from bitdex.silo.working_index import WorkingIndex
@@ -98,7 +99,13 @@ class MergeWriter:
     """
 
     def __init__(
-        self, files: SiloFiles, base: Base, pool: ThreadPoolExecutor, sequence: int = 0, coming: int = 0
+        self,
+        files: SiloFiles,
+        base: Base,
+        pool: ThreadPoolExecutor,
+        sequence: int = 0,
+        coming: int = 0,
+        first: np.ndarray = NOTHING,
     ):
         self.counts = dict.fromkeys(("in_place", "relocated", "inserted", "deleted", "ignored"), 0)
         self.sequence = sequence
@@ -119,10 +126,11 @@ class MergeWriter:
         except BaseException:
             self.close()
             raise
+        self._first, self._ready = len(first), begun(self._syncer, self._index.prepare, first)
         self._syncing: Future[None] | None = None
         self._unsynced = 0
-        first = min(max(self._end >> 8, LEAST_ARENAS), FIRST_ARENAS) // THREADS
-        self._arenas = [Arena(first) for _ in range(THREADS)]
+        room = min(max(self._end >> 8, LEAST_ARENAS), FIRST_ARENAS) // THREADS
+        self._arenas = [Arena(room) for _ in range(THREADS)]
         self._since_release = 0
         self._lock = threading.Lock()
 
@@ -143,7 +151,9 @@ class MergeWriter:
 
         `name` is that file's, `last` says that no others follow.
         """
-        self._index.prepare(operations.keys)
+        ended(self._ready)
+        self._index.prepare(operations.keys[self._first :])
+        self._first = 0
         while len(operations):
             keys, places, sizes = operations.keys, operations.places, operations.sizes
             outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places, sizes), last)
