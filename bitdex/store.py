@@ -319,8 +319,8 @@ class Store:
 
         Batches of other threads go on meanwhile.
         """
-        self.documents.silo.compact(progress=progress, holding=self._between_batches)
-        self.bitmaps.silo.compact(progress=progress, holding=self._between_batches)  # reopened since, perhaps
+        for silo in (self.documents.silo, self.bitmaps.silo):
+            silo.compact(progress=progress, holding=self._between_batches)
         with self.turn.awaited():
             self._publish()
 

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bitdex.errors import BitdexError, ClosedError, InvalidError
+from bitdex.errors import BitdexError, InvalidError
 
 if TYPE_CHECKING:
     from bitdex.live.changing import Changing
@@ -74,10 +74,6 @@ def _run(reference: Any, upkeep: Upkeep) -> None:
         try:
             index.maintain()
             upkeep.rounds += 1
-        except ClosedError as error:  # of a silo, if a batch that failed has opened both anew meanwhile
-            if index._store.guard.closed:
-                upkeep.error = error
-                return
         except (BitdexError, OSError, MemoryError) as error:
             upkeep.error = error
             return
