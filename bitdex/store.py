@@ -88,6 +88,7 @@ class Store:
     """
 
     def __init__(self, directory: Path, mode: str, sync: str):
+        directory = directory.resolve()  # once: the process may go to another directory
         self.directory, self.mode, self.sync = directory, mode, sync
         self._commit_path = directory / "commit.bin"
         self._descriptor: int | None = None

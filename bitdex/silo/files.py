@@ -10,10 +10,10 @@ from bitdex.formats import data, header, meta
 
 
 class SiloFiles:
-    """Names and generations of the files in a silo's directory."""
+    """Names and generations of the files in a silo's directory: the same one wherever the process goes."""
 
     def __init__(self, directory: Path):
-        self.directory = directory
+        self.directory = directory = directory.resolve()
         self.data = directory / "data.bin"
         self.index = directory / "index.bin"
         self.delta = directory / "index.delta"
