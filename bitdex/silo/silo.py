@@ -29,7 +29,7 @@ from bitdex.silo.maintenance import Maintenance
 from bitdex.silo.panel import silo_panel
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
-from bitdex.silo.values import Values, as_keys, as_packed
+from bitdex.silo.values import Values, as_keys, as_packed, as_sequence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -287,6 +287,9 @@ class Silo(Maintenance):
     def apply_few(self, operations: list[frame.Operation], sequence: int | None = None) -> int:
         """Write a few operations, each as (kind, key, value), as `apply_many` does; a call costs less."""
         self._guard.check_writable()
+        sequence = as_sequence(sequence)
+        if not operations:
+            return self._logs.next_sequence if sequence is None else sequence
         return self._logs.append(lambda log, given: log.append_few(operations, given), sequence)
 
     def put(self, key: int, value: bytes) -> int:
@@ -306,6 +309,7 @@ class Silo(Maintenance):
         self._guard.check_writable()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
+        sequence = as_sequence(sequence)
         if not len(keys):
             return self._logs.next_sequence if sequence is None else sequence
         kinds = np.atleast_1d(np.asarray(kinds, np.uint64))
