@@ -44,6 +44,11 @@ class SiloFiles:
             filesystem.replace(self.unfinished(path), path)
             filesystem.sync_directory(self.directory)
 
+    def drop_unfinished(self) -> None:
+        """Remove the files of commits that were not finished; none that counts has such a name any more."""
+        for path in filter(filesystem.exists, map(self.unfinished, (self.data, self.index, self.delta))):
+            filesystem.remove(path)
+
     def look(self) -> tuple[object, ...]:
         """Return what is other when something was committed or a file was replaced since."""
         paths = (self.data, self.index, self.delta, *self.logs)

@@ -38,7 +38,8 @@ class OpsLog:
     synced_sequence : int
         The newest sequence that is known to be on the device.
     cut : bool
-        Whether whole batches were left out, because they lie above the sequence to open at.
+        Whether whole batches lie behind the end that were left out, because they are above the sequence to
+        open at.
     table : PendingTable
     """
 
@@ -75,12 +76,21 @@ class OpsLog:
         if writable:
             log._descriptor = filesystem.open_write(path)
             try:
-                if log._blank(len(log._mapped)):
-                    filesystem.sync(log._writable())
+                if not log.cut:
+                    log.blank()
             except BaseException:
                 log.close()
                 raise
         return log
+
+    def blank(self) -> None:
+        """Overwrite what lies behind the end, durably, so that its frames cannot come back.
+
+        Batches that were `cut` tell a writer that frames of theirs may lie in the data file: those go first.
+        """
+        if self._blank(len(self._mapped)):
+            filesystem.sync(self._writable())
+        self.cut = False
 
     @property
     def appended(self) -> int:

@@ -23,6 +23,7 @@ from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
 from bitdex.silo.rules import void
 from bitdex.silo.state import State
+from bitdex.silo.values import as_sequence
 
 BEHIND = 0.5  # bytes in the logs that call for compaction, as a share of the data file
 ROUNDS = 3  # of compactions beside those who write, before they have to wait
@@ -42,9 +43,11 @@ class Maintenance(Commits):
 
     def _load(self, at: int | None) -> None:
         super()._load(at)
-        full = int(self._base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
-        if self.mode == "w" and self._base.count and (full or any(log.cut for log in self._logs.both)):
-            self._rewrite(None)  # no frame that must not count is left in the new file
+        cut = [log for log in self._logs.both if log.cut]
+        if self.mode == "w" and (self._full or cut):
+            self._leave_out()
+            for log in cut:  # not before: else nothing would tell the next opener, if this one dies
+                log.blank()
 
     @contextmanager
     def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
@@ -54,7 +57,7 @@ class Maintenance(Commits):
         prepared: it is durable, and `finish` makes it the silo's state.
         """
         with self._maintaining():
-            sequence = self._begin(sequence)
+            sequence = self._begin(as_sequence(sequence))
             try:
                 self._merging = MergeWriter(self.files, self._base, self._pool, sequence)
                 yield self._merging
@@ -201,7 +204,7 @@ class Maintenance(Commits):
             geometry = replace(geometry, headroom=per_mille_of(headroom))
         state = State(self._base, (), self._fold)
         new = write_folded(self.files, state, geometry, generation, self._pool, report)
-        self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0})
+        self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0, "pending": 0})
 
     def _begin(self, wanted: int | None) -> int:
         """Give a merge a sequence above all operations, which are compacted, and mark that it has begun."""
@@ -215,11 +218,23 @@ class Maintenance(Commits):
                 rounds += 1
         if not int(self._base.meta["data_generation"][0]):
             self._commit(self._write_cold_nothing(), {"data_generation": 1})
+        if self._full:
+            self._leave_out()
         record = self._base.meta.copy()
         record["commit"] += 1
         record["pending"] = sequence
         self._write_record(record)
         return sequence
+
+    @property
+    def _full(self) -> bool:
+        """Whether one more sequence would be too many for the list of those that were given up."""
+        return int(self._base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
+
+    def _leave_out(self) -> None:
+        """Write a data file without the frames that must not count; where there is none, there are none."""
+        if int(self._base.meta["data_generation"][0]):
+            self._rewrite(None)
 
     def _write_cold_nothing(self) -> NewData:
         state, geometry = State(self._base, (), self._fold), Geometry.of(self._base.meta)
@@ -233,8 +248,6 @@ class Maintenance(Commits):
         record["commit"] += 1
         list_aborted(record)
         self._write_record(record)
-        if int(record["aborted_count"][0]) == meta_format.MAX_ABORTED and self._base.count:
-            self._rewrite(None)
 
     def _end(self) -> None:
         if self._merging is not None:  # whoever opens the silo next may not be disturbed

@@ -1,12 +1,15 @@
 """Opening: what a silo is made with, what may lie there already, what is let go of behind it."""
 
+import gc
+import os
 import shutil
 
 import pytest
 
 import bitdex
-from bitdex.errors import CorruptError, InvalidError, NotFoundError
+from bitdex.errors import CorruptError, InvalidError, LockedError, NotFoundError
 from bitdex.silo.silo import Silo
+from tests.conftest import open_files
 from tests.silo.store import content
 
 SCHEMA = {
@@ -142,3 +145,77 @@ def test_an_identity_that_no_silo_can_have_is_refused(tmp_path, identity):
     with pytest.raises(InvalidError, match=f"identity: {identity} is outside 1 to"):
         Silo.open(tmp_path / "silo", "w", identity=identity)
     assert not (tmp_path / "silo").exists()
+
+
+# ---- what is forgotten
+
+
+@pytest.fixture
+def no_collection():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_silo_that_is_forgotten_lets_go_of_its_lock_and_files(silos, no_collection):
+    """They stayed until the process ended, and the next opener was told of this very process."""
+    silo = silos()
+    silo.put(1, b"one")
+    silo.compact()
+    silo.put(2, b"two")
+    path = silo.files.directory
+    silo.close()
+    before = open_files()
+    silo = Silo.open(path, "w", sync="none")
+    silo.put(3, b"three")
+    del silo
+    assert open_files() == before
+    with Silo.open(path, "w") as again:
+        assert again.get(3) == b"three"
+
+
+def test_a_silo_that_is_forgotten_in_a_cycle_can_be_opened_again(tmp_path, no_collection):
+    silo = Silo.open(tmp_path, "w")
+    silo.put(1, b"one")
+    ring = [silo]
+    ring.append(ring)
+    del silo, ring
+    with Silo.open(tmp_path, "w") as again:
+        assert again.get(1) == b"one"
+
+
+def test_an_index_that_is_forgotten_lets_go_of_its_locks_and_files(tmp_path, no_collection):
+    before = open_files()
+    index = bitdex.create(tmp_path, SCHEMA)
+    index.put({"id": 1, "n": 1})
+    assert index.ids("n == 1").tolist() == [1]
+    del index
+    with bitdex.open(tmp_path) as again:
+        assert again.ids("n == 1").tolist() == [1]
+    del again
+    gc.collect()
+    assert open_files() == before
+
+
+def test_who_has_a_silo_open_already_is_told_so(silo):
+    with pytest.raises(
+        LockedError, match=rf"this process \({os.getpid()}\) has it open .* close that object"
+    ):
+        Silo.open(silo.files.directory, "w")
+
+
+def test_a_fork_that_forgets_a_silo_leaves_its_lock(silo):
+    """Nor does it wait for locks that threads of its parent have held."""
+    silo.put(1, b"one")
+    child = os.fork()
+    if not child:
+        try:
+            with silo._logs._appending:
+                silo._belongings._forgotten()
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    silo.put(2, b"two")
+    with pytest.raises(LockedError):
+        Silo.open(silo.files.directory, "w")
