@@ -53,9 +53,11 @@ class Settings:
     def check_same(self, files: SiloFiles) -> None:
         """Raise an error if the silo that is there was made with other settings."""
         meta = files.read_meta(None)
+        headroom = int(meta["headroom"][0])
+        same_headroom = self.headroom is None or per_mille_of(self.headroom) == headroom
         own = {
             "rule": meta["rule"][0].decode(),
-            "headroom": (1000 + int(meta["headroom"][0])) / 1000,
+            "headroom": self.headroom if same_headroom else (1000 + headroom) / 1000,
             "minimum": int(meta["minimum"][0]),
             "alignment": int(meta["alignment"][0]),
         }

@@ -76,6 +76,7 @@ class OpsLog:
         if writable:
             log._descriptor = filesystem.open_write(path)
             try:
+                log._make_whole()
                 if not log.cut:
                     log.blank()
             except BaseException:
@@ -234,6 +235,14 @@ class OpsLog:
             length = -(-(end + min(end, MOST_ROOM)) // PAGE) * PAGE
             filesystem.allocate(self._writable(), mapped, length - mapped)
             self._mapped = filesystem.map_open(self._writable(), length)
+
+    def _make_whole(self) -> None:
+        """Allocate what is missing of the last page: a file that was cut may end inside of a frame."""
+        length = len(self._mapped)
+        rest = -length % PAGE if length > oplog.START else 0
+        if rest:
+            filesystem.allocate(self._writable(), length, rest)
+            self._mapped = filesystem.map_open(self._writable(), length + rest)
 
     def _replay(self, applied: int, at: int | None) -> None:
         name = str(self.path)

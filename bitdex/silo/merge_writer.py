@@ -92,10 +92,10 @@ class MergeWriter:
         self._base = base
         self._pool = pool
         self._geometry = Geometry.of(base.meta)
-        self._sizing = np.array(astuple(self._geometry), np.int64)
         self._index = WorkingIndex(base.index, pool, coming)
         self._dead = int(base.meta["dead_bytes"][0])
         self._end = int(base.meta["data_end"][0])
+        self._sizing = np.array([*astuple(self._geometry), self._end], np.int64)
         path = files.of_generation(files.data, data.MAGIC, int(base.meta["data_generation"][0]))
         assert path is not None
         self._syncer = ThreadPoolExecutor(1, "bitdex-sync")
@@ -325,6 +325,7 @@ class MergeWriter:
         sizes = frames.view(np.uint32)[places[rows] // 4 + 1].astype(np.int64)
         rooms = np.maximum(sizes + 32, geometry.minimum) * (1000 + geometry.headroom) // 1000
         rooms += frame.SIZE + 2 * geometry.alignment
+        np.minimum(rooms, data.MAX_ALLOCATED + data.REGION_SIZE, out=rooms)  # headroom gives way
         ends = np.cumsum(rooms)
         cuts = np.searchsorted(ends, np.arange(LAST_ARENA, ends[-1], LAST_ARENA))
         for lo, hi in pairwise(np.unique([0, *cuts, len(rows)]).tolist()):

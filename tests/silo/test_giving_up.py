@@ -92,13 +92,16 @@ def test_a_merge_of_which_a_part_was_refused_is_not_committed(silos, monkeypatch
     silo.put_many([1, 2], [b"one", b"two"])
     silo.compact()
 
-    def refuse(writer, keys, outcome):
+    run = MergeWriter._run
+
+    def refuse_behind(writer, *arguments):
+        run(writer, *arguments)
         raise InvalidError("too long")
 
     refused = pytest.raises(InvalidError, match=r"not committed: a part of it was refused \(too long\)")
     with refused, silo.merge_writer() as writer:
         with monkeypatch.context() as patched:
-            patched.setattr(MergeWriter, "_refuse", refuse)
+            patched.setattr(MergeWriter, "_run", refuse_behind)
             with pytest.raises(InvalidError, match="too long"):
                 writer.merge_many([1, 2], [b"!"] * 2)
         if more:

@@ -128,7 +128,13 @@ def test_a_silo_that_is_opened_at_a_sequence_is_not_made(tmp_path, mode):
 @pytest.mark.parametrize("mode", ["w", "r"])
 @pytest.mark.parametrize(
     ("name", "own", "other"),
-    [("headroom", 1.3, 1.25), ("minimum", 100, 0), ("alignment", 32, 8), ("rule", "bitmap", "replace")],
+    [
+        ("headroom", 1.3, 1.25),
+        ("headroom", 1.764, 1.7),
+        ("minimum", 100, 0),
+        ("alignment", 32, 8),
+        ("rule", "bitmap", "replace"),
+    ],
 )
 def test_other_settings_than_a_silo_was_made_with_are_refused(tmp_path, name, own, other, mode):
     """All but the rule were ignored."""
@@ -137,6 +143,11 @@ def test_other_settings_than_a_silo_was_made_with_are_refused(tmp_path, name, ow
         Silo.open(tmp_path, mode, **{name: other})
     Silo.open(tmp_path, mode, **{name: own}).close()
     Silo.open(tmp_path, mode).close()
+
+
+def test_a_headroom_is_kept_in_thousandths(tmp_path):
+    for headroom in (1.7641786966887358, 1.7641786966887358, 1.764):
+        Silo.open(tmp_path, "w", headroom=headroom).close()
 
 
 @pytest.mark.parametrize("identity", [0, -1, 1 << 64])
