@@ -78,14 +78,11 @@ def _holder(path: Path) -> str:
     """Return who holds the lock, as the record says, and what to do; it may come a moment after the lock."""
     for _ in range(20):
         record = _read(path)
-        if _is_ours(record):
-            return (
-                f"this process ({record['pid']}) has it open for writing, since {record['since']}; "
-                "close that object first, or open it for reading"
-            )
         if record:
             who = f"process {record['pid']} on {record['host']}, since {record['since']},"
-            return f"{who} has it open for writing; open it for reading"
+            ours = _is_ours(record)
+            remedy = "that is this process: close the other object" if ours else "open it for reading"
+            return f"{who} has it open for writing; {remedy}"
         time.sleep(PATIENCE / 20)
     return "another process has it open for writing; open it for reading"
 

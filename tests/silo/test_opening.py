@@ -210,9 +210,7 @@ def test_an_index_that_is_forgotten_lets_go_of_its_locks_and_files(tmp_path, no_
 
 
 def test_who_has_a_silo_open_already_is_told_so(silo):
-    with pytest.raises(
-        LockedError, match=rf"this process \({os.getpid()}\) has it open .* close that object"
-    ):
+    with pytest.raises(LockedError, match=f"process {os.getpid()} .*that is this process: close the other"):
         Silo.open(silo.files.directory, "w")
 
 
