@@ -21,7 +21,7 @@ help: ## list the tasks
 
 test: $(TEST_ENV) ## run the tests
 	$(BIN)bitdex warmup
-	$(BIN)python -m pytest -n $(WORKERS)
+	$(BIN)python -m pytest -n $(WORKERS) --dist worksteal
 
 demo: $(TEST_ENV) ## generate 200,000 images with 4 million tags, load them, ask questions
 	$(BIN)python examples/demo.py

@@ -235,30 +235,30 @@ def bring_entries(keys: Any, rows: Any, table: Any, limit: Any, recent: Any, lef
     No entry from `limit` on is written, so that threads whose keys have homes in ranges of their own may do
     it side by side: ``left[0]`` is how many rows would need one, which follow.
     """
-    homes, few = homes_of(table), homes_of(recent)
+    homes, few = np.uint64(homes_of(table)), np.uint64(homes_of(recent))
     n = len(rows)
     brought = 0
     left[0] = 0
     for j in range(n):
         if j + AHEAD < n:
-            ahead = keys[rows[j + AHEAD]]
-            warm(table, home(ahead, homes))
-            warm(recent, home(ahead, few))
+            hashed = _hash(keys[rows[j + AHEAD]])
+            warm(table, np.int64((hashed * homes) >> _SHIFT))
+            warm(recent, np.int64((hashed * few) >> _SHIFT))
         key = keys[rows[j]]
-        if find_entry(recent, home(key, few), key) >= 0:
+        hashed = _hash(key)
+        at = _free_entry(recent, np.int64((hashed * few) >> _SHIFT), key)
+        if recent[3 * at + 2] != _ZERO:
             continue
-        entry = find_entry(table, home(key, homes), key)
+        entry = find_entry(table, np.int64((hashed * homes) >> _SHIFT), key)
         if entry < 0:
             continue
-        at = home(key, few)
-        while at < limit and recent[3 * at + 2] != _ZERO:
-            at += 1
         if at >= limit:
             left[0] += 1
             left[left[0]] = rows[j]
             continue
-        for word in range(3):
-            recent[3 * at + word] = table[3 * entry + word]
+        recent[3 * at] = key
+        recent[3 * at + 1] = table[3 * entry + 1]
+        recent[3 * at + 2] = table[3 * entry + 2]
         brought += 1
     return brought
 
@@ -317,11 +317,14 @@ def find_records_parallel(
 
 
 PARALLEL_FROM = 20_000
+PAGE = 512  # words of a page
 
 
 def new_table(keys: int) -> np.ndarray:
     """Return an empty table with room for this many keys at the load of a fresh build."""
-    return apart.zeros(3 * (int(keys / BUILD_LOAD) + 16 + SPILL), np.uint64)
+    table = apart.zeros(3 * (int(keys / BUILD_LOAD) + 16 + SPILL), np.uint64)
+    table[::PAGE] = 0  # what is not there yet cannot be prefetched, and is taken faster in order
+    return table
 
 
 def build_index(

@@ -14,7 +14,7 @@ and not for what there is. When an eighth of the table has changed, the next com
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,8 @@ class KeyIndex:
         (`kernels.hash_index`); both may be empty.
     count : int
         Number of keys.
+    tables : tuple
+        What kernels look keys up by: `table`, `recent` and `marks`.
     """
 
     table: np.ndarray
@@ -54,6 +56,10 @@ class KeyIndex:
     recent: np.ndarray
     marks: np.ndarray
     count: int
+    tables: tuple[np.ndarray, np.ndarray, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tables", (self.table, self.recent, self.marks))
 
     @classmethod
     def whole(cls, table: np.ndarray, count: int) -> "KeyIndex":
@@ -65,16 +71,6 @@ class KeyIndex:
         marks = np.zeros(len(recent) // 3 * MARKS // 64 + 1, np.uint64)
         kernels.set_marks(recent, marks)
         return KeyIndex(self.table, self.held, recent, marks, count)
-
-    @property
-    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What kernels look keys up by: `table`, `recent` and `marks`."""
-        return self.table, self.recent, self.marks
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of both tables."""
-        return int(self.table.nbytes + self.recent.nbytes)
 
     def parts(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return each table and the positions of its entries that count, ascending, int64."""

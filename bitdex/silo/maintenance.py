@@ -17,6 +17,7 @@ from bitdex.progress import counter
 from bitdex.silo.commits import Commits, list_aborted
 from bitdex.silo.compaction import Geometry, NewData, blocks_of, write_cold, write_folded
 from bitdex.silo.creation import per_mille_of
+from bitdex.silo.key_index import NOTHING
 from bitdex.silo.log import OpsLog
 from bitdex.silo.merge_writer import MergeWriter
 from bitdex.silo.operations import Operations
@@ -125,26 +126,28 @@ class Maintenance(Commits):
         moved = 0
         older = [log for log in self._logs.both if log is not self._logs.active]
         if older[0].appended:
-            moved += self._compact_log(lambda: older[0], True, report)
+            moved += self._compact_log(older[0], lambda: older[0], True, report)
         if self._logs.active.appended:
 
             def freeze() -> OpsLog:
                 with holding():
                     return self._logs.freeze()
 
-            moved += self._compact_log(freeze, commit, report)
+            moved += self._compact_log(self._logs.active, freeze, commit, report)
         return moved
 
-    def _compact_log(self, freeze: Callable[[], OpsLog], commit: bool, report: Report) -> int:
-        """Move the operations of the log that `freeze` returns into the data file."""
+    def _compact_log(self, log: OpsLog, freeze: Callable[[], OpsLog], commit: bool, report: Report) -> int:
+        """Move the operations of a log, which `freeze` returns, into the data file."""
         if self._base.count == 0:
             return self._compact_cold(freeze(), commit, report)
-        coming = max(log.appended for log in self._logs.both)  # it makes itself ready while the log is synced
-        writer = MergeWriter(self.files, self._base, self._pool, coming=coming)
+        folded, shown = void(self.rule) is not None, log.waiting(self._base.applied)
+        first = NOTHING if shown is None or folded else shown.operations.keys[:BLOCK]
+        # it makes itself ready while the log is synced
+        writer = MergeWriter(self.files, self._base, self._pool, 0, log.appended, first)
         try:  # begun without a mark: what a crash leaves are frames of the log, above the committed sequence
             waiting = self._waiting_in(freeze())
             writer.sequence = waiting.last_sequence
-            apply = self._apply_frames if void(self.rule) is None else self._apply_folded
+            apply = self._apply_folded if folded else self._apply_frames
             apply(writer, waiting, report)
             self._commit(writer.finish(), self._moved(waiting), commit)
         finally:

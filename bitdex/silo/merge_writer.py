@@ -38,6 +38,7 @@ from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
+from bitdex.silo.key_index import NOTHING
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
 from bitdex.silo.values import as_keys, as_packed
@@ -84,7 +85,13 @@ class MergeWriter:
     """
 
     def __init__(
-        self, files: SiloFiles, base: Base, pool: ThreadPoolExecutor, sequence: int = 0, coming: int = 0
+        self,
+        files: SiloFiles,
+        base: Base,
+        pool: ThreadPoolExecutor,
+        sequence: int = 0,
+        coming: int = 0,
+        first: np.ndarray = NOTHING,
     ):
         self.counts = dict.fromkeys(("in_place", "relocated", "inserted", "deleted", "ignored"), 0)
         self.sequence = sequence
@@ -106,6 +113,7 @@ class MergeWriter:
         except BaseException:
             self.close()
             raise
+        self._first, self._ready = len(first), self._syncer.submit(self._index.prepare, first)
         self._syncing: Future[None] | None = None
         self._unsynced = 0
         self._arenas = [Arena() for _ in range(THREADS)]
@@ -130,7 +138,9 @@ class MergeWriter:
         self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray, last: bool = False
     ) -> None:
         """Apply ready frames (bytes and the place of each), in order; `last` says that no others follow."""
-        self._index.prepare(keys)
+        self._ready.result()
+        self._index.prepare(keys[self._first :])
+        self._first = 0
         while len(keys):
             outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places), last)
             missing = np.flatnonzero(outcome == merge.MISSING)
