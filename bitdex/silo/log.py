@@ -199,9 +199,9 @@ class OpsLog:
 
     def close(self) -> None:
         """Close the descriptor; maps stay valid while somebody holds them."""
-        if self._descriptor is not None:
-            filesystem.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None  # closed once, also where that is told to fail
+        if descriptor is not None:
+            filesystem.close(descriptor)
 
     def follow(self) -> bool:
         """Take the batches that its writer has appended since; return False if the log was replaced."""
