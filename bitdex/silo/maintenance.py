@@ -54,6 +54,7 @@ class Maintenance(Commits):
     def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
         """Merge straight into the data file: visible as a whole when the block ends, or not at all.
 
+        Nothing is committed after a call of the writer that failed half-way, also where that was caught.
         Pending operations are compacted first. With ``commit=False`` the result is only
         prepared: it is durable, and `finish` makes it the silo's state.
         """

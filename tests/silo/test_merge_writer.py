@@ -104,19 +104,3 @@ def test_keys_that_lie_together_all_find_room(tmp_path):
     with open_silo(tmp_path / "silo") as silo:
         assert list(silo.get_many(keys)) == [b"%d" % key for key in keys.tolist()]
         assert not list(silo.check())
-
-
-@pytest.mark.parametrize("way", ["log", "merge writer"])
-def test_many_merges_into_one_key_do_not_copy_it_as_many_times(silos, way):
-    """Without headroom, 8000 merges of 8 bytes took 2.5 GiB."""
-    silo = silos(headroom=1.0, reclaim=1.0)
-    silo.put(1, b"")
-    silo.compact()
-    if way == "log":
-        silo.merge_many([1] * 8_000, [b"12345678"] * 8_000)
-        silo.compact()
-    else:
-        with silo.merge_writer() as writer:
-            writer.merge_many([1] * 8_000, [b"12345678"] * 8_000)
-    assert silo.get(1) == b"12345678" * 8_000
-    assert len(silo.data) < 6 * 8_000 * 32
