@@ -15,6 +15,8 @@ index like any other; restoring it checks all of it and then does the same with 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from bitdex import filesystem
 from bitdex.errors import CorruptError, NotFoundError
 from bitdex.findings import findings_in
@@ -38,7 +40,7 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
     with vacant(path, *states) as directory:
         commit = store.directory / "commit.bin"
         record = meta_format.decode(filesystem.read(commit), None, str(commit))
-        _copy_names(store.directory, directory, int(record["identity"][0]))
+        _copy_names(store.directory, directory, record)
         log = PhaseLog.create(directory / "dumps.json")
         for run in committed.phases:
             log.record(run)
@@ -50,17 +52,20 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
         filesystem.write_whole(directory / "commit.bin", meta_format.whole(record))
 
 
-def _copy_names(source: Path, target: Path, identity: int) -> None:
-    """Copy the definition, the names and the labels; each file is verified."""
+def _copy_names(source: Path, target: Path, record: np.ndarray) -> None:
+    """Copy the definition, the names and the labels, as far as they count; each file is verified."""
+    identity, least = (int(record[name][0]) for name in ("identity", "labels"))
     readers: dict[str, Callable[[bytes, str], object]] = {
         "schema.json": sealed.decode,
         "fields.bin": lambda content, name: registry.decode(content, identity, name),
-        "dictionaries.bin": lambda content, name: dictionary.decode(content, identity, name),
     }
     for file, verify in readers.items():
         content = filesystem.read(source / file)
         verify(content, str(source / file))
         filesystem.write_whole(target / file, content)
+    path = source / "dictionaries.bin"
+    held = dictionary.decode_held(filesystem.read(path), least, identity, str(path))
+    filesystem.write_whole(target / path.name, dictionary.encode(held.labels, identity))
 
 
 def restore(backup: str | Path, path: str | Path, progress: bool = False) -> None:

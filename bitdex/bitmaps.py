@@ -133,8 +133,10 @@ class BitmapSilo:
     def decode_values(self, field: int, stored: np.ndarray) -> np.ndarray:
         """Return stored values (uint64) as the integers they stand for (int64)."""
         out = stored.astype(np.int64)
-        for i in np.flatnonzero(stored >= WIDE):
-            out[i] = int(self._dictionaries.text(field, int(stored[i]) - WIDE) or 0)
+        wide = stored >= WIDE
+        if wide.any():
+            numbers, known = out[wide] - WIDE, self._dictionaries.integers(field)
+            out[wide] = known[np.where(numbers < len(known), numbers, 0)]  # 0 of what is not known
         return out
 
     def _sorted_keys(self) -> np.ndarray:

@@ -134,7 +134,8 @@ def _check_files(directory: Path) -> Step[IndexFiles]:
     commit = yield from _check_commit(directory / "commit.bin")
     identity = None if commit is None else int(commit["identity"][0])
     fields = yield from _check_entries(directory / "fields.bin", registry.decode, identity)
-    labels = yield from _check_entries(directory / "dictionaries.bin", dictionary.decode, identity)
+    least = 0 if commit is None else int(commit["labels"][0])
+    labels = yield from _check_labels(directory / "dictionaries.bin", least, identity)
     runs: list[PhaseResult] | None = []
     if filesystem.exists(directory / "dumps.json") or (commit is not None and commit["sequence"][0]):
         runs = yield from _read(directory / "dumps.json", phase_log.read)
@@ -164,6 +165,19 @@ def _check_entries(path: Path, decode: Callable[..., list], identity: int | None
     if not filesystem.exists(path):
         return []  # nothing was named yet, or else bitmaps use what is not known
     return (yield from _read(path, lambda _: decode(filesystem.read(path), identity, str(path))))
+
+
+def _check_labels(path: Path, least: int, identity: int | None) -> Step[list[dictionary.Label] | None]:
+    if not filesystem.exists(path):
+        return []  # as above
+    content = yield from _read(path, filesystem.read)
+    if content is None:
+        return None
+    held = yield from _read(path, lambda _: dictionary.decode_held(content, least, identity, str(path)))
+    if held is not None and held.end < len(content):
+        what = f"expected labels, found {len(content) - held.end} bytes that a writer has left, or is writing"
+        yield Finding(str(path), held.end, what, "note", "nothing; they go with the next new label")
+    return None if held is None else held.labels
 
 
 def _check_names(directory: Path) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ def picked(field: Field, sources: Sequence[pa.Array]) -> pa.Array:
     assert field.sort is not None and field.sort.computed is not None
     wanted = pa.float64() if field.kind == "float" else pa.int64()
     pick = pc.max_element_wise if field.sort.computed.op == "greatest" else pc.min_element_wise
-    return pick(*(source.cast(wanted) for source in sources), skip_nulls=True)
+    return pick(*(source.cast(wanted, safe=wanted == pa.int64()) for source in sources), skip_nulls=True)
 
 
 def too_wide(field: Field, value: int | float, slot: int) -> InvalidError:

@@ -4,7 +4,7 @@ Columns come straight from the kernels: integers, booleans, floats, texts and li
 Arrow arrays over the decoded bytes, labels are Arrow dictionaries of their texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,11 @@ import pyarrow.compute as pc
 
 from bitdex.columns import ARROW, decode_columns, scan_fields
 from bitdex.documents import DocSilo, column_kind
-from bitdex.formats.document import decode_document
+from bitdex.frames_kinds import ANY, kinds_of, texts_of
 from bitdex.silo.values import Values
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_KINDS = {bool: "boolean", int: "integer", float: "float", str: "string", list: "list"}
 
 
 def to_pandas(table: pa.Table) -> "pd.DataFrame":
@@ -31,17 +29,36 @@ def to_pandas(table: pa.Table) -> "pd.DataFrame":
     )
 
 
-def to_arrow(documents: DocSilo, slots: np.ndarray, fields: Sequence[str] | None = None) -> pa.Table:
-    """Return documents as a table: ``id`` and one column a field, in the order of `slots` (uint32)."""
-    values = documents.source.get_many(slots)
+def to_arrow(
+    documents: DocSilo,
+    slots: np.ndarray,
+    fields: Sequence[str] | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """Return documents as a table: ``id`` and one column a field, in the order of `slots` (uint32).
+
+    `kinds` has those of fields that the schema does not know (`extra_kinds`), else told by these documents.
+    """
+    values, registry = documents.source.get_many(slots), documents.registry
     names = _names(documents, fields, values)
-    written = [name for name in names if name in documents.registry]  # the others no phase has given yet
-    kinds = [(documents.registry.number(name), _kind(documents, name, values)) for name in written]
-    arrays = dict(zip(written, decode_columns(values.data, values.offsets, kinds)))
+    kinds = extra_kinds(documents, names, [values]) if kinds is None else kinds
+    written = [name for name in names if name in registry]  # the others no phase has given yet
+    wanted = {name: _kind(documents, name, kinds) for name in written}
+    arrays = {name: texts_of(values, registry.number(name)) for name in written if wanted[name] == ANY}
+    plain = [(name, kind) for name, kind in wanted.items() if kind != ANY]
+    columns = [(registry.number(name), kind) for name, kind in plain]
+    arrays.update(zip((name for name, _ in plain), decode_columns(values.data, values.offsets, columns)))
     for name in set(names) - arrays.keys():
         arrays[name] = pa.nulls(len(slots), ARROW[column_kind(documents.schema.field(name))])
     shown = [_column(documents, name, arrays[name]) for name in names]
     return pa.table([pa.array(slots), *shown], ["id", *names])
+
+
+def extra_kinds(documents: DocSilo, names: Sequence[str], parts: Iterable[Values]) -> dict[str, str]:
+    """Return the kinds of columns for those fields that the schema does not know, of all documents."""
+    numbers = {name: documents.registry.number(name) for name in names if not documents.schema.has(name)}
+    kinds = kinds_of(parts, list(numbers.values()))
+    return {name: kinds[number] for name, number in numbers.items()}
 
 
 def _names(documents: DocSilo, fields: Sequence[str] | None, values: Values) -> list[str]:
@@ -55,19 +72,8 @@ def _names(documents: DocSilo, fields: Sequence[str] | None, values: Values) -> 
     return [name for name in names if name != "id"]
 
 
-def _kind(documents: DocSilo, name: str, values: Values) -> str:
-    if documents.schema.has(name):
-        return column_kind(documents.schema.field(name))
-    return _guess_kind(values, documents.registry.number(name))
-
-
-def _guess_kind(values: Values, number: int) -> str:
-    """Return the kind of a field that the schema does not know, from the first document that has it."""
-    for payload in values:
-        value = decode_document(payload or b"").get(number)
-        if value is not None:
-            return _KINDS[type(value)]
-    return "string"
+def _kind(documents: DocSilo, name: str, extra: Mapping[str, str]) -> str:
+    return column_kind(documents.schema.field(name)) if documents.schema.has(name) else extra[name]
 
 
 def _column(documents: DocSilo, name: str, array: pa.Array) -> pa.Array:
@@ -85,11 +91,7 @@ def _column(documents: DocSilo, name: str, array: pa.Array) -> pa.Array:
 
 
 def _as_dictionary(numbers: pa.Array, texts: dict[int, str]) -> pa.DictionaryArray:
-    """Return label numbers as an Arrow dictionary of their texts."""
-    table = np.full(max(texts, default=0) + 1, -1, np.int32)
-    table[list(texts)] = np.arange(len(texts))
-    valid = np.asarray(pc.is_valid(numbers))
-    picked = np.asarray(pc.fill_null(numbers, 0))
-    codes = np.where((picked >= 0) & (picked < len(table)), table[np.clip(picked, 0, len(table) - 1)], -1)
-    indices = pa.array(codes.astype(np.int32), mask=~valid | (codes < 0))
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(texts.values()), pa.string()))
+    """Return numbers as an Arrow dictionary of their texts; those without one are null."""
+    known = dict(texts)  # labels may be added meanwhile
+    indices = pc.index_in(numbers, value_set=pa.array(known, pa.int64()))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(known.values(), pa.string()))

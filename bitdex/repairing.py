@@ -1,8 +1,10 @@
 """Repair of an index or a silo: what is damaged is set aside, what is whole is committed anew.
 
 An index is repaired silo by silo (`silo.repair`), at the sequence that ``commit.bin`` names. A document
-that is lost is taken out of the alive bitmap first, so that no query finds it. Names, labels, the
-definition and the record of phases are told nowhere else: a backup has them. What is kept of queries goes.
+that is lost is taken out of the bitmaps of those that are visible or wait first, so that no query finds it,
+now or later. Saved sets whose names are lost get new ones; names whose sets are lost go. Names of fields,
+labels, the definition and the record of phases are told nowhere else: a backup has them. What is kept of
+queries goes.
 """
 
 from collections.abc import Iterator
@@ -13,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex import filesystem
+from bitdex import filesystem, registry_sets
 from bitdex.cache_silo import NAME as CACHE
 from bitdex.cache_silo import discard
 from bitdex.checking import FILES, HALF_WRITTEN, SILOS, check_cache
 from bitdex.dictionaries import Dictionaries
 from bitdex.errors import CorruptError, InvalidError, NotFoundError
-from bitdex.formats import bitmap
+from bitdex.formats import bitmap, frame
 from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog
 from bitdex.registry import FieldRegistry
@@ -31,7 +33,7 @@ from bitdex.silo.quarantine import Quarantine
 from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
 from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
-from bitdex.silo.writes import Writes
+from bitdex.silo.writes import Writes, reach
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +43,7 @@ ANEW = (
     "restore a backup, or load all phases into a new index: loaded here again, this one cannot tell "
     "which of the old values are its own"
 )
+SLOTS = 1 << 32  # keys of documents; behind them lie the cursors of feeds and the record of saved sets
 SILO_FILES = {"meta.bin", "data.bin", "index.bin", "ops_a.log", "ops_b.log"}
 
 
@@ -114,7 +117,7 @@ class _IndexRepair:
         except Refused as refused_:
             return [refused_.repair]
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
-        self._repairs += _find_beyond_repair(self._directory, identity, at)
+        self._repairs += _find_beyond_repair(self._directory, identity, at, int(record["labels"][0]))
         cache = self._directory / CACHE
         leftovers = [
             name for name in filesystem.list_directory(self._directory) if HALF_WRITTEN.fullmatch(name)
@@ -178,7 +181,9 @@ class _IndexRepair:
             self._repairs += _find_lost_phases(self._directory, at)
         documents = repair_silo(self._directory / "documents", True, at)
         keys = (one.key for one in documents if one.key is not None and one.severity == "error")
-        lost = BitMap(key for key in keys if key < 1 << 32)  # behind the documents lie the cursors of feeds
+        lost = BitMap(key for key in keys if key < SLOTS)
+        if not bitmaps and not documents:
+            self._repairs += _find_unlike_sets(self._directory, at)
         refused_ = any(one.action == UNTOUCHED for one in (*bitmaps, *documents))
         self._repairs += [_document(one) for one in documents]
         if dry_run:
@@ -191,6 +196,7 @@ class _IndexRepair:
             self._bury(lost, record)
         if not refused_:
             self._level(record)
+            self._settle_sets(record)
 
     def _level(self, record: np.ndarray) -> None:
         """Let the documents reach as far as the bitmaps: the lesser reach of both would count."""
@@ -201,28 +207,51 @@ class _IndexRepair:
             with Silo.open(path, "w", at=at) as silo:
                 Writes().append(silo, at)
 
+    def _settle_sets(self, record: np.ndarray) -> None:
+        """Commit a record of the saved sets that has those which have a bitmap."""
+        at = int(record["sequence"][0])
+        with (
+            Silo.open(self._directory / "documents", "w", at=at) as documents,
+            Silo.open(self._directory / "bitmaps", "w", "bitmap", at=at) as bitmaps,
+        ):
+            told, kept = _sets_of(documents, bitmaps)
+            if kept == told:
+                return
+            sequence = max(documents.next_sequence, bitmaps.next_sequence)
+            writes = Writes()
+            writes.add(frame.PUT, registry_sets.KEY, registry_sets.encode(kept))
+            writes.append(documents, sequence)
+            documents.sync()
+            reach(bitmaps, sequence)
+        record["sequence"] = sequence
+        self._write_commit(record)
+
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:
-        """Commit an alive bitmap without these documents."""
+        """Commit bitmaps of visible and of waiting documents without these."""
         at = int(record["sequence"][0])
         with Silo.open(self._directory / "bitmaps", "w", "bitmap", at=at) as silo:
-            payload = silo.get(bitmap.alive_key())
-            alive = BitMap() if payload is None else bitmap.decode(payload)
-            if not alive & lost:
+            left = {}
+            for key in (bitmap.alive_key(), bitmap.deferred_key()):
+                payload = silo.get(key)
+                held = BitMap() if payload is None else bitmap.decode(payload)
+                if held & lost:
+                    left[key] = bitmap.encode(held - lost)
+            if not left:
                 return
             sequence = max(silo.next_sequence, at + 1)
             with silo.merge_writer(sequence, commit=False) as writer:
-                writer.put_many([bitmap.alive_key()], [bitmap.encode(alive - lost)])
+                writer.put_many(list(left), list(left.values()))
             record["sequence"] = sequence
             self._write_commit(record)
             silo.finish()
 
 
-def _find_beyond_repair(directory: Path, identity: int, at: int) -> Iterator[Repair]:
+def _find_beyond_repair(directory: Path, identity: int, at: int, labels: int) -> Iterator[Repair]:
     """Yield what is wrong with the files that nothing else tells the content of."""
     readers = {
         "schema.json": lambda path: SchemaVersions(path, at).last.schema,
         "fields.bin": lambda path: FieldRegistry(path, identity),
-        "dictionaries.bin": lambda path: Dictionaries(path, identity),
+        "dictionaries.bin": lambda path: Dictionaries(path, identity, labels),
         "dumps.json": lambda path: PhaseLog(path, at),
     }
     for name, read in readers.items():
@@ -247,6 +276,40 @@ def _find_lost_phases(directory: Path, at: int) -> Iterator[Repair]:
             yield Repair(str(directory / "dumps.json"), 0, what, "error", ANEW, UNTOUCHED)
 
 
+def _find_unlike_sets(directory: Path, at: int) -> Iterator[Repair]:
+    """Yield the saved sets of which only the name or only the bitmap is there."""
+    path = directory / "documents" / "data.bin"
+    try:
+        with (
+            Silo.open(directory / "documents", "r", at=at) as documents,
+            Silo.open(directory / "bitmaps", "r", "bitmap", at=at) as bitmaps,
+        ):
+            told, kept = _sets_of(documents, bitmaps)
+    except (CorruptError, FileNotFoundError):
+        return  # which is told already
+    for name in kept.keys() - told.keys():
+        what = f"expected a name for saved set {kept[name][0]}, which has a bitmap, found none"
+        yield Repair(str(path), 0, what, "error", BACKUP, f"it is {name!r} from now on")
+    for name in told.keys() - kept.keys():
+        what = f"saved set {name!r:.80}: expected a bitmap of {told[name][1]} documents, found no bitmap"
+        yield Repair(str(path), 0, what, "error", BACKUP, "its name is taken out")
+
+
+def _sets_of(documents: Silo, bitmaps: Silo) -> tuple[registry_sets.Entries, registry_sets.Entries]:
+    """Return the record of the saved sets, and what it is to be: those with a bitmap, each with a name."""
+    told, keys = registry_sets.read(documents), bitmaps.keys()
+    stored = (keys[(keys >= bitmap.SETS) & (keys < bitmap.LAYERS)] - np.uint64(bitmap.SETS)).tolist()
+    kept = {name: entry for name, entry in told.items() if entry[0] in stored}
+    for number in sorted(set(stored) - {number for number, _ in told.values()}):
+        name = f"set {number}"
+        while name in told:
+            name += " again"
+        payload = bitmaps.get(bitmap.set_key(number))
+        assert payload is not None
+        kept[name] = [number, len(bitmap.decode(payload))]
+    return told, kept
+
+
 def _field_names(path: Path, identity: int) -> dict[int, str]:
     try:
         registry = FieldRegistry(path, identity)
@@ -262,12 +325,21 @@ def _explained(one: Repair, names: dict[int, str]) -> Repair:
     parts = bitmap.describe(one.key)
     field = f" of field {names.get(parts.field_id, parts.field_id)!r}" if parts.field_id else ""
     value = "" if parts.value is None else f" {parts.value}"
-    remedy = ANEW if parts.kind == "phase" else one.remedy
-    return replace(one, what=f"{one.what} (the bitmap {parts.kind}{value}{field})", remedy=remedy)
+    what = f"{one.what} (the bitmap {parts.kind}{value}{field})"
+    if parts.kind == "set" and one.severity == "error":
+        return replace(one, what=what, action=f"{one.action}; its name is taken out")
+    return replace(one, what=what, remedy=ANEW if parts.kind == "phase" else one.remedy)
 
 
 def _document(one: Repair) -> Repair:
-    """Say which document a lost key of the documents is."""
+    """Say which document a lost key of the documents is, or what lies behind them."""
     if one.key is None or one.action == UNTOUCHED:
         return one
-    return replace(one, what=f"{one.what} (document {one.key})", action=f"{one.action}; no query finds it")
+    if one.key < SLOTS:
+        held, done = f"document {one.key}", "no query finds it"
+    elif one.key == registry_sets.KEY:
+        held, done = "the names of the saved sets", "they are 'set 0', 'set 1' and so on from now on"
+    else:
+        held, done = "the cursors of feeds", "feeds begin anew"
+    action = f"{one.action}; {done}" if one.severity == "error" else one.action
+    return replace(one, what=f"{one.what} ({held})", action=action)

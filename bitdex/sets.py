@@ -22,7 +22,8 @@ class Sets(MutableMapping[str, Selection]):
     """Saved sets by name; ``index.sets`` is one.
 
     Setting or deleting one is a commit, or part of the `batch` that this thread is in. What is saved are the
-    ids of that moment: a set does not follow its query, and of documents that are deleted it shows nothing.
+    ids of that moment: a set does not follow its query. It shows those of which there are documents: one that
+    is deleted is in it again when it is put again.
 
     Examples
     --------

@@ -10,6 +10,7 @@
     writer.lock          who has it open for writing
     documents/  bitmaps/ two silos
     cache/               answers of queries (`cache_silo`): derived, and not part of a commit
+    temporary/           pairs that a phase has spilled; a writer removes those of one that was killed
 
 A phase: both silos prepare (their meta records name the new sequence), dictionaries and
 the record of phases are written, then ``commit.bin``. A batch of changes: its frames go into the logs of
@@ -86,12 +87,15 @@ class Store:
     committed : Committed
         What readers see.
     guard : Guard
+    temporary : Path
+        Where the one who changes the index may spill; its files do not outlive it.
     """
 
     def __init__(self, directory: Path, mode: str, sync: str):
         directory = directory.resolve()  # once: the process may go to another directory
         self.directory, self.mode, self.sync = directory, mode, sync
         self._commit_path = directory / "commit.bin"
+        self.temporary = directory / "temporary"
         self._descriptor: int | None = None
         self._closing: weakref.finalize[..., Store] | None = None
         if mode not in ("r", "w"):
@@ -106,6 +110,8 @@ class Store:
         self._lock = WriterLock(directory) if mode == "w" else None
         try:
             self._open()
+            if mode == "w":
+                self._clear_temporary()
         except BaseException:
             self._release()
             raise
@@ -134,6 +140,12 @@ class Store:
             self._open_committed()
         else:
             steadily(self._open_committed, self._look)
+
+    def _clear_temporary(self) -> None:
+        """Remove what a writer that was killed has spilled."""
+        if filesystem.exists(self.temporary):
+            for name in filesystem.list_directory(self.temporary):
+                filesystem.remove(self.temporary / name)
 
     def _look(self) -> tuple[object, ...]:
         """Return what is other when something was committed since."""
@@ -174,7 +186,8 @@ class Store:
         self.versions = SchemaVersions(self.directory / "schema.json", at)
         self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
         self.registry = FieldRegistry(self.directory / "fields.bin", identity, dropped)
-        self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity)
+        least = int(self._record["labels"][0])
+        self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity, least)
 
     def _open_silos(self, at: int) -> None:
         directory, mode, sync = self.directory, self.mode, self.sync
@@ -239,7 +252,7 @@ class Store:
     def _name(self, sequence: int, durable: bool = True) -> None:
         """Write the commit record of a sequence."""
         record = meta_format.copied(self._record)
-        record["sequence"] = sequence
+        record["sequence"], record["labels"] = sequence, self.dictionaries.saved
         record["commit"] += 1
         descriptor = self._open_commit()
         filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))

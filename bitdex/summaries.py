@@ -119,7 +119,7 @@ class Summaries:
         import pandas as pd
 
         numbers = self._numbers(field)
-        if isinstance(q, int | float):
+        if np.ndim(q) == 0:
             return numbers.quantile(q, interpolation)
         found = [numbers.quantile(float(one), interpolation) for one in q]
         return pd.Series(found, index=list(map(float, q)), name=field)

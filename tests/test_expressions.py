@@ -81,9 +81,9 @@ def true(value: object) -> bool:
     return bool(value)
 
 
-def compare(operator: str, left: object, right: object) -> bool:
+def compare(operator: str, left: object, right: object, literal: bool) -> bool:
     if operator == "!=":
-        return not compare("==", left, right)
+        return not compare("==", left, right, literal)
     if left is None or right is None:
         return operator == "==" and left is right
     if not (isinstance(left, str) and isinstance(right, str)):
@@ -91,6 +91,8 @@ def compare(operator: str, left: object, right: object) -> bool:
         left, right = read(left), read(right)
         if left is None or right is None:
             return False
+    elif not literal and integer(left) is not None and integer(right) is not None:
+        left, right = integer(left), integer(right)
     return left == right if operator == "==" else ORDER[operator](left, right)
 
 
@@ -109,16 +111,17 @@ def row_value(node: Node, row: dict) -> object:
     if isinstance(node, Unary):
         operand = row_value(node.operand, row)
         return not true(operand) if node.operator == "!" else total(0, integer(operand), -1)
-    return binary_value(node.operator, row_value(node.left, row), row_value(node.right, row))
+    literal = isinstance(node.left, Literal) or isinstance(node.right, Literal)
+    return binary_value(node.operator, row_value(node.left, row), row_value(node.right, row), literal)
 
 
-def binary_value(operator: str, left: object, right: object) -> object:
+def binary_value(operator: str, left: object, right: object, literal: bool) -> object:
     if operator == "&&":
         return true(left) and true(right)
     if operator == "||":
         return true(left) or true(right)
     if LEVEL[operator] == 4:
-        return compare(operator, left, right)
+        return compare(operator, left, right, literal)
     one, other = integer(left), integer(right)
     if one is None or other is None:
         return None
@@ -144,7 +147,7 @@ TEXTS = st.sampled_from(
     + ["9223372036854775807", "9223372036854775808", "-9223372036854775808", "0" * 40 + "12", "9" * 50]
 )
 LEAVES = st.one_of(
-    st.builds(Column, st.sampled_from("ibtn")),
+    st.builds(Column, st.sampled_from("ibtun")),
     st.builds(Literal, st.none() | st.booleans() | INTEGERS | TEXTS),
     st.just(LookupKey()),
 )
@@ -168,6 +171,7 @@ ROWS = st.lists(
             "i": st.none() | INTEGERS,
             "b": st.none() | st.booleans(),
             "t": st.none() | st.just("") | TEXTS,
+            "u": st.none() | st.just("") | TEXTS,
             "n": st.none(),
             "lookup_key": st.none() | INTEGERS,
         }
@@ -175,7 +179,7 @@ ROWS = st.lists(
     min_size=1,
     max_size=6,
 )
-TYPES = {"i": pa.int64(), "b": pa.bool_(), "t": pa.string(), "n": pa.null()}
+TYPES = {"i": pa.int64(), "b": pa.bool_(), "t": pa.string(), "u": pa.string(), "n": pa.null()}
 
 
 @settings(max_examples=600, deadline=None, derandomize=True)
@@ -234,15 +238,17 @@ def test_what_an_expression_needs() -> None:
     ("text", "kinds"),
     [
         ("(flags >> 3) & 1 == 1", {"flags": "integer"}),
-        ("max(a, b) == c", {"a": "integer", "b": "integer", "c": "integer"}),
-        ("a + 1 > -b", {"a": "integer", "b": "integer"}),
+        ("max(a, b) == c", {"a": "number", "b": "number", "c": "number"}),
+        ("a + 1 > -b", {"a": "number", "b": "number"}),
+        ("a + b >> 1", {"a": "number", "b": "number"}),
+        ("a > 1 && a & 1", {"a": "integer"}),
         ("type = 'x' && detected == false", {"type": "string", "detected": "boolean"}),
         ("a != null || b", {"a": "any", "b": "any"}),
         ("a == 1 || a == 'x'", {"a": "any"}),
-        ("a == null || a == 3", {"a": "integer"}),
+        ("a == null || a == 3", {"a": "number"}),
         ("a == b", {"a": "any", "b": "any"}),
-        ("id == lookup_key", {"id": "integer"}),
-        ("a == (b < 3)", {"a": "boolean", "b": "integer"}),
+        ("id == lookup_key", {"id": "number"}),
+        ("a == (b < 3)", {"a": "boolean", "b": "number"}),
     ],
 )
 def test_use_tells_the_kind_of_a_column(text: str, kinds: dict[str, str]) -> None:
@@ -348,6 +354,13 @@ def test_floats_compare_with_integers_and_widen_them() -> None:
     assert results("x + i", x=x, i=i) == [1.5, 4.0, None]
     assert results("max(x, 1)", x=x, i=i) == [1.0, 2.0, 1.0]
     assert results("x && i", x=pa.array([0.0, -0.5, None]), i=i) == [False, True, False]
+
+
+def test_two_columns_of_text_compare_as_integers_where_both_are() -> None:
+    w, h = pa.array(["10", "9", "007", "x", "10", "", "-1"]), pa.array(["9", "10", "7", "y", "x", "", None])
+    assert results("w < h", w=w, h=h) == [False, True, False, True, True, False, False]
+    assert results("w == h", w=w, h=h) == [False, False, True, False, False, True, False]
+    assert results("w == '7'", w=w) == [False] * 7  # a text that is written is meant
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ FAULTS = {
     ),
     10: (
         "Dictionaries were saved unsynced, by a temporary name that savers shared, to where nobody looked.",
-        FAULT + "10_labels_are_saved_by_a_name_of_their_own_synced_and_read_again",
+        FAULT + "10_labels_are_appended_synced_and_read_again",
         STORED + "22_numbers_of_labels_are_not_given_twice",
     ),
     11: (

@@ -167,7 +167,8 @@ def test_lookups_nest(phases: dict[str, Phase]) -> None:
 def test_columns_to_read(phases: dict[str, Phase]) -> None:
     images, resources = phases["images"], phases["resources"]
     assert images.input_columns == {
-        **dict.fromkeys(("id", "postId", "level", "flags", "scanned", "created"), "integer"),
+        **dict.fromkeys(("id", "postId", "level", "flags"), "integer"),
+        **dict.fromkeys(("scanned", "created"), "number"),
         **dict.fromkeys(("type", "url"), "string"),
     }
     assert images.enrichment[0].input_columns == {"id": "integer", "published": "integer"}
@@ -184,11 +185,14 @@ def test_columns_to_read(phases: dict[str, Phase]) -> None:
         ({"fields": [{"column": "a", "target": "isPublished"}]}, "a", "any"),
         ({"fields": [{"column": "a", "target": "type"}], "filter": "a == 3"}, "a", "any"),
         ({"fields": [{"column": "a", "target": "score"}], "filter": "a > 3"}, "a", "float"),
+        ({"fields": [{"column": "a", "target": "likes"}], "filter": "a > 3"}, "a", "integer"),
+        ({"fields": [{"column": "a", "target": "isPublished"}], "filter": "a > 3"}, "a", "number"),
         ({"fields": [{"column": "a", "target": "poi"}], "filter": "a != null"}, "a", "boolean"),
         ({"computed_fields": [{"target": "likes", "expression": "a"}]}, "a", "integer"),
         ({"computed_fields": [{"target": "type", "expression": "a"}]}, "a", "string"),
         ({"computed_fields": [{"target": "poi", "expression": "a || b"}]}, "b", "any"),
-        ({"fields": [{"column": "id", "target": "url"}]}, "id", "integer"),
+        ({"fields": [{"column": "id", "target": "url"}]}, "id", "key"),
+        ({"fields": [{"column": "id", "target": "likes"}]}, "id", "integer"),
         ({"fields": ["extra"], "extra_fields": True}, "extra", "any"),
     ],
 )

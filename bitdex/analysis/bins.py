@@ -1,4 +1,8 @@
-"""Bins: the edges of a histogram, from a number of bins, a length of time, or as they are given."""
+"""Bins: the edges of a histogram, from a number of bins, a length of time, or as they are given.
+
+Edges of integers are whole numbers where float64 cannot tell them apart. Times are whole seconds: a bin
+that begins between two begins with the later one.
+"""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST = 100_000
+EXACT = 1 << 53  # from which on float64 leaves out integers
 BUCKETS = 14  # bits of a value by which its bin is looked up
 PER_VALUE = 3.0  # nanoseconds
 
@@ -31,8 +36,7 @@ def edges_of(field: Field, bins: Any, least: Any, greatest: Any) -> tuple[np.nda
             raise InvalidError(f"bins: {bins} is no number of bins from 1 to {MOST:,}")
         if not (math.isfinite(least) and math.isfinite(greatest)):
             raise InvalidError(f"field {field.name!r} goes from {least} to {greatest}; give edges as bins")
-        low, high = (least, greatest) if least < greatest else (least - 0.5, greatest + 0.5)
-        edges = np.linspace(float(low), float(high), int(bins) + 1)
+        edges = _even(least, greatest, int(bins))
     else:
         edges = _given(bins)
     return edges, pd.IntervalIndex.from_breaks(edges, closed="left")
@@ -74,6 +78,17 @@ def _looked_up(edges: np.ndarray) -> tuple[np.uint64, np.ndarray, bool]:
     return shift, table, fine
 
 
+def _even(least: Any, greatest: Any, bins: int) -> np.ndarray:
+    """Return edges from the least to the greatest value, as far from each other as they can be."""
+    if isinstance(least, float) or max(abs(least), abs(greatest)) < EXACT:
+        low, high = (least, greatest) if least < greatest else (least - 0.5, greatest + 0.5)
+        return np.linspace(float(low), float(high), bins + 1)
+    if least == greatest:  # one more, towards 0
+        least, greatest = least - (least > 0), greatest + (least < 0)
+    edges = [least - i * (least - greatest) // bins for i in range(bins + 1)]
+    return np.array(edges, np.int64 if greatest <= np.iinfo(np.int64).max else np.uint64)
+
+
 def _given(bins: Any) -> np.ndarray:
     try:
         edges = np.asarray(bins)
@@ -96,6 +111,8 @@ def _times(field: Field, length: str, least: Any, greatest: Any) -> tuple[np.nda
         raise InvalidError(f"bins: {length!r} is a length of time; field {field.name!r} is a {field.kind}")
     try:
         offset = pd.tseries.frequencies.to_offset(length)
+        if offset.n <= 0:
+            raise ValueError
         first, last = pd.Timestamp(least, unit="s"), pd.Timestamp(greatest, unit="s")
         try:
             begin = first.floor(length)
@@ -113,5 +130,6 @@ def _times(field: Field, length: str, least: Any, greatest: Any) -> tuple[np.nda
             f"bins: {length!r} is no length of time that divides field {field.name!r} from {least} to "
             f"{greatest}; give '1D', 'h', 'MS' (pandas' names), for seconds since 1970"
         ) from None
-    edges = np.append(times.as_unit("s").asi8, int(end.timestamp()))
+    begins = pd.DatetimeIndex(times.append(pd.DatetimeIndex([end])))
+    edges = begins.ceil("s").as_unit("s").asi8
     return edges, pd.DatetimeIndex(np.asarray(times))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FEW = 256  # values that are counted by bitmaps
 BYTES = 8000  # of payloads that are gone through while one document is read
 CELLS = 10_000_000  # of a table
+WITH_NULL = {"bool": "object", "int64": "Int64", "uint64": "UInt64"}  # kinds that have one: no floats
 LABELLED = 64  # groups of values whose labels are kept in order
 
 Counts = tuple[np.ndarray, np.ndarray]  # values as bound keys, ascending, and counts (int64) above 0
@@ -119,8 +120,14 @@ def facets(
         missing = int(counts.sum() - counts[places].sum())
         missing += shared(snapshot, found, snapshot.missing(name), ("missing", name))
         if missing:
-            absent = pd.Series([missing], index=pd.Index([None], name=name), name="count")
-            series = pd.concat([series, absent]).sort_values(ascending=False, kind="stable")[:top]
+            kind = {"int64": "Int64", "uint64": "UInt64"}.get(
+                index.dtype.name, index.dtype
+            )  # with nulls, exact
+            held = index[:top].astype(object if field.is_boolean else kind)
+            places = np.argsort(-np.append(series, missing), kind="stable")[:top]
+            absent = pd.Index([None], dtype=held.dtype)
+            series = pd.Series(np.append(series, missing)[places], held.append(absent)[places], name="count")
+            series.index.name = name
     return series
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from bitdex import filesystem
 from bitdex.documents import DocSilo
 from bitdex.errors import InvalidError
-from bitdex.frames import to_arrow
+from bitdex.frames import extra_kinds, to_arrow
 
 ROWS = 65_536  # of a batch
 
@@ -31,11 +31,14 @@ def reader(
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise InvalidError(f"size: {size!r} is no number of rows of at least 1")
     names = columns_of(documents, fields)
-    schema = to_arrow(documents, slots[:0], names).schema
+    cuts = range(0, len(slots), size)
+    values = (documents.source.get_many(slots[first : first + size]) for first in cuts)
+    kinds = extra_kinds(documents, names, values)  # which looks at all documents if there are such fields
+    schema = to_arrow(documents, slots[:0], names, kinds).schema
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for first in range(0, len(slots), size):
-            table = to_arrow(documents, slots[first : first + size], names).cast(schema)
+        for first in cuts:
+            table = to_arrow(documents, slots[first : first + size], names, kinds).cast(schema)
             yield from table.combine_chunks().to_batches()
 
     return pa.RecordBatchReader.from_batches(schema, batches())

@@ -7,6 +7,7 @@ is in several groups.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,15 +83,13 @@ class Groups:
             told = [of_one(Numbers(snapshot, sets[i], name)) for i in kept]
             large = any(isinstance(one, int) and not -LARGEST <= one < LARGEST for one in told)
             return self._series(values[kept], np.array(told, object if large else None), name)
-        if not len(self._found):
-            return self._series(np.empty(0, np.int64), np.empty(0, np.int64), name)
         words, present = snapshot.column(name).values_of(self._found.slots)
+        nothing = np.empty(0, np.int64)
         parts = [
             (values, reduce(numbers, words[ranks], present[ranks], heads))
-            for values, heads, ranks in self._parts()
+            for values, heads, ranks in chain([(nothing, nothing, nothing)], self._parts())
         ]
-        keys = np.concatenate([np.empty(0, np.int64), *(one for one, _ in parts)])
-        held = np.concatenate([some for _, some in parts])
+        keys, held = (np.concatenate(each) for each in zip(*parts))
         order = np.argsort(keys)
         return self._series(keys[order], held[order], name)
 

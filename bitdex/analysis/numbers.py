@@ -145,11 +145,15 @@ class Numbers:
         """Return a quantile as pandas does: between two values in order, or one of them; NaN of nothing."""
         if interpolation not in INTERPOLATIONS:
             raise InvalidError(f"interpolation: {interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
-        if isinstance(q, bool) or not isinstance(q, int | float) or not 0 <= q <= 1:
+        if (
+            isinstance(q, bool)
+            or not isinstance(q, int | float | np.integer | np.floating)
+            or not 0 <= q <= 1
+        ):
             raise InvalidError(f"q: {q!r} is no number from 0 to 1")
         if not self.count:
             return math.nan
-        place = q * (self.count - 1)
+        place = float(q) * (self.count - 1)
         if interpolation == "nearest":
             return self._nth(round(place))
         low, high = math.floor(place), math.ceil(place)
@@ -199,9 +203,9 @@ class Numbers:
             return self.found
         return within(self._snapshot, self.found, self._column.present, ("present", self.field.name))
 
-    @property
+    @functools.cached_property
     def dense(self) -> np.ndarray | None:
-        """The values by id, where that pays."""
+        """The values by id, where that pays: told once, for more is known of the set later."""
         if isinstance(self._column, SortColumn) and self.found.most >= SMALL:
             return self._column.dense
         return None
@@ -326,6 +330,8 @@ class Numbers:
             word = int(format_.to_ordered(np.array([edge], np.float64))[0])
             return word + last
         assert self.field.sort is not None
+        if math.isinf(edge):
+            return _MOST + 1 if edge > 0 else 0
         whole = math.floor(edge) + 1 if last else math.ceil(edge)
         return min(max(whole + self.offset, 0), _MOST + 1)
 

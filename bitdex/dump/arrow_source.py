@@ -1,15 +1,15 @@
 """Tables that have columns already, in blocks: Parquet and Arrow files, DataFrames, Arrow tables."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from bitdex.dump.blocks import EXAMPLES, Block, Rejects
-from bitdex.dump.cells import EXPECTED, TYPES, convert_text
+from bitdex.dump.casts import cast_column, shown
+from bitdex.dump.cells import EXPECTED
 from bitdex.errors import InvalidError
 
 ROWS = 1 << 19  # rows taken at a time
@@ -34,81 +34,51 @@ class ArrowSource:
 
     def _block(self, batch: pa.RecordBatch, first: int) -> Block:
         usable, rejects, columns = np.ones(batch.num_rows, bool), Rejects(), {}
+        check_names(batch.schema.names, self.kinds, self.what)
         for name, kind in self.kinds.items():
-            if name not in batch.schema.names:
-                raise InvalidError(
-                    f"{self.what}: column {name!r} is not there; it has {', '.join(batch.schema.names)}"
-                )
-            columns[name], good = _cast(batch.column(name), kind)
+            columns[name], good = cast_column(f"{self.what}: column {name!r}", batch.column(name), kind)
             bad = np.flatnonzero(~good & usable)
             if len(bad):
                 cells = batch.column(name)
-                shown = [f"row {first + i}: {name} = {cells[int(i)].as_py()!r}" for i in bad[:EXAMPLES]]
-                rejects.add(f"{name}: not {EXPECTED[kind]}", shown, len(bad))
+                examples = [f"row {first + i}: {name} = {shown(cells[int(i)])}" for i in bad[:EXAMPLES]]
+                rejects.add(f"{name}: not {EXPECTED[kind]}", examples, len(bad))
             usable &= good
         if rejects.total:
             columns = {name: array.filter(pa.array(usable)) for name, array in columns.items()}
         return Block(columns, int(usable.sum()), batch.nbytes, first, rejects)
 
 
-def _cast(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray]:
-    """Return a column in the wanted kind, and which rows fit it."""
-    everything = np.ones(len(array), bool)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        return array, everything
-    if (
-        pa.types.is_string(array.type)
-        or pa.types.is_large_string(array.type)
-        or array.type == pa.string_view()
-    ):
-        return convert_text(_without_empty(array.cast(pa.string())), kind)
-    if kind == "boolean" and pa.types.is_integer(array.type):
-        good = pc.or_(pc.is_in(array, pa.array([0, 1], array.type)), pc.is_null(array))
-        return array.cast(pa.bool_()), np.asarray(good)
-    if kind == "any" or array.type == TYPES[kind]:
-        return array, everything
-    if pa.types.is_floating(array.type) and kind == "integer":
-        return _whole_numbers(array)
-    if (pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)) and kind == "integer":
-        return _seconds(array), everything
-    try:
-        return array.cast(TYPES[kind]), everything
-    except pa.ArrowInvalid:
-        return convert_text(array.cast(pa.string()), kind)
+def check_names(found: Sequence[str], wanted: Iterable[str], what: str) -> None:
+    """Refuse a table that has not all columns that are wanted, each once."""
+    for name in wanted:
+        if found.count(name) != 1:
+            often = "there several times" if name in found else "not there"
+            raise InvalidError(f"{what}: column {name!r} is {often}; it has {', '.join(found)}")
 
 
-def _seconds(moments: pa.Array) -> pa.Array:
-    """Return moments as seconds since 1970, rounded down; those without a zone are UTC."""
-    moments = moments.cast(pa.timestamp("ms")) if pa.types.is_date(moments.type) else moments
-    return pc.floor_temporal(moments, unit="second").cast(pa.timestamp("s", moments.type.tz)).cast(pa.int64())
-
-
-def _without_empty(texts: pa.Array) -> pa.Array:
-    """Return texts with null for empty ones, as an empty cell of a text file is."""
-    empty = pc.equal(pc.binary_length(texts), 0)
-    return pc.if_else(empty, None, texts) if pc.any(empty).as_py() else texts
-
-
-def _whole_numbers(array: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Take floats that are whole as integers: pandas keeps integers with gaps as floats, and gaps as NaN."""
-    empty = pc.or_(pc.is_null(array), pc.fill_null(pc.is_nan(array), False))
-    whole = pc.fill_null(pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), 2.0**63)), False)
-    good = pc.or_(empty, whole)
-    return pc.if_else(whole, array, None).cast(pa.int64()), np.asarray(good)
-
-
-def open_arrow(path: Path) -> Iterator[pa.RecordBatch]:
+def open_arrow(path: Path, wanted: Sequence[str], what: str) -> Iterator[pa.RecordBatch]:
+    """Open a file, to read these columns: of a Parquet file no others are decoded."""
     if path.suffix == ".parquet":
         import pyarrow.parquet as parquet
 
-        return parquet.ParquetFile(path).iter_batches(batch_size=ROWS)
+        file = parquet.ParquetFile(path)
+        check_names(file.schema_arrow.names, wanted, what)
+        return file.iter_batches(batch_size=ROWS, columns=list(wanted))
     reader = pa.ipc.open_file(pa.memory_map(str(path)))
     return (reader.get_batch(i) for i in range(reader.num_record_batches))
 
 
 def as_batches(table: Any, what: str) -> Iterator[pa.RecordBatch]:
+    """Return the batches of a table in memory."""
+    try:
+        return _batches_of(table, what)
+    except InvalidError:
+        raise
+    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+        raise InvalidError(f"{what}: the columns of the table cannot be used: {error}") from None
+
+
+def _batches_of(table: Any, what: str) -> Iterator[pa.RecordBatch]:
     if isinstance(table, pa.Table):
         return iter(table.to_batches(max_chunksize=ROWS))
     if hasattr(table, "__arrow_c_stream__"):

@@ -16,7 +16,7 @@ from bitdex.computed import compute
 from bitdex.documents import column_kind
 from bitdex.dump.grouping import last_of_each
 from bitdex.formats import bitmap as format_
-from bitdex.query.order import bitmap_of
+from bitdex.query.order import among, bitmap_of
 from bitdex.schema import Field
 from bitdex.store import Store
 
@@ -72,7 +72,7 @@ class CurrentValues:
         """Return the values of a field that are stored, and not withdrawn, for the slots asked for."""
         kind = column_kind(field)
         if field.name in self._targets and self._earlier:
-            asked = asked & ~np.isin(slots, np.frombuffer(self._earlier.to_array(), np.uint32))
+            asked = asked & ~among(slots, self._earlier)
         nothing = not self._store.sequence or field.name not in self._store.registry
         if nothing or not asked.any():
             return pa.nulls(len(slots), ARROW[kind])

@@ -6,6 +6,7 @@ An empty cell is null. What an operator means for one row:
 ``< <= > >=``    false if either side is null.
 mixed kinds      compare as integers: true is 1, and a text that spells an integer is that integer.
                  Against true and false the texts t, f, true, false (in any case) are booleans.
+                 Two columns of text compare so where both spell an integer, else as texts.
                  A text that spells nothing of the kind is unequal, neither less nor greater.
                  An integer against a float compares as a float.
 ``&& || !``      true or false, never null. Null, zero, and a text that spells zero or false are
@@ -126,6 +127,8 @@ class _Block:
         if node.operator == "||":
             return pc.or_(truth(left), truth(right))
         if LEVELS[node.operator] == COMPARISON:
+            if {left.type, right.type} == {pa.string()} and not _is_literal(node):
+                return _compare_texts(node.operator, left, right)
             return compare(node.operator, left, right)
         if node.operator in "+-":
             return self.sum(node.operator, number(left), number(right))
@@ -228,6 +231,17 @@ def compare(operator: str, left: Value, right: Value) -> Value:
     neither = pc.and_(pc.is_null(left), pc.is_null(right))
     same = pc.or_(neither, pc.fill_null(pc.equal(one, other), False))
     return same if operator == "==" else pc.invert(same)
+
+
+def _compare_texts(operator: str, left: Value, right: Value) -> Value:
+    """Compare texts that no literal says to be such: as integers where both spell one."""
+    one, other = _spelled_integer(left), _spelled_integer(right)
+    spelled = pc.and_(pc.is_valid(one), pc.is_valid(other))
+    return pc.if_else(spelled, compare(operator, one, other), compare(operator, left, right))
+
+
+def _is_literal(node: Binary) -> bool:
+    return isinstance(node.left, Literal) or isinstance(node.right, Literal)
 
 
 def _comparable(left: Value, right: Value) -> tuple[Value, ...]:

@@ -87,7 +87,7 @@ class Expression:
         return found
 
     def column_kinds(self) -> dict[str, str]:
-        """Return for each column "integer", "boolean", "string", or "any" if its use does not tell."""
+        """Return for each column "integer", "number", "boolean", "string", or "any" if no use tells."""
         return {name: settle(kinds) for name, kinds in self.column_uses().items()}
 
     def result_kind(self, kinds: Mapping[str, str]) -> str:

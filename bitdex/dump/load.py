@@ -54,7 +54,7 @@ class PhaseLoad:
         self.now, self._by_the_clock = time.time() if now is None else now, now is None
         self._store, self._documents, self._bitmaps = store, store.documents, store.bitmaps
         self._registry, self._dictionaries = store.registry, store.dictionaries
-        self._directory = store.directory / "temporary"
+        self._directory = store.temporary
         self._earlier = self.log.get(phase.name)
         before = self._wrote(self._earlier) if self._earlier else []
         self._targets = tuple(dict.fromkeys([*phase.targets, *before]))
@@ -229,11 +229,12 @@ class PhaseLoad:
         fields.write(changes, list(self._numbers), earlier)
         touched = state.touched()
         if self._sets_alive:
-            others = self._bitmaps.alive() - earlier - visible
+            shown = earlier if self._earlier and self._earlier.sets_alive else BitMap()
+            others = self._bitmaps.alive() - shown - visible
             changes.put(format_.alive_key(), others | (visible - state.deferred))
             waiting = self._bitmaps.get(format_.deferred_key())
             if self._by_the_clock or waiting:  # at a given moment, what is deferred stays so
-                waiting = waiting - earlier - visible
+                waiting = waiting - shown - visible
                 changes.put(
                     format_.deferred_key(), waiting | state.deferred if self._by_the_clock else waiting
                 )

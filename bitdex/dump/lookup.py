@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from bitdex.dump.arrow_source import ArrowSource
 from bitdex.dump.blocks import Rejects
+from bitdex.dump.casts import key_column
 from bitdex.dump.evaluate import evaluate, to_mask
 from bitdex.dump.phases import Level, Lookup
 from bitdex.dump.text_source import TextSource
@@ -36,10 +37,12 @@ class LookupTable:
             name: _join([block[name] for block in blocks]) for name in lookup.input_columns if blocks
         }
         self.rows = len(next(iter(self.columns.values()))) if self.columns else 0
-        self._find = _finder(self.columns[lookup.key]) if self.rows else _find_nothing
+        key = f"lookup {lookup.source!r}: key {lookup.key!r}"
+        self._find = _finder(key_column(key, self.columns[lookup.key])) if self.rows else _find_nothing
 
     def targets(self, keys: pa.Array) -> dict[str, pa.Array]:
         """Return the fields that this lookup and those nested in it give to rows with these keys."""
+        keys = key_column(f"lookup {self.lookup.source!r}: join_on {self.lookup.join_on!r}", keys)
         positions = self._find(keys)
         found = positions >= 0
         picks = pa.array(positions, mask=~found)
@@ -83,6 +86,8 @@ def _only(array: pa.Array, found: np.ndarray | None) -> pa.Array:
 
 
 def _join(arrays: list[pa.Array]) -> pa.Array:
+    if pa.types.is_string(arrays[0].type):  # of one array it holds 2 GiB
+        arrays = [array.cast(pa.large_string()) for array in arrays]
     return pa.chunked_array(arrays).combine_chunks() if len(arrays) != 1 else arrays[0]
 
 

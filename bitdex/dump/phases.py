@@ -106,12 +106,12 @@ class Level:
 
     @cached_property
     def input_columns(self) -> dict[str, str]:
-        """The columns to read, each with "integer", "boolean", "string", "float" or "any"."""
+        """The columns to read, each with a kind of `cells.TYPES`."""
         uses: dict[str, set[str]] = {}
         for column, kinds in self._uses():
             uses.setdefault(column, set()).update(kinds)
-        joins = dict.fromkeys(self._integers(), "integer")
-        return joins | {column: joins.get(column) or settle(kinds) for column, kinds in uses.items()}
+        keys = {name: "key" if "string" in uses.get(name, ()) else "integer" for name in self._integers()}
+        return keys | {column: keys.get(column) or settle(kinds) for column, kinds in uses.items()}
 
     def _integers(self) -> list[str]:
         """Return the columns that hold slots or keys, and nothing but integers."""

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bitdex.columns import is_text
 from bitdex.dictionaries import Dictionaries
 from bitdex.dump.blocks import Block, Rejects
-from bitdex.dump.cells import convert_text
+from bitdex.dump.casts import cast_column, check_single, is_list, key_column
 from bitdex.dump.evaluate import evaluate, to_mask
 from bitdex.dump.lookup import LookupTable, level_targets
 from bitdex.dump.phases import Phase
@@ -23,7 +24,14 @@ from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
 
 LAST_SLOT = (1 << 32) - 1
-_ARROW = {"boolean": pa.bool_(), "exists_boolean": pa.bool_(), "float": pa.float64()}
+_KINDS = {"boolean": "boolean", "exists_boolean": "boolean", "float": "float"}
+
+
+_REASONS = {
+    "float": "not a number",
+    "boolean": "not a boolean",
+    "integer_array": "not an integer, or a list with a null",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class RowMaker:
             mask = to_mask(evaluate(self.phase.filter, columns, rows))
             self.filtered += rows - int(mask.sum())
             columns, rows = _filtered(columns, mask)
-        slots = np.asarray(columns[self.phase.slot_field]).astype(np.uint32)
+        slots = np.asarray(self._slots(columns)).astype(np.uint32)
         raw = level_targets(self.phase, columns, rows, None, None)
         for table in self.tables:
             raw |= table.targets(columns[table.lookup.join_on])
@@ -69,7 +77,7 @@ class RowMaker:
         for reason, count in block.rejects.counts.items():
             self.rejects.add(reason, block.rejects.examples[reason], count)
         name = self.phase.slot_field
-        cells = block.columns[name]
+        cells = self._slots(block.columns)
         known = np.asarray(pc.is_valid(cells))
         values = np.asarray(pc.fill_null(cells, 0))
         inside = (values >= 0) & (values <= LAST_SLOT)
@@ -80,6 +88,10 @@ class RowMaker:
             f"{name}: outside 0 to {LAST_SLOT}, no document id", np.flatnonzero(known & ~inside), block, cells
         )
         return _filtered(block.columns, known & inside)
+
+    def _slots(self, columns: dict[str, pa.Array]) -> pa.Array:
+        name = self.phase.slot_field
+        return key_column(f"phase {self.phase.name!r}: slot_field {name!r}", columns[name])
 
     def _reject(self, reason: str, rows: np.ndarray, block: Block, cells: pa.Array) -> None:
         if len(rows):
@@ -112,16 +124,18 @@ class RowMaker:
 
     def _convert(self, field: Field, array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
         """Return a field's values as the index keeps them, and which of them the field accepts."""
+        if not field.is_list:
+            check_single(f"field {field.name!r}", array)
         if field.kind == "low_cardinality_string":
             return self._labels_of(field).numbers(array), None
         if field.kind == "mapped_string":
             return _mapped(field, array), None
         if field.kind == "string":
-            return array.cast(pa.string()), None
-        if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-            return _cast(field.name, array, pa.large_list(pa.int64())), None
-        wanted = _ARROW.get(field.kind, pa.int64())
-        values, fits = _as_type(array, wanted, field)
+            return _cast(field.name, array, pa.large_string()), None
+        if is_list(array.type):
+            lists = _cast(field.name, array, pa.large_list(pa.int64()))
+            return lists, _without_nulls(lists)
+        values, fits = cast_column(f"field {field.name!r}", array, _KINDS.get(field.kind, "integer"))
         return values, _within(field, values, fits)
 
     def _labels_of(self, field: Field) -> "_Labels":
@@ -139,7 +153,7 @@ class _Labels:
 
     def numbers(self, array: pa.Array) -> pa.Array:
         if not pa.types.is_dictionary(array.type):
-            array = array.cast(pa.string()).dictionary_encode()
+            array = _as_text(self._field.name, array).dictionary_encode()
         codes = array.indices
         present = np.unique(np.asarray(codes.drop_null()))
         texts = array.dictionary.take(pa.array(present)).to_pylist()
@@ -150,7 +164,7 @@ class _Labels:
 
 def _mapped(field: Field, array: pa.Array) -> pa.Array:
     """Look texts up in the field's string map; unknown ones are 0."""
-    encoded = array.cast(pa.string()).dictionary_encode()
+    encoded = _as_text(field.name, array).dictionary_encode()
     known = field.string_map or {}
     if not field.case_sensitive:
         known = {text.lower(): value for text, value in known.items()}
@@ -159,25 +173,20 @@ def _mapped(field: Field, array: pa.Array) -> pa.Array:
     return pa.array(values, pa.int64()).take(encoded.indices)
 
 
-def _as_type(array: pa.Array, wanted: pa.DataType, field: Field) -> tuple[pa.Array, np.ndarray | None]:
-    if array.type == wanted:
-        return array, None
-    if pa.types.is_string(array.type):
-        kind = {pa.bool_(): "boolean", pa.float64(): "float"}.get(wanted, "integer")
-        return convert_text(array, kind)
-    if wanted == pa.bool_() and pa.types.is_integer(array.type):
-        return pc.not_equal(array, 0), np.asarray(
-            pc.fill_null(pc.is_in(array, pa.array([0, 1])), True)
-        ) | ~np.asarray(pc.is_valid(array))
-    if pa.types.is_null(array.type):
-        return pa.nulls(len(array), wanted), None
-    try:
-        return array.cast(wanted), None
-    except pa.ArrowInvalid as error:
-        raise InvalidError(f"field {field.name!r}: {error}") from None
+def _as_text(name: str, array: pa.Array) -> pa.Array:
+    return array if is_text(array.type) else _cast(name, array, pa.string())
 
 
-def _within(field: Field, values: pa.Array, fits: np.ndarray | None) -> np.ndarray | None:
+def _without_nulls(lists: pa.LargeListArray) -> np.ndarray:
+    """Return which lists hold values only."""
+    elements, good = lists.flatten(), np.ones(len(lists), bool)
+    if elements.null_count:
+        counts = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+        good[np.repeat(np.arange(len(lists)), counts)[np.asarray(pc.is_null(elements))]] = False
+    return good
+
+
+def _within(field: Field, values: pa.Array, fits: np.ndarray) -> np.ndarray:
     """Reject sort values outside what the field's layers can hold, and NaN."""
     if field.sort is None or field.kind not in ("integer", "float"):
         return fits
@@ -189,13 +198,13 @@ def _within(field: Field, values: pa.Array, fits: np.ndarray | None) -> np.ndarr
         low = max(int(field.sort.low), -(2**63))
         high = min(int(field.sort.high), 2**63 - 1)
         inside = ((numbers >= low) & (numbers <= high)) | ~valid
-    return inside if fits is None else inside & fits
+    return inside & fits
 
 
 def _expected(field: Field) -> str:
     if field.sort is not None and field.kind == "integer":
         return f"outside {field.sort.low} to {field.sort.high}, or not an integer"
-    return {"float": "not a number", "boolean": "not a boolean"}.get(field.kind, "not an integer")
+    return _REASONS.get(field.kind, "not an integer")
 
 
 def _plain(name: str, array: pa.Array) -> pa.Array:

@@ -16,7 +16,7 @@ from bitdex.dump.postings import Postings
 from bitdex.errors import WriteFailedError
 from bitdex.formats import bitmap as format_
 from bitdex.formats.document import encode_document
-from bitdex.query.order import bitmap_of
+from bitdex.query.order import among, bitmap_of
 from bitdex.schema import Field, Schema
 from bitdex.silo.writes import reach
 
@@ -150,7 +150,7 @@ class FieldSink:
         words = sort_words(field, values)
         old_slots, old_words = self._bitmaps.layers(number)
         if len(old_slots) and cleared:
-            kept = ~_mask(old_slots, cleared)
+            kept = ~among(old_slots, cleared)
             old_slots, old_words = old_slots[kept], old_words[kept]
         if len(old_slots):
             slots, words = last_of_each(
@@ -223,7 +223,3 @@ def union_of(parts: list[np.ndarray]) -> BitMap:
     if (slots[1:] > slots[:-1]).all():
         return bitmap_of(slots)
     return BitMap.union(*map(bitmap_of, parts))
-
-
-def _mask(slots: np.ndarray, members: BitMap) -> np.ndarray:
-    return np.isin(slots, np.frombuffer(members.to_array(), np.uint32), assume_unique=True)

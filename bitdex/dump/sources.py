@@ -1,6 +1,6 @@
 """Where the tables of a dump are: files in a directory, or frames by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,11 @@ class Sources:
         return open_source(table, kinds, level.columns, "\t" if tab else ",", what)
 
     def repeatable(self, level: Level) -> bool:
-        """Tell whether a table can be read more than once; a stream cannot."""
+        """Tell whether a table can be read more than once; a stream or generator cannot."""
         table = self._find(level, _named(level))
-        kinds = (Path, Mapping, pa.Table, pa.RecordBatch)
-        return isinstance(table, kinds) or hasattr(table, "iloc")
+        if isinstance(table, Mapping):
+            return all(isinstance(column, Sized) for column in table.values())
+        return isinstance(table, (Path, pa.Table, pa.RecordBatch)) or hasattr(table, "iloc")
 
     def size(self, level: Level) -> int:
         """Return the bytes of a table, 0 where it has none on disk."""
@@ -88,7 +89,7 @@ def open_source(
     ----------
     table : path or table
     kinds : mapping
-        The columns wanted, each with "integer", "boolean", "string", "float" or "any".
+        The columns wanted, each with a kind of `cells.TYPES`.
     names : sequence of str
         Column names of a text file without header; empty if the header tells them.
     delimiter : str
@@ -101,7 +102,7 @@ def open_source(
             raise NotFoundError(f"{what}: there is no file {path}")
         if path.suffix in (".parquet", ".arrow", ".feather"):
             try:
-                return ArrowSource(open_arrow(path), kinds, what, filesystem.size(path))
+                return ArrowSource(open_arrow(path, list(kinds), what), kinds, what, filesystem.size(path))
             except (pa.ArrowInvalid, OSError) as error:
                 raise InvalidError(f"{what}: {path} cannot be read: {error}") from None
         return TextSource(path, kinds, names, delimiter, what)

@@ -6,7 +6,6 @@ fit its types is parsed again as text, and each row that cannot be used is rejec
 its line number and the reason; the others stay.
 """
 
-import codecs
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from csv import Error, reader
@@ -19,7 +18,7 @@ import pyarrow.csv as csv
 
 from bitdex import filesystem
 from bitdex.dump.blocks import EXAMPLES, Block, Rejects, one_chunk
-from bitdex.dump.cells import EXPECTED, FALSE, NOT_UTF8, TRUE, TYPES, convert_text
+from bitdex.dump.cells import EXPECTED, FALSE, TRUE, TYPES, convert_text, marked_text
 from bitdex.errors import InvalidError
 from bitdex.kernels.csv_rows import find_row_end
 from bitdex.kernels.integer_csv import count_lines, parse_integers
@@ -39,7 +38,9 @@ class TextSource:
         self._data = filesystem.map_read(path)
         self._start = 3 if self._data[:3].tobytes() == MARK else 0
         self.names = self._header(names)
-        self._integers = bool(kinds) and set(kinds.values()) == {"integer"}  # as long as it holds
+        self._numbers = [name for name, kind in kinds.items() if TYPES[kind] == pa.int64()]
+        self._integers = bool(kinds) and len(self._numbers) == len(kinds)  # as long as it holds
+        self._plain = "key" not in kinds.values()  # whether Arrow tells what does not fit
         missing = [name for name in kinds if name not in self.names]
         if missing:
             raise InvalidError(
@@ -64,11 +65,15 @@ class TextSource:
             at = end
 
     def _unclosed(self, start: int, row: int) -> Block:
+        """Reject the last row; refuse a file in which more of them cannot be told from its text."""
         rejects, rest = Rejects(), self._data[start:]
         shown = rest[:60].tobytes().decode(errors="replace")
-        rejects.add(
-            "a quote opens and never closes", [f"row {row}, {len(rest):,} bytes to the end: {shown!r}"]
-        )
+        if (rest[:-1] == NEWLINE).any():
+            raise InvalidError(
+                f"{self.what}: row {row} of {self.path.name}: a quote opens and never closes, so that "
+                f"{len(rest):,} bytes to the end are one cell: {shown!r}; close it, or double it"
+            )
+        rejects.add("a quote opens and never closes", [f"row {row}: {shown!r}"])
         return Block(
             {name: pa.nulls(0, TYPES[kind]) for name, kind in self.kinds.items()}, 0, len(rest), row, rejects
         )
@@ -105,7 +110,7 @@ class TextSource:
         if columns is not None:
             return Block(columns, len(next(iter(columns.values()))), len(text), first)
         marked = _as_utf8(text)
-        if marked is text:
+        if marked is text and self._plain and not self._has_hexadecimal(text):
             rejects = Rejects()
             try:
                 types = {name: TYPES[kind] for name, kind in self.kinds.items()}
@@ -138,6 +143,14 @@ class TextSource:
             )
             for i, name in enumerate(wanted)
         }
+
+    def _has_hexadecimal(self, text: np.ndarray) -> bool:
+        """Tell whether a cell begins as ``0x1F`` does, which Arrow takes for an integer and wraps."""
+        if not self._numbers:
+            return False
+        at = np.flatnonzero((text[1:] | 32 == ord("x")) & (text[:-1] == ord("0")))
+        before = text[at[at > 0] - 1]
+        return len(before) < len(at) or bool(np.isin(before, [*b'\r\n\t "+-', ord(self.delimiter)]).any())
 
     def _read(
         self, text: np.ndarray, rejects: Rejects, types: Mapping[str, pa.DataType], pieces: int
@@ -226,10 +239,7 @@ def _as_utf8(text: np.ndarray) -> np.ndarray:
         pa.LargeStringArray.from_buffers(1, whole, pa.py_buffer(text)).validate(full=True)
         return text
     except pa.ArrowInvalid:
-        return np.frombuffer(text.tobytes().decode(errors="bitdex-mark").encode(), np.uint8)
-
-
-codecs.register_error("bitdex-mark", lambda error: (NOT_UTF8, error.end))  # type: ignore[attr-defined]
+        return np.frombuffer(marked_text(text.tobytes()).encode(), np.uint8)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -75,16 +75,20 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def uses(node: Node) -> Iterator[tuple[str, str]]:
-    """Yield (column, kind) for the columns directly below a node whose use tells their kind."""
+    """Yield (column, kind) for the columns directly below a node whose use tells their kind.
+
+    A mask and a shift take integers; a sum, an extreme and a comparison numbers, integers or floats.
+    """
     level = LEVELS.get(node.operator, 0) if isinstance(node, Binary) else 0
     arithmetic = level > COMPARISON or isinstance(node, Call)
     if arithmetic or (isinstance(node, Unary) and node.operator == "-"):
-        yield from ((one.name, "integer") for one in children(node) if isinstance(one, Column))
+        kind = "integer" if isinstance(node, Binary) and node.operator in ("&", ">>") else "number"
+        yield from ((one.name, kind) for one in children(node) if isinstance(one, Column))
     if isinstance(node, Binary) and level == COMPARISON:
         for one, other in ((node.left, node.right), (node.right, node.left)):
             kind = result_kind(other, {})
             if isinstance(one, Column) and kind != "any":
-                yield one.name, kind
+                yield one.name, "number" if kind == "integer" else kind
 
 
 def result_kind(node: Node, kinds: Mapping[str, str]) -> str:
@@ -103,6 +107,6 @@ def result_kind(node: Node, kinds: Mapping[str, str]) -> str:
 def settle(kinds: Iterable[str]) -> str:
     """Return the one kind that serves all uses: "any" if there is none."""
     distinct = set(kinds)
-    if distinct == {"integer", "float"}:
-        return "float"
+    if len(distinct) > 1 and distinct <= {"integer", "number", "float"}:
+        return "float" if "float" in distinct else "integer"
     return distinct.pop() if len(distinct) == 1 else "any"

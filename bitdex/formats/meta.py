@@ -27,6 +27,7 @@ not committed: the next writer adds it to `aborted`, because its frames may lie 
 headroom of any region. When that is full, ``data.bin`` is written anew, without such frames.
 `data_generation` and `index_generation` name the files; a file of the right name and another
 generation is an old or an unfinished one, and the right one then has the suffix ``.new``.
+`labels` tells a torn end of ``dictionaries.bin`` from a damaged one (`formats.dictionary`).
 """
 
 from collections.abc import Iterator
@@ -67,7 +68,8 @@ META = np.dtype(
         ("rule", "S16"),  # 112 name of the merge rule
         ("aborted_count", "<u8"),  # 128
         ("aborted", "<u8", (MAX_ABORTED,)),  # 136
-        ("reserved", "V116"),  # 392 zero
+        ("labels", "<u8"),  # 392 labels that dictionaries.bin must hold: of commit.bin, else 0
+        ("reserved", "V108"),  # 400 zero
         ("crc", "<u4"),  # 508 CRC-32C of bytes 0 .. 507
     ]
 )

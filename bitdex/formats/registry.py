@@ -45,4 +45,4 @@ def encode(entries: list[Entry], identity: int) -> bytes:
 def decode(data: bytes, identity: int | None = None, name: str = "fields.bin") -> list[Entry]:
     """Return the entries of a registry file, or refuse it."""
     entries = header.decode_named(data, MAGIC, VERSION, ENTRY, identity, name)
-    return [Entry(int(entry["field"]), text, bool(entry["dropped"])) for entry, text in entries]
+    return [Entry(field, text, bool(dropped)) for (field, dropped), text in entries]

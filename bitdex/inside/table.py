@@ -200,6 +200,10 @@ def _list_column(field: Field, array: pa.Array) -> Column:
     values, places = np.asarray(flat.drop_null()), rows_of[valid]
     present = np.zeros(len(array), bool)
     present[places] = True
+    absent, default = np.flatnonzero(~present), np.array(field.default or (), np.int64)
+    values = np.concatenate([values, np.tile(default, len(absent))])
+    places = np.concatenate([places, np.repeat(absent, len(default))])
+    present[places] = True
     return Column(field, values, places, present, _number, _examples(values))
 
 

@@ -162,8 +162,7 @@ class Changing(Shown, Fields):
         with self._changing() as batch:
             if where is not None:
                 return batch.delete(self.ids(where).tolist(), missing_ok=True)
-            wanted = [ids] if np.ndim(ids) == 0 else list(ids)
-            return batch.delete([slot_of(one) for one in wanted], missing_ok)
+            return batch.delete([slot_of(one) for one in _several(ids)], missing_ok)
 
     def load(self, records: Any, progress: bool | Callable[[str, int, int, int], None] = False) -> LoadResult:
         """Put records as another system writes them (`live.records` has the rules), in blocks.
@@ -274,4 +273,8 @@ class Changing(Shown, Fields):
 
 
 def _several(values: Any) -> list[Any]:
-    return [values] if np.ndim(values) == 0 else list(values)
+    """Return values in a list, whatever they are in; one value stands in it alone."""
+    if isinstance(values, np.ndarray):
+        return list(np.atleast_1d(values))
+    several = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    return list(values) if several else [values]

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from bitdex.columns import ARROW, is_text
 from bitdex.documents import column_kind
+from bitdex.dump.casts import is_unicode, seconds_of
 from bitdex.errors import InvalidError
 from bitdex.kernels.pairs import sort_pairs
 from bitdex.live.lists import list_array
+from bitdex.live.rows import listed
 from bitdex.live.sheet import Sheet
 from bitdex.live.values import HIGH, LOW, Values, bounds_of
 from bitdex.live.writer import Writer
@@ -70,6 +72,11 @@ def held_column(values: Values, field: Field, column: pa.Array) -> pa.Array:
         return pa.nulls(len(column), target)
     if pa.types.is_dictionary(column.type) and not field.is_text:
         column = column.dictionary_decode()
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if is_text(texts.type) and not is_unicode(texts):
+        raise InvalidError(f"field {field.name!r}: bytes of the column are no UTF-8")
+    if is_text(column.type):
+        column = column.cast(pa.large_string())
     if field.kind in ("low_cardinality_string", "mapped_string"):
         return _numbered(values, field, column)
     plain = _PLAIN[field.kind](field, column)
@@ -78,7 +85,7 @@ def held_column(values: Values, field: Field, column: pa.Array) -> pa.Array:
 
 def _one_by_one(values: Values, field: Field, column: pa.Array) -> pa.Array:
     convert = values.converter(field)
-    held = [None if value is None else convert(value) for value in column.to_pylist()]
+    held = [None if value is None else convert(value) for value in listed(field.name, column)]
     return pa.array(held, ARROW[column_kind(field)])
 
 
@@ -99,7 +106,10 @@ def _numbered(values: Values, field: Field, column: pa.Array) -> pa.Array:
 
 def _integers(field: Field, column: pa.Array) -> pa.Array | None:
     low, high = bounds_of(field)
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        column = seconds_of(column)
     if pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())
         whole = pc.floor(column)
         if not pc.all(pc.equal(column, whole)).as_py() or not abs(pc.max(pc.abs(whole)).as_py()) < 1 << 53:
             return None

@@ -41,6 +41,8 @@ def changes_of(source: Any) -> Iterator[Mapping[str, Any]]:
                 yield json.loads(line)
             except ValueError as error:
                 raise InvalidError(f"line {number}: {line.strip()[:80]!r} is no JSON: {error}") from None
+            except RecursionError:
+                raise InvalidError(f"line {number}: {line.strip()[:80]!r} is nested too deeply") from None
 
 
 class Feed:

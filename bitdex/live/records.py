@@ -8,9 +8,7 @@ Blocks of lines are parsed into columns. Where a block does not fit its types it
 one, and each that cannot be used is rejected with its number and the reason; the others stay.
 """
 
-import io
 import itertools
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +18,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
 
 from bitdex import filesystem
 from bitdex.columns import ARROW
@@ -28,6 +25,7 @@ from bitdex.documents import column_kind
 from bitdex.dump.blocks import Rejects
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch
+from bitdex.live.json_lines import columns_of_lines, object_of
 from bitdex.live.rows import columns_of, slot_of
 from bitdex.schema import Field, Schema
 from bitdex.schema_rules import TEXT_KINDS
@@ -132,12 +130,11 @@ class Records:
                 return columns_of(content, self._schema.id_field)
             if not all(isinstance(one, str | bytes) for one in content):
                 return None
-            content = b"\n".join(one.encode() if isinstance(one, str) else one for one in content)
-        options = pa.json.ParseOptions(explicit_schema=self._types, unexpected_field_behavior="ignore")
-        try:
-            return pa.json.read_json(io.BytesIO(content), parse_options=options)
-        except pa.ArrowInvalid:
-            return None
+            lines = [_bytes_of(one) for one in content]
+            if any(b"\n" in one for one in lines):
+                return None
+            content = b"\n".join(lines)
+        return columns_of_lines(content, self._types)
 
     def _documents(self, table: pa.Table) -> pa.Table | None:
         """Return columns of fields, made of columns of records; None where that takes a look at each."""
@@ -162,7 +159,7 @@ class Records:
                 continue
             self._rows += 1
             try:
-                document = self._document(_record(line))
+                document = self._document(line if isinstance(line, Mapping) else object_of(line))
                 documents[slot_of(document["id"])] = batch.held(document)
                 self._applied += 1
             except InvalidError as error:
@@ -221,13 +218,6 @@ def _value(one: Field, found: list[Any]) -> Any:
     return next((value for value in (first, *found[1:]) if value is not None), None)
 
 
-def _record(line: Any) -> Mapping[str, Any]:
-    if isinstance(line, Mapping):
-        return line
-    try:
-        record = json.loads(line)
-    except (ValueError, TypeError) as error:
-        raise InvalidError(f"no JSON: {line!r:.80}: {error}") from None
-    if not isinstance(record, dict):
-        raise InvalidError(f"no JSON object: {line!r:.80}")
-    return record
+def _bytes_of(line: str | bytes) -> bytes:
+    """Return a line without what surrounds it; half a surrogate becomes what is no UTF-8."""
+    return (line.encode(errors="surrogatepass") if isinstance(line, str) else line).strip()

@@ -100,7 +100,7 @@ class Renewal:
         store, slots = self._store, self.slots
         numbers = {name: self._registry.number(name) for name in self._fields}
         blank = BitmapSilo(NoSource(), store.dictionaries)  # type: ignore[arg-type]
-        with Postings(MEMORY, store.directory / "temporary") as postings:
+        with Postings(MEMORY, store.temporary) as postings:
             sink = FieldSink(self._schema, numbers, blank, postings)
             with ExitStack() as stack:
                 writer: Any = None

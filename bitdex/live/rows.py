@@ -19,16 +19,19 @@ def table_of(documents: Any) -> Any:
             documents = documents.reset_index()
         try:
             table = pa.Table.from_pandas(documents, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise InvalidError(f"documents: a column holds values of several types; {error}") from None
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            raise InvalidError(f"documents: the columns cannot be used: {error}") from None
     elif kind == "pyarrow" or hasattr(documents, "__arrow_c_stream__"):
         import pyarrow as pa
 
         table = documents if isinstance(documents, pa.Table) else pa.table(documents)
     else:
         return None
-    if "id" not in table.column_names:
-        raise InvalidError(f'documents: no column "id" among {", ".join(table.column_names)}')
+    names = table.column_names
+    if "id" not in names:
+        raise InvalidError(f'documents: no column "id" among {", ".join(names)}')
+    if len(set(names)) < len(names):
+        raise InvalidError(f"documents: a column is there several times among {', '.join(names)}")
     return table
 
 
@@ -37,11 +40,20 @@ def rows_of(documents: Any) -> list[Any]:
     if isinstance(documents, Mapping | str | bytes):
         raise InvalidError("documents: expected several, found one; put takes one document")
     if hasattr(documents, "to_pylist"):
-        rows = documents.to_pylist()
-        return [{name: value for name, value in row.items() if value is not None} for row in rows]
+        names = documents.column_names
+        rows = zip(*(listed(name, documents.column(name)) for name in names))
+        return [{n: value for n, value in zip(names, row) if value is not None} for row in rows]
     if not isinstance(documents, Iterable):
         raise InvalidError(f"documents: expected a table or mappings, found {type(documents).__name__}")
     return list(documents)
+
+
+def listed(name: str, column: Any) -> list[Any]:
+    """Return the values of a column, as Python has them."""
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError) as error:  # bytes that are no text, moments beyond those of Python
+        raise InvalidError(f"field {name!r}: a value of the column cannot be used: {error}") from None
 
 
 def columns_of(rows: list[Any], needed: str = "id") -> Any:

@@ -6,7 +6,7 @@ value_type          accepted                                        held
 integer             whole numbers; dates                            integer; seconds since 1970
 float               numbers, not NaN where the field sorts          float
 boolean             True, False, 1, 0                               boolean
-string              text                                            text
+string              Unicode text                                    text
 low_cardinality_..  text                                            its number in the dictionary
 mapped_string       a text of its string_map                        the number it is mapped to
 integer_array       any collection of whole numbers                 list of integers; empty: none
@@ -110,7 +110,7 @@ def _integers_of(field: Field) -> Convert:
     def convert(value: Any) -> int:
         if type(value) is int and low <= value <= high:
             return value
-        if isinstance(value, datetime.date):
+        if isinstance(value, datetime.date) and value == value:  # what pandas has for no moment is not
             value = _seconds(value)
         if isinstance(value, float | np.floating) and float(value).is_integer():
             value = int(value)
@@ -144,9 +144,14 @@ def _boolean(field: Field, value: Any) -> bool:
 
 
 def _text(field: Field, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _refusal(field.name, value, "a text")
+    if not _is_text(value):
+        raise _refusal(field.name, value, "a Unicode text")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether a value is a text that can be written: half of a surrogate pair is no character."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
 
 
 def _mapped(field: Field, value: Any) -> int:
@@ -177,7 +182,7 @@ def _integers(field: Field, value: Any) -> list[int] | None:
 def _plain(name: str) -> Convert:
     def convert(value: Any) -> Any:
         value = value.item() if isinstance(value, np.generic) else value
-        if not isinstance(value, bool | int | float | str):
+        if not (isinstance(value, bool | int | float) or _is_text(value)):
             raise _refusal(name, value, "a number, a text, True or False")
         return value
 

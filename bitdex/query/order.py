@@ -46,6 +46,14 @@ def bitmap_of(slots: np.ndarray) -> BitMap:
     return BitMap.deserialize(payload.data)  # type: ignore[arg-type]  # any buffer will do
 
 
+def among(slots: np.ndarray, members: BitMap) -> np.ndarray:
+    """Return which of ascending, distinct slots (u32) are in a bitmap, however large that is: bool."""
+    inside = np.zeros(len(slots), bool)
+    found = np.frombuffer((bitmap_of(slots) & members).to_array(), np.uint32)
+    inside[np.searchsorted(slots, found)] = True
+    return inside
+
+
 class SortColumn:
     """The values of one sort field, by slot and in order.
 

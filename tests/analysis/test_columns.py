@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import bitdex
+from bitdex import documents
 from bitdex.errors import InvalidError
 from tests.analysis.shop import make
 
@@ -55,7 +57,7 @@ def test_batches_are_of_one_schema_and_read_when_taken(index, monkeypatch):
 
     read = []
     real = export.to_arrow
-    monkeypatch.setattr(export, "to_arrow", lambda d, s, n: (read.append(len(s)), real(d, s, n))[1])
+    monkeypatch.setattr(export, "to_arrow", lambda d, s, *n: (read.append(len(s)), real(d, s, *n))[1])
     selection = index.where()
     stream = selection.batches(100)
     assert read == [0]
@@ -172,3 +174,111 @@ def test_memory_is_that_of_a_batch(index):
         assert batch.num_rows <= 10
     assert most < 1 << 20
     assert np.isclose(pa.total_allocated_bytes(), base, atol=1 << 16)
+
+
+MAPS = [{"b": 3, "a": -1}, {"a": 10**13, "b": 0}, {"a": -5, "b": -7}, {"a": 2**63 - 1, "b": -(2**63)}]
+
+
+@pytest.mark.parametrize("string_map", MAPS)
+def test_mapped_strings_are_those_of_the_documents_whatever_their_numbers(tmp_path, string_map):
+    field = {"source": "m", "target": "m", "value_type": "mapped_string", "string_map": string_map}
+    schema = {
+        "name": "mapped",
+        "config": {"filter_fields": [{"name": "m", "field_type": "single_value"}]},
+        "data_schema": {"fields": [field]},
+    }
+    with bitdex.create(tmp_path / "index", schema) as index:
+        index.put_many([{"id": 1, "m": "a"}, {"id": 2, "m": "b"}, {"id": 3}, {"id": 4, "m": "a"}])
+        expected = [index.get(id).get("m") for id in range(1, 5)]
+        assert expected == ["a", "b", None, "a"]
+        table = index.where().to_arrow()
+        assert table.column("m").to_pylist() == expected
+        assert index.where().batches(2).read_all().column("m").to_pylist() == expected
+        assert pa.types.is_dictionary(table.schema.field("m").type)
+        assert [None if one is pd.NA else one for one in index.where().to_pandas()["m"]] == expected
+
+
+def test_labels_may_come_while_documents_are_shown(tmp_path, monkeypatch):
+    schema = {
+        "name": "labels",
+        "config": {"filter_fields": [{"name": "l", "field_type": "single_value"}]},
+        "data_schema": {"fields": [{"source": "l", "target": "l", "value_type": "low_cardinality_string"}]},
+    }
+    with bitdex.create(tmp_path / "index", schema) as index:
+        index.put_many([{"id": 1, "l": "a"}, {"id": 2, "l": "b"}])
+        number = iter(range(10**9))
+
+        class Growing(dict):
+            """Labels of which there are more whenever somebody asks how many."""
+
+            def grow(self):
+                self[10 + next(number)] = f"new {len(self)}"
+
+            def __len__(self):
+                self.grow()
+                return super().__len__()
+
+            def __iter__(self):
+                self.grow()
+                return iter(list(super().__iter__()))
+
+            def values(self):
+                self.grow()
+                return list(super().values())
+
+        texts = Growing(index._store.dictionaries.labels(index._store.registry.number("l")))
+        monkeypatch.setattr(documents.DocSilo, "texts", lambda self, name: texts if name == "l" else None)
+        assert index.where().to_arrow().column("l").to_pylist() == ["a", "b"]
+
+
+EXTRA = {
+    "n": ([10, None, -3, 2**62], [4, None], "int64"),
+    "t": (["a", "b", None, "d"], ["e", None], "large_string"),
+    "mixed": ([1, None, 2**60, -1], ["x", None], "large_string"),
+    "flag": ([True, None, False, True], [7, None], "int64"),
+    "real": ([0.5, None, -1.0, 2.0], [3, None], "double"),
+    "fine": ([0.5, None, -1.0, 2.0], [2**53 + 1, None], "large_string"),
+    "none": ([None, None, None, None], [None, None], "large_string"),
+}
+TEXTS = {"mixed": ["1", None, str(2**60), "-1", "x", None]}
+TEXTS["fine"] = ["0.5", None, "-1.0", "2.0", str(2**53 + 1), None]
+
+
+@pytest.fixture
+def extra(tmp_path):
+    """An index whose documents hold fields that its schema does not know, other kinds in another phase."""
+    with bitdex.create(tmp_path / "index", {"name": "extra"}) as index:
+        for name, ids, place in (("first", [1, 2, 3, 4], 0), ("second", [5, 6], 1)):
+            kinds = {"none": pa.int64()}
+            table = {field: pa.array(held[place], kinds.get(field)) for field, held in EXTRA.items()}
+            phase = {"name": name, "slot_field": "id", "sets_alive": True, "extra_fields": True}
+            index.dump(phase | {"fields": list(table)}, {name: pa.table({"id": ids, **table})})
+        yield index
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_fields_that_the_schema_does_not_know_are_of_one_kind_in_all_forms(extra, name, tmp_path):
+    first, second, kind = EXTRA[name]
+    assert [extra.get(id).get(name) for id in range(1, 7)] == [*first, *second]
+    expected = TEXTS.get(name, [*first, *second])
+    selection = extra.where()
+    table = selection.to_arrow([name])
+    assert str(table.schema.field(name).type) == kind and table.column(name).to_pylist() == expected
+    for size in (1, 3, 100):
+        read = selection.batches(size, fields=[name]).read_all()
+        assert read.schema == table.schema and read.column(name).to_pylist() == expected
+    extra.to_parquet(tmp_path / "out.parquet", fields=[name])
+    assert pq.read_table(tmp_path / "out.parquet").column(name).to_pylist() == expected
+    assert [None if one is pd.NA else one for one in extra.to_pandas([name])[name]] == expected
+    some = selection.batches(2, fields=[name, "n"], limit=4).read_all()
+    assert some.column("n").to_pylist() == EXTRA["n"][0]
+
+
+def test_everything_that_documents_hold_is_shown_beside_each_other(extra):
+    frame = extra.to_pandas()
+    assert set(frame.columns) == {"id", *EXTRA} - {"none"} and len(frame) == 6
+    assert frame["mixed"].dropna().tolist() == ["1", str(2**60), "-1", "x"]
+    assert extra.get_many([5, 1]).to_arrow(["mixed", "real"]).to_pylist() == [
+        {"id": 5, "mixed": "x", "real": 3.0},
+        {"id": 1, "mixed": "1", "real": 0.5},
+    ]

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import bitdex
@@ -228,6 +229,53 @@ def test_groups_are_those_of_pandas(pair):
                 means = [sum(kept[k]) / len(kept[k]) if kept[k] else math.nan for k in sorted(kept)]
                 found = selection.groupby(name).mean(field)
                 assert found.tolist() == pytest.approx(means, nan_ok=True, rel=1e-9)
+
+
+def test_groups_of_documents_without_a_value_are_none(tmp_path):
+    with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
+        index.put_many([{"id": id, "owner": id, "price": 1, "score": 0.5} for id in range(2 * groups.FEW)])
+        index.put_many([{"id": 100, "price": 7}])
+        for ids in ([100], []):
+            found = index[ids].groupby("owner")
+            assert len(found.count()) == 0
+            assert [getattr(found, one)("price").tolist() for one in ("sum", "mean", "min", "max")] == [
+                []
+            ] * 4
+            assert found.sum("price").dtype == np.int64 and found.mean("price").dtype == np.float64
+            assert found.max("score").dtype == np.float64 and found.sum("price").index.name == "owner"
+
+
+def test_totals_of_what_two_sets_share_where_each_is_large_and_both_are_small(tmp_path):
+    schema = {
+        "name": "two",
+        "config": {
+            "filter_fields": [{"name": one, "field_type": "single_value"} for one in "ab"],
+            "sort_fields": [{"name": "n"}],
+        },
+    }
+    ids = np.arange(60_000)
+    table = pa.table({"id": ids, "a": ids % 10, "b": ids // 10 % 10, "n": ids})
+    with bitdex.create(tmp_path / "index", schema, sync="none") as index:
+        phase = {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["a", "b", "n"]}
+        index.dump(phase, {"rows": table})
+        expected = ids[(ids % 10 == 1) & (ids // 10 % 10 == 2)]
+        assert found.LEAST < numbers.SMALL < len(ids) // 10 and len(expected) < numbers.SMALL
+        query = "a == 1 and b == 2"
+        for ask in ("sum", "min", "max", "mean"):
+            assert getattr(index[query], ask)("n") == getattr(expected, ask)(), ask
+        for method in ("sum", "mean", "min", "max"):
+            told = getattr(index[query].groupby("b"), method)("n")
+            assert told.to_dict() == {2: getattr(expected, method)()}
+        assert index[query].nunique("n") == len(expected)
+
+
+@pytest.mark.parametrize("kind", [float, np.float16, np.float32, np.float64, np.int8])
+def test_a_quantile_takes_numbers_of_numpy(compacted, kind):
+    found = compacted.where()
+    for q in (0, 1) if kind is np.int8 else (0, 0.25, 0.5, 1):
+        assert found.quantile("price", kind(q)) == found.quantile("price", q)
+    with pytest.raises(InvalidError, match="q: 'half' is no number from 0 to 1"):
+        found.quantile("price", "half")
 
 
 @pytest.fixture

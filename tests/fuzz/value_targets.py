@@ -221,6 +221,7 @@ class Labels(Names):
     def samples(self):
         entries = [dictionary.Label(1, 1, "a"), dictionary.Label(1, 2, "Zoë"), dictionary.Label(7, 1, "")]
         whole = [dictionary.encode(entries[:count], 5) for count in (0, 1, 3)]
+        whole += [one + dictionary.encode_section(entries[1:], 5, len(one)) for one in whole[:2]]
         return [Sample(one, ((32, 8), (64, 4), (68, 4), (72, 4), (85, 4))) for one in whole]
 
     def parse(self, data):

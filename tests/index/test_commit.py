@@ -295,3 +295,15 @@ def test_what_is_written(indexes: Indexes) -> None:
     assert isinstance(index.documents, DocSilo) and isinstance(index.bitmaps, BitmapSilo)
     assert index.stats()["phases"] == ["rows", "tags", "likes", "due"]
     assert index.check().empty
+
+
+def test_what_a_killed_load_has_spilled_goes_when_the_next_writer_opens(indexes: Indexes) -> None:
+    index = indexes.create(SCHEMA)
+    left = index.path / "temporary" / "postings-0123456789ab.spill"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"\0" * 4096)
+    index.close()
+    indexes.open().close()
+    assert left.exists()  # a reader may stand beside the writer whose file it is
+    indexes.open(mode="w")
+    assert list(left.parent.iterdir()) == []

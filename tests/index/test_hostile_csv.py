@@ -133,7 +133,7 @@ REJECTED = {
     ),
     "a sort value below 0": ("id,small\n1,255\n2,-1\n3,0\n", "small", [1, 3], "small: outside 0 to 255"),
     "bytes that are no text": (b"id,text\n1,a\n2,\xff\xfe\n3,c\n", "text", [1, 3], "text: not UTF-8"),
-    "a quote that never closes": ('id,text\n1,a\n2,"b\n3,c\n', "text", [1], "quote"),
+    "a quote that never closes": ('id,text\n1,a\n2,"b', "text", [1], "a quote opens and never closes"),
 }
 
 
@@ -164,7 +164,7 @@ def test_examples_name_the_row(indexes: Indexes) -> None:
 
 def test_what_one_row_is_worth_does_not_hang_on_others(indexes: Indexes) -> None:
     """A block is read again as text if one of its rows does not fit; the other rows stay what they were."""
-    cells = ["9223372036854775807", "-9223372036854775808", " 7 ", "007", "0", "-0", "0x10", "1" * 19]
+    cells = ["9223372036854775807", "-9223372036854775808", " 7 ", "007", "0", "-0", "+10", "1" * 19]
     reals = ["inf", "-inf", "1e400", ".5", "5.", "-1e-400", " 2 ", "Infinity"]
     clean = "id,n,real\n" + "".join(f"{i},{n},{r}\n" for i, (n, r) in enumerate(zip(cells, reals)))
     index = indexes.load(SCHEMA, phase("n", "real"), {"rows.csv": clean}, name="clean")
@@ -185,6 +185,11 @@ REFUSED = {
     "no header": ("1,2\n3,4\n", {}, "is not in rows.csv"),
     "two columns of one name": ("id,n,n\n1,2,3\n", {}, "twice"),
     "semicolons": ("id;n\n1;2\n", {}, "is not in rows.csv; it has id;n"),
+    "a quote that takes other rows": (
+        'id,n\n1,1\n2,"2\n3,3\n',
+        {},
+        r"row 2 of rows\.csv: a quote opens and never closes, so that 9 bytes .* close it, or double it",
+    ),
     "zeros and nothing else": (b"\0" * 4096, {}, "rows.csv"),
     "16 bits a letter": ("id,n\n1,2\n".encode("utf-16"), {}, "rows.csv"),
 }
@@ -354,3 +359,21 @@ def test_rows_are_accounted_for_in_small_blocks(indexes: Indexes) -> None:
     rows, applied, filtered, rejected = accounted(index)
     assert (rows, applied, filtered) == (24, 4, 4) and rejected == 16
     assert shown(index) == [{"id": 1, "text": "b\n"}, {"id": 70000, "text": "b\n"}]
+
+
+@pytest.mark.parametrize("cell", ["0x10", "0XfF", "0xFFFFFFFFFFFFFFFF", "-0x10", " 0x1", '"0x1"'])
+def test_hexadecimal_is_no_integer_and_never_wrapped(indexes: Indexes, cell: str) -> None:
+    """Arrow reads such cells, the last 64 bits as -1."""
+    files = {"rows.csv": f"id,real,n\n1,0.5,7\n2,0.5,{cell}\n3,0.5,\n"}
+    index = indexes.load(SCHEMA, phase("n", "real"), files)
+    assert accounted(index) == (3, 2, 0, 1) and index.ids().tolist() == [1, 3]
+    assert list(index.phases[0].rejects) == ["n: not an integer"]
+    headless = phase("n", columns=["n", "id"])
+    first = indexes.load(SCHEMA, headless, {"rows.csv": f"{cell},1\n,2\n"}, name="first")
+    assert first.ids().tolist() == [2]
+
+
+def test_texts_with_0x_are_left_alone(indexes: Indexes) -> None:
+    files = {"rows.csv": "id,n,text\n1,,0x10\n2,7,10x0x1\n"}
+    index = indexes.load(SCHEMA, phase("n", "text"), files)
+    assert [index.get(i)["text"] for i in (1, 2)] == ["0x10", "10x0x1"] and index.get(2)["n"] == 7

@@ -196,6 +196,17 @@ def test_a_phase_that_no_longer_sets_alive(indexes: Indexes) -> None:
     assert index.ids().tolist() == []
 
 
+def test_a_phase_that_sets_alive_later_hides_nothing_else(indexes: Indexes) -> None:
+    """What its first run had written to was hidden, though that run had shown nothing."""
+    index = indexes.create(SCHEMA)
+    index.put_many([{"id": 1, "n": 1}, {"id": 2, "n": 2, "due": 1 << 31}])
+    assert index.ids().tolist() == [1] and list(index.snapshot.deferred) == [2]
+    for phase, tags in ((TAGS, {1: 5, 2: 6}), ({**TAGS, "sets_alive": True}, {3: 7})):
+        index.dump(phase, {"tags": {"id": [*tags], "tags": [*tags.values()]}})
+    assert index.ids().tolist() == [1, 3] and list(index.snapshot.deferred) == [2]
+    assert index.get(1).get("tags", []) == [] and index.get(3)["tags"] == [7]
+
+
 def test_a_failed_run_again_leaves_the_first(indexes: Indexes) -> None:
     index = load(indexes, ALL, FILES, "index")
     before = state(index)

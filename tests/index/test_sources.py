@@ -307,6 +307,19 @@ def test_values_that_documents_cannot_hold(indexes: Indexes) -> None:
         indexes.create(SCHEMA).dump({**phase, "fields": ["tags"]}, {"rows": lists})
 
 
+def test_comparisons_of_columns_do_not_depend_on_the_form(indexes: Indexes) -> None:
+    """Columns of a text file that nothing gives a kind were compared letter by letter."""
+    text = "id,w,h\n1,10,9\n2,9,10\n3,100,100\n4,007,7\n"
+    rows = {"name": "rows", "slot_field": "id", "sets_alive": True, "filter": "w < h"}
+    same = {**rows, "filter": "w == h"}
+    for name, source in (("csv", indexes.write({"rows.csv": text})), ("arrow", {"rows": table(text)})):
+        index = indexes.create(SCHEMA, name)
+        index.dump(rows, source)
+        assert index.ids().tolist() == [2]
+        index.dump(same, source)
+        assert index.ids().tolist() == [3, 4]
+
+
 def test_wrong_tables(indexes: Indexes, tmp_path: Path) -> None:
     index = indexes.create(SCHEMA)
     phase = {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["n"]}

@@ -1,5 +1,6 @@
 """`check_against` finds nothing where there is nothing, and every planted difference."""
 
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import bitdex
 from bitdex.errors import InvalidError
 from bitdex.index import Index
 from bitdex.inside.questions import questions
@@ -86,6 +88,31 @@ def test_one_wrong_value_is_found(shop: Index, column: str, value: object) -> No
     for row in found.query("what == 'count'").itertuples():
         assert shop.count(row.query) == row.index or row.index != row.table
         assert set(row.only_index) | set(row.only_table) == {3}
+
+
+@pytest.mark.parametrize("default", [[5, -9], [7], [], None])
+def test_rows_without_a_list_have_the_default(tmp_path: Path, default: list[int] | None) -> None:
+    schema = {
+        "name": "lists",
+        "config": {"filter_fields": [{"name": "marks", "field_type": "multi_value"}]},
+        "data_schema": {
+            "fields": [
+                {"source": "marks", "target": "marks", "value_type": "integer_array", "default": default}
+            ]
+        },
+    }
+    lists = [[1, 5], None, [], [-9], [7, 8], None, [5, -9], []]
+    with bitdex.create(tmp_path / "index", schema) as index:
+        index.put_many(
+            {"id": id, **({} if held is None else {"marks": held})} for id, held in enumerate(lists)
+        )
+        marks = pa.array(lists, pa.list_(pa.int64()))
+        table = pa.table({"id": range(len(lists)), "marks": marks})
+        for frame in (table, table.to_pandas(types_mapper=pd.ArrowDtype), index.to_pandas()):
+            found = index.check_against(frame, queries=60, seed=1)
+            assert found.empty, found.to_string()
+        others = table.set_column(1, "marks", pa.array([*lists[:-1], [1, 2]], marks.type))
+        assert not index.check_against(others, queries=60, seed=1).empty
 
 
 def test_documents_that_one_side_lacks_are_found(shop: Index) -> None:

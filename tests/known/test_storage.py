@@ -144,8 +144,9 @@ def test_storage_22_names_are_on_the_device_before_what_uses_them(index):
     with traced(index.path) as tracer:
         index.dump(ROWS, source=table([1, 2], [3, 4], ["a", "b"]))
     commit = max(at for at, event in enumerate(tracer.events) if event.path.name == "commit.bin")
-    named = [event.target.name for event in tracer.events[:commit] if event.kind == "rename"]
-    assert {"fields.bin", "dictionaries.bin", "dumps.json"} <= set(named)
+    named = {event.target.name for event in tracer.events[:commit] if event.kind == "rename"}
+    named |= {event.path.name for event in tracer.events[:commit] if event.kind == "write"}  # appended
+    assert {"fields.bin", "dictionaries.bin", "dumps.json"} <= named
     assert not unsynced_before(tracer.events, commit - 1)
 
 

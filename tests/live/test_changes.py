@@ -137,6 +137,18 @@ def test_deleting(index):
     assert index.get(1) == {"id": 1, "level": 7, "dated": False}, "nothing of the former document"
 
 
+@pytest.mark.parametrize("make", [list, set, frozenset, tuple, np.array, iter, pd.Series])
+def test_several_values_or_ids_come_in_any_iterable(index, make):
+    index.append(1, "tags", make([70, 71]))
+    assert sorted(index.get(1)["tags"])[-2:] == [70, 71]
+    index.remove(1, "tags", make([70, 5]))
+    assert 71 in index.get(1)["tags"] and 70 not in index.get(1)["tags"]
+    assert index.delete(make([1, 2])) == 2 and 1 not in index
+    for others in ("12", {3: 1}):
+        with pytest.raises(InvalidError, match="id"):
+            index.delete(others)
+
+
 def test_a_batch_is_one_commit(index):
     sequence = index.stats()["sequence"]
     with index.batch():

@@ -3,10 +3,12 @@
 import io
 import json
 
+import pyarrow as pa
 import pytest
 
 import bitdex
 from bitdex.errors import InvalidError
+from bitdex.live import json_lines
 from bitdex.live import records as module
 from bitdex.live.batch import Batch
 from tests.live.bits import differences
@@ -152,3 +154,76 @@ def test_loading_again_gives_the_same(index):
     index.patch(2, {"level": 9})
     index.load(RECORDS)
     assert index.get_many([1, 2, 3]).documents() == EXPECTED
+
+
+TYPES = pa.schema([("key", pa.int64()), ("kind", pa.string())])
+
+
+@pytest.mark.parametrize("before", [0, 1, 3], ids=["at the beginning", "in the middle", "after more"])
+@pytest.mark.parametrize("value", ["null", "1", "[1]", '"x"', "null null", '{"key": 5} null'])
+def test_a_line_that_is_no_object_does_not_end_the_process(index, tmp_path, before, value):
+    good = [json.dumps({"key": i, "l": i}) for i in range(3)]
+    for source in ([*good[:before], value, *good[before:]], io.StringIO("\n".join([*good[:before], value]))):
+        index.load(source)
+    path = tmp_path / "lines.ndjson"
+    path.write_text("\n".join([*good[:before], value, *good[before:]]))
+    result = index.load(path)
+    assert (result.rows, result.applied, result.rejected) == (4, 3, 1)
+    assert list(result.rejects) in (["no JSON"], ["no JSON object"])
+    assert index.ids().tolist() == [0, 1, 2]
+
+
+def test_null_at_the_beginning_of_a_piece_of_a_block(index, monkeypatch):
+    """Arrow cuts a block again, where it likes."""
+    monkeypatch.setattr(json_lines, "PIECE", 64)
+    good = [json.dumps({"key": i, "kind": "a" * (i % 40)}) for i in range(100)]
+    lines = [line for one in good for line in (one, "null")]
+    result = index.load(lines)
+    assert (result.applied, result.rejected) == (100, 100) and len(index) == 100
+
+
+@pytest.mark.parametrize("pieces", [1, 1 << 20])
+def test_lines_as_columns(pieces, monkeypatch):
+    monkeypatch.setattr(json_lines, "PIECE", pieces)
+    lines = b'{"key": 1, "kind": "a"}\r\n\r\n  {"key": 2, "more": [[null]]} \n \n{"key": 3, "kind": "'
+    table = json_lines.columns_of_lines(lines + b"x" * 5000 + b'"}', TYPES)
+    assert table.to_pydict() == {"key": [1, 2, 3], "kind": ["a", None, "x" * 5000]}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"null", b'{"key": 1} null', b'{"key": 1}{"key": 2}', b'{"key":\n1}', b'{"kind": "\xff"}', b"{"],
+)
+def test_lines_that_are_no_columns(lines):
+    assert json_lines.columns_of_lines(lines, TYPES) is None
+
+
+def test_two_objects_in_a_line_are_no_record(index):
+    for bad in ('{"key": 7}{"key": 8}', '{"key": 7}\n{"key": 8}', '{"key": 7}\r{"key": 8}'):
+        result = index.load([json.dumps(RECORDS[1]), bad])
+        assert (result.applied, result.rejected) == (1, 1) and index.ids().tolist() == [2]
+
+
+@pytest.mark.parametrize("name", ["kind", "note"])
+def test_half_a_surrogate_is_rejected_and_poisons_nothing(index, given, name):
+    """A label that cannot be written stayed among the labels, and the next commit failed."""
+    result = index.load(given([RECORDS[1], json.dumps({"key": 8, name: "\ud800"}), RECORDS[2]]))
+    assert (result.rows, result.applied, result.rejected) == (3, 2, 1)
+    assert list(result.rejects) == [f"field '{name}'"]
+    index.put({"id": 9, "kind": "ok"})
+    assert index.ids("kind == 'ok'").tolist() == [9]
+    with pytest.raises(InvalidError, match=f"field '{name}'.*give a Unicode text"):
+        index.put({"id": 10, name: "\udfff"})
+
+
+def test_what_is_nested_too_deeply_is_rejected_and_the_rest_stays(index):
+    deep = '{"key": 7, "other": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    result = index.load([deep, json.dumps(RECORDS[1]), "null"])
+    assert result.applied == 1 and result.rejected == 2 and index.ids().tolist() == [2]
+    with pytest.raises(InvalidError, match=r"line 1: .* is nested too deeply"):
+        index.apply([deep])
+
+
+def test_bytes_that_are_no_utf8_are_rejected(index):
+    result = index.load([b'{"key": 7, "kind": "\xff"}', json.dumps(RECORDS[1]).encode()])
+    assert list(result.rejects) == ["no JSON"] and index.ids().tolist() == [2]

@@ -8,7 +8,7 @@ from pyroaring import BitMap
 
 from bitdex.errors import InvalidError
 from bitdex.query import order
-from bitdex.query.order import SortColumn, bitmap_of
+from bitdex.query.order import SortColumn, among, bitmap_of
 from tests.kernels.slot_sets import MAX_SLOT, quick, slot_sets
 
 TOP = 2**64 - 1
@@ -251,3 +251,11 @@ def test_settled_bounds_leave_the_same(column: tuple[np.ndarray, np.ndarray], lo
     inside = [value for value in values.tolist() if low <= value <= high]
     expected = (min(inside), max(inside)) if inside else None
     assert SortColumn(slots, values).settle(low, high) == expected
+
+
+@quick
+@given(st.sets(st.integers(0, 300) | st.integers(0, 2**32 - 1)), st.sets(st.integers(0, 300)))
+def test_which_slots_are_in_a_bitmap(slots: set[int], members: set[int]) -> None:
+    ascending = np.array(sorted(slots), np.uint32)
+    assert among(ascending, BitMap(members)).tolist() == [slot in members for slot in ascending.tolist()]
+    assert among(ascending, BitMap(range(1 << 32))).all()  # not listed: that would take 16 GiB
