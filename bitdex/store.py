@@ -141,8 +141,9 @@ class Store:
 
     def _clear_temporary(self) -> None:
         """Remove what a writer that was killed has spilled."""
-        if filesystem.exists(self.temporary):
-            for name in filesystem.list_directory(self.temporary):
+        names = filesystem.list_directory(self.temporary) if filesystem.exists(self.temporary) else []
+        for name in names:
+            if name.endswith(".spill"):
                 filesystem.remove(self.temporary / name)
 
     def _look(self) -> tuple[object, ...]:
@@ -226,10 +227,13 @@ class Store:
             self.documents.silo.finish()
             self.bitmaps.silo.finish()
 
-        uninterrupted(commit)
+        self.guard.whole(commit)
 
     def write(self, documents: Writes, bitmaps: Writes) -> int:
-        """Write one batch into both silos and commit it; return its sequence."""
+        """Write one batch into both silos and commit it; return its sequence.
+
+        When it fails, nothing more is written if one of them has it: it must not count with the next.
+        """
         self.guard.check_writable()
         sequence = max(self.documents.silo.next_sequence, self.bitmaps.silo.next_sequence)
 
@@ -239,14 +243,13 @@ class Store:
                 documents.append(self.documents.silo, sequence)
                 bitmaps.append(self.bitmaps.silo, sequence)
                 self._name(sequence, self.sync != "none")
-            except WriteFailedError:
+                self._publish()
+            except BaseException as error:
+                if max(self.documents.silo.sequence, self.bitmaps.silo.sequence) >= sequence:
+                    self.guard.fail(error, self.directory)
                 raise
-            except BaseException:  # half of it may be in a log, and must not count with the next
-                self.reopen()
-                raise
-            self._publish()
 
-        uninterrupted(write)
+        self.guard.whole(write)
         return sequence
 
     def _name(self, sequence: int, durable: bool = True) -> None:
@@ -268,8 +271,10 @@ class Store:
 
     def settle_logs(self) -> None:
         """Force the batches that lie in the logs to the device, in any mode of syncing."""
-        if not self.documents.silo.pending and not self.bitmaps.silo.pending:
-            return
+        if self.documents.silo.pending or self.bitmaps.silo.pending:
+            self.guard.whole(self._sync_all)
+
+    def _sync_all(self) -> None:
         self.documents.silo.sync()
         self.bitmaps.silo.sync()
         filesystem.sync(self._open_commit())
@@ -283,11 +288,18 @@ class Store:
         return True
 
     def reopen(self) -> None:
-        """Open the committed state anew, forgetting what failed on the way to the next one."""
-        if self.guard.closed:
+        """Open the committed state anew, forgetting what failed on the way to the next one.
+
+        Not after a write that failed: opening for writing writes.
+        """
+        if self.guard.closed or self.failure is not None:
             return
-        self._close_silos()
-        self._open()
+
+        def reopen() -> None:
+            self._close_silos()
+            self._open()
+
+        uninterrupted(reopen)
 
     def settle(self) -> None:
         """Rewrite a silo of which merges have left more than a fifth unused."""

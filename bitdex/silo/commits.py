@@ -9,8 +9,8 @@ The order of a commit::
     5  files renamed, logs emptied            `finish`; the next opener does it otherwise
 
 Between 3 and 5 a state is prepared: a store of several silos makes it count by writing
-its own commit record, and opens each silo at the sequence that this record names. Steps 2 to 5 run in a
-thread of their own, so that an interrupt cannot stop half-way.
+its own commit record, and opens each silo at the sequence that this record names. Steps 2 to 5 are not
+interrupted half-way (`silo.uninterrupted`).
 
 Batches go on while a commit is prepared: they lie in the log that is not being compacted, and carry
 sequences above the one that is committed.
@@ -43,7 +43,6 @@ from bitdex.silo.rules import rule
 from bitdex.silo.state import State
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
-from bitdex.silo.uninterrupted import uninterrupted
 
 
 class Commits:
@@ -184,7 +183,7 @@ class Commits:
             self.files.write_meta(record)
             self._publish(replace(self._base, meta=record))
 
-        uninterrupted(write)
+        self._guard.whole(write)
 
     def _commit(self, new: NewData, fields: dict[str, int], finish: bool = True) -> None:
         """Write the index and the commit record of a new state, and publish it."""
@@ -207,7 +206,7 @@ class Commits:
             if finish:
                 self._finish()
 
-        uninterrupted(commit)
+        self._guard.whole(commit)
 
     def _write_index(self, new: NewData, record: np.ndarray) -> KeyIndex:
         """Write what has changed in the index, or all of it; return the one that readers use."""
@@ -227,7 +226,7 @@ class Commits:
     def finish(self) -> None:
         """Make a prepared compaction or merge final: give the files their names, empty the logs."""
         with self._maintaining():
-            uninterrupted(self._finish)
+            self._guard.whole(self._finish)
 
     def _finish(self) -> None:
         if not self._prepared:

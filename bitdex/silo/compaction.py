@@ -25,7 +25,7 @@ from bitdex.silo.pending import Chains
 from bitdex.silo.read import read_frames
 from bitdex.silo.scratch import scratch
 from bitdex.silo.state import State
-from bitdex.silo.threads import ahead, each
+from bitdex.silo.threads import ahead, begun, each, ended
 
 CHUNK = 4 << 20
 RECORDS, BYTES = 1 << 13, 2 << 20  # folded at a time; one record may have more bytes
@@ -93,11 +93,10 @@ def write_cold(
             filesystem.release(log)
 
         # one thread fills the index while the others copy: it waits for memory, they for the system
-        table = pool.submit(
-            index_kernels.build_table, [layout.entries(int(base)) for layout, base in zip(layouts, ends)]
-        )
+        entries = [layout.entries(int(base)) for layout, base in zip(layouts, ends)]
+        table = begun(pool, index_kernels.build_table, entries)
         each(pool, write, chunks)
-    index = KeyIndex.whole(table.result(), sum(len(layout.keys) for layout in layouts))
+    index = KeyIndex.whole(ended(table), sum(len(layout.keys) for layout in layouts))
     return NewData(index, int(ends[-1]))
 
 

@@ -14,6 +14,7 @@ from bitdex.silo.pending import PendingTable, Waiting
 from bitdex.silo.replay import sequences_of, whole_batches
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
+from bitdex.silo.uninterrupted import uninterrupted
 
 CHUNK = 4 << 20  # bytes encoded and written at a time
 MOST_ROOM = 16 << 20  # bytes allocated ahead of what is written
@@ -105,9 +106,8 @@ class OpsLog:
         """Append one batch of frames with the order words `words`, one each or one for all (uint64).
 
         All have one sequence; the first gets the BEGIN flag and the last the COMMIT flag.
-        Nobody sees it before `shown` is raised. What one that failed has left is settled by the next.
+        Nobody sees it before `shown` is raised. What one that failed has left is settled before the next.
         """
-        self._settle_failed()
         entered = self._entered.room(len(keys))
         end = kernels.enter_operations(
             keys,
@@ -145,7 +145,6 @@ class OpsLog:
 
     def append_few(self, operations: list[frame.Operation], sequence: int) -> None:
         """Append one batch as `append` does, of operations that are given one by one."""
-        self._settle_failed()
         frames = np.frombuffer(frame.pack(operations, sequence), np.uint8)
         end = self.end + len(frames)
         self._entered.grow(len(operations))
@@ -173,12 +172,16 @@ class OpsLog:
         """Return the flags of the first frame of the batch that comes next."""
         return frame.BEGIN | frame.SYNCED if self._synced == self.end else frame.BEGIN
 
-    def _settle_failed(self) -> None:
-        """Take or blank what a batch that failed has left behind the end."""
-        if self._touched > self.end:
-            touched = self._touched
-            self._take(self._mapped[:touched])  # a reader in another process may have seen it whole
-            self._blank(touched)
+    @property
+    def unsettled(self) -> bool:
+        """Whether a batch that failed has left something behind the end."""
+        return self._touched > self.end
+
+    def settle_failed(self) -> None:
+        """Take what a batch that failed has left, if it is whole, else blank it."""
+        touched = self._touched
+        self._take(self._mapped[:touched])  # a reader in another process may have seen it whole
+        self._blank(touched)
 
     def sync(self) -> None:
         """Force what was appended to the device."""
@@ -210,8 +213,12 @@ class OpsLog:
         room = self._entered.room(len(found))
         for name in Operations.__slots__:
             getattr(room, name)[:] = getattr(found, name)
-        self._entered.count += len(found)
-        self._pass(found)
+
+        def enter() -> None:
+            self._entered.count += len(found)
+            self._pass(found)
+
+        uninterrupted(enter)  # else they would be taken once more
 
     def _writable(self) -> int:
         assert self._descriptor is not None, "the log was opened for reading"

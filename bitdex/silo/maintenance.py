@@ -47,7 +47,7 @@ class Maintenance(Commits):
         self, commit: bool = True, report: Report = _nobody, holding: Holding = nullcontext
     ) -> int:
         """Move the operations that wait now into the data file; return how many there were."""
-        self._finish()
+        self._guard.whole(self._finish)
         moved = 0
         older = [log for log in self._logs.both if log is not self._logs.active]
         if older[0].appended:
@@ -102,7 +102,7 @@ class Maintenance(Commits):
         for lo in range(0, waiting.count, BLOCK):
             part = waiting.operations[lo : lo + BLOCK]
             last = lo + BLOCK >= waiting.count
-            writer.apply_frames(part.keys, waiting.mapped, part.places, last)
+            writer.apply_frames(part, waiting.mapped, str(waiting.log.path), last)
             report(len(part))
 
     def _apply_folded(self, writer: MergeWriter, waiting: Waiting, report: Report) -> None:
@@ -148,6 +148,8 @@ class Maintenance(Commits):
             self._commit(self._write_cold_nothing(), {"data_generation": 1})
         record = self._base.meta.copy()
         record["commit"] += 1
+        if int(record["pending"][0]):  # giving it up was interrupted
+            list_aborted(record)
         record["pending"] = sequence
         self._write_record(record)
         return sequence

@@ -54,7 +54,8 @@ class Store:
             stopped = merge.merge_values(*given, *target)
         else:
             frames, places = frames_at([(key, payload, frame.order(2, kind)) for key, kind, payload in ops])
-            stopped = merge.merge_frames(keys, frames, places, rows, start, *target)
+            sizes = np.array([len(payload) for _, _, payload in ops], np.int64)
+            stopped = merge.merge_frames(keys, frames, places, sizes, rows, start, *target)
         self.data[self.arena : state[merge.ARENA]] = buffer[: state[merge.ARENA] - self.arena]
         self.arena = int(state[merge.ARENA])
         self.dead += int(state[merge.DEAD])
@@ -180,14 +181,16 @@ def test_every_key_belongs_to_one_part(parts):
     assert ((outcomes == "in_place").sum(axis=0) == 1).all()
 
 
-def test_a_damaged_frame_is_not_merged():
+@pytest.mark.parametrize("key", [0, 1], ids=["known", "new"])
+@pytest.mark.parametrize("at", [0, 4, 8, 16, 24])
+def test_a_damaged_frame_is_not_merged(key, at):
     store = Store([b"value"], 3000)
-    frames, places = frames_at([(0, b"payload", frame.order(2, MERGE))])
-    frames[places[0] + 24] ^= 1
+    frames, places = frames_at([(key, b"payload", frame.order(2, MERGE))])
+    frames[places[0] + at] ^= 1
     before, outcome, ring = store.data.copy(), np.zeros(1, np.uint8), np.empty(merge.AHEAD, np.int64)
     state, geometry = np.array([store.end, len(store.data), store.end, 0, 0]), np.array([3000, 0, 8])
     merge.merge_frames(
-        u64([0]), frames, places, np.array([0]), 0, geometry, SEED, store.table, store.data,
+        u64([key]), frames, places, np.array([7]), np.array([0]), 0, geometry, SEED, store.table, store.data,
         store.data[store.end :], state, ring, outcome,
     )  # fmt: skip
     assert merge.OUTCOMES[outcome[0]] == "damaged" and np.array_equal(store.data, before)
@@ -215,8 +218,8 @@ def test_new_keys_are_placed_one_after_the_other(firsts, alignment):
     geometry, state = np.array([250, 40, alignment]), np.array([64, 1 << 13, 64, 0, 0])
     data = np.full(1 << 13, 0xAA, np.uint8)
     offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
-    keys = u64(range(len(firsts)))
-    merge.place_new(keys, frames, places, rows, geometry, SEED, data[64:], state, offsets, extents)
+    sizes = np.array([len(payload) for _, payload in firsts], np.int64)
+    merge.place_new(frames, places, sizes, rows, geometry, SEED, data[64:], state, offsets, extents)
     at = 64
     for row, offset, extent in zip(rows, offsets.tolist(), extents.tolist()):
         kind, payload = firsts[row]
