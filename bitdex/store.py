@@ -44,6 +44,7 @@ from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
+from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
@@ -189,6 +190,8 @@ class Store:
         self.registry = FieldRegistry(self.directory / "fields.bin", identity, dropped)
         least = int(self._record["labels"][0])
         self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity, least)
+        if self.mode == "w":
+            number_defaults(self.schema, self.registry, self.dictionaries)
 
     def _open_silos(self, at: int) -> None:
         directory, mode, sync = self.directory, self.mode, self.sync

@@ -20,8 +20,8 @@ MODULES = {
 # From the ground up: a module may import its own layer and those below it. `cli_output` belongs to `cli`.
 LAYERS = [
     ["errors"],
-    ["kernels", "formats", "filesystem", "progress", "html", "charts", "quantities", "completion"],
-    ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
+    ["kernels", "formats", "filesystem", "locks", "cached", "progress", "html", "charts", "quantities"],
+    ["completion", "silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
