@@ -27,6 +27,7 @@ would put an end to that choice, so everything is synced before one begins.
 """
 
 import secrets
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -92,10 +93,12 @@ class Store:
     """
 
     def __init__(self, directory: Path, mode: str, sync: str):
+        directory = directory.resolve()  # once: the process may go to another directory
         self.directory, self.mode, self.sync = directory, mode, sync
         self._commit_path = directory / "commit.bin"
         self.temporary = directory / "temporary"
         self._descriptor: int | None = None
+        self._closing: weakref.finalize[..., Store] | None = None
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._commit_path):
@@ -267,6 +270,8 @@ class Store:
         """Return the descriptor of the file of commit records; it stays open for all of them."""
         if self._descriptor is None:
             self._descriptor = filesystem.open_write(self._commit_path)
+            self._closing = weakref.finalize(self, filesystem.close, self._descriptor)  # when it is forgotten
+            self._closing.atexit = False
         return self._descriptor
 
     def settle_logs(self) -> None:
@@ -354,10 +359,10 @@ class Store:
         self.bitmaps.silo.close(failed)
 
     def _release(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
+        self._descriptor = None
         try:
-            if descriptor is not None:
-                filesystem.close(descriptor)
+            if self._closing is not None:
+                self._closing()  # once
         finally:
             if self._lock is not None:
                 self._lock.release()

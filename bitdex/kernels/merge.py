@@ -44,7 +44,8 @@ _ZERO = np.uint64(0)
 WAITING, IN_PLACE, RELOCATED, MISSING, DELETED, TOO_LONG, DAMAGED = 0, 1, 2, 3, 4, 5, 6
 OUTCOMES = ("waiting", "in_place", "relocated", "missing", "deleted", "too_long", "damaged")
 ARENA, ARENA_END, BASE, DEAD, NEEDED = 0, 1, 2, 3, 4  # words of `state`
-HEADROOM, MINIMUM, ALIGNMENT = 0, 1, 2  # words of `geometry`
+HEADROOM, MINIMUM, ALIGNMENT, FRESH = 0, 1, 2, 3  # words of `geometry`; regions of this merge begin at FRESH
+AGAIN = 500  # per mille of headroom, at least, for a record that the same merge relocates once more
 
 
 @kernel(r_u64, i64, i64, w_i64, returns=i64)
@@ -121,7 +122,10 @@ def _make_room(
             table[3 * entry + 2] = np.uint64(tail + size) | np.uint64(room) << _SHIFT
         return offset + tail, DELETED if kind == DELETE else IN_PLACE
     keep = tail if kind == MERGE else 0
-    given = allocation(keep + size, geometry[HEADROOM], geometry[MINIMUM], geometry[ALIGNMENT])
+    headroom = geometry[HEADROOM]
+    if keep and offset >= geometry[FRESH]:  # else many merges into one key would copy it as many times
+        headroom = max(headroom, AGAIN)
+    given = allocation(keep + size, headroom, geometry[MINIMUM], geometry[ALIGNMENT])
     if given > MAX_ALLOCATED:
         return -1, TOO_LONG
     region = state[ARENA]

@@ -19,7 +19,7 @@ sequences above the one that is committed.
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,10 @@ import numpy as np
 from bitdex import filesystem
 from bitdex.errors import CorruptError, WriteFailedError
 from bitdex.formats import data, hash_index, index_delta
+from bitdex.formats import meta as meta_format
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
+from bitdex.silo.belongings import Belongings, weakly
 from bitdex.silo.compaction import NewData
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
@@ -53,8 +55,9 @@ class Commits:
         self.mode = mode
         self._sync = sync
         self._guard = Guard(files.directory, mode, "silo")
-        self._lock = WriterLock(files.directory) if mode == "w" else None
+        lock = WriterLock(files.directory) if mode == "w" else None
         self._pool = ThreadPoolExecutor(THREADS, "bitdex")
+        self._belongings = Belongings(self, self._pool, lock)
         self._turn = Turn(f"{files.directory}: a merge is under way in this thread; end it first")
         self._publishing = threading.Lock()
         self._prepared = False
@@ -63,7 +66,7 @@ class Commits:
         try:
             self._load(at)
         except BaseException:
-            self._release()
+            self._belongings.let_go()
             raise
 
     # -- opening -------------------------------------------------------------------------
@@ -95,6 +98,7 @@ class Commits:
         if self.mode == "w":
             self._finish_renames(meta)
             base = self._take_over(base, at)
+            self.files.drop_unfinished()
         applied = int(meta["applied"][0])
         logs: list[OpsLog] = []
         try:
@@ -110,7 +114,9 @@ class Commits:
             raise
         self._base, self._prepared = base, False
         both = (logs[0], logs[1])
-        self._logs = OpsLogs(both, self._sync, _next_sequence(base.meta, both), self._guard, self._publish)
+        following = _next_sequence(base.meta, both)
+        self._logs = OpsLogs(both, self._sync, following, self._guard, weakly(self._publish))
+        self._belongings.logs = self._logs
         self._publish()
 
     def _take_over(self, base: Base, at: int | None) -> Base:
@@ -125,8 +131,8 @@ class Commits:
             record["commit"] += 1
         else:
             return base
-        if int(meta["pending"][0]):
-            list_aborted(record)
+        if int(meta["pending"][0]) and int(meta["aborted_count"][0]) < meta_format.MAX_ABORTED:
+            list_aborted(record)  # else the data file is about to be written without its frames
         if at is not None:
             record["floor"] = min(int(record["floor"][0]), at)
         self.files.write_meta(record)
@@ -194,8 +200,13 @@ class Commits:
             record["data_end"], record["dead_bytes"] = new.end, new.dead
             for name, value in fields.items():
                 record[name] = value
-            index = self._write_index(new, record)
-            filesystem.sync_directory(self.files.directory)
+            try:
+                index = self._write_index(new, record)
+                filesystem.sync_directory(self.files.directory)
+            except BaseException:
+                with suppress(OSError):  # the first error counts
+                    self.files.drop_unfinished()
+                raise
             record["floor"] = max(int(record["floor"][0]), self._logs.synced_sequence)
             mapped = self._base.data
             if "data_generation" in fields or new.end != len(mapped):  # a new map begins without pages
@@ -271,26 +282,18 @@ class Commits:
         self._guard.failure = self._guard.failure or failed
         if not self._guard.here:  # a fork: the locks of its parent's threads never open here
             self._guard.close()
-            for log in self._logs.both:
-                log.close()
-            self._release()
+            self._belongings.let_go()
             return
         with self._turn.awaited():
             self._end()
 
     def _end(self) -> None:
         with ExitStack() as ending:  # all of it, whatever fails
-            ending.callback(self._release)
+            ending.callback(self._belongings.let_go)
             ending.callback(self._logs.close)
             ending.callback(self._guard.close)
             if self.mode == "w" and self._guard.failure is None:
                 self._conclude()
-
-    def _release(self) -> None:
-        with ExitStack() as ending:
-            ending.callback(self._pool.shutdown)
-            if self._lock is not None:
-                self._lock.release()
 
 
 def _follow_all(logs: tuple[OpsLog, OpsLog]) -> bool:

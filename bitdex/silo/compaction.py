@@ -6,6 +6,7 @@ time, and leave the commit to the caller. Readers keep the files they have mappe
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -252,8 +253,8 @@ class _Writer:
         self._descriptor = filesystem.open_write(self._path)
         try:
             filesystem.write_at(self._descriptor, self._header, 0)
-        except BaseException:
-            filesystem.close(self._descriptor)
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
         return self
 
@@ -262,8 +263,19 @@ class _Writer:
         filesystem.write_at(self._descriptor, out, offset)
 
     def __exit__(self, kind: object, *rest: object) -> None:
+        """Force it to the device; if the block has failed, remove it: a full disk has room again."""
         try:
-            if kind is None:
-                filesystem.sync(self._descriptor)
-        finally:
-            filesystem.close(self._descriptor)
+            try:
+                if kind is None:
+                    filesystem.sync(self._descriptor)
+            finally:
+                filesystem.close(self._descriptor)
+        except BaseException:
+            self._remove()
+            raise
+        if kind is not None:
+            self._remove()
+
+    def _remove(self) -> None:
+        with suppress(OSError):  # the first error counts
+            filesystem.remove(self._path)

@@ -39,7 +39,8 @@ class OpsLog:
     synced_sequence : int
         The newest sequence that is known to be on the device.
     cut : bool
-        Whether whole batches were left out, because they lie above the sequence to open at.
+        Whether whole batches lie behind the end that were left out, because they are above the sequence to
+        open at.
     table : PendingTable
     """
 
@@ -76,12 +77,22 @@ class OpsLog:
         if writable:
             log._descriptor = filesystem.open_write(path)
             try:
-                if log._blank(len(log._mapped)):
-                    filesystem.sync(log._writable())
+                log._make_whole()
+                if not log.cut:
+                    log.blank()
             except BaseException:
                 log.close()
                 raise
         return log
+
+    def blank(self) -> None:
+        """Overwrite what lies behind the end, durably, so that its frames cannot come back.
+
+        Batches that were `cut` tell a writer that frames of theirs may lie in the data file: those go first.
+        """
+        if self._blank(len(self._mapped)):
+            filesystem.sync(self._writable())
+        self.cut = False
 
     @property
     def appended(self) -> int:
@@ -191,9 +202,9 @@ class OpsLog:
 
     def close(self) -> None:
         """Close the descriptor; maps stay valid while somebody holds them."""
-        if self._descriptor is not None:
-            filesystem.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None  # closed once, also where that is told to fail
+        if descriptor is not None:
+            filesystem.close(descriptor)
 
     def follow(self) -> bool:
         """Take the batches that its writer has appended since; return False if the log was replaced."""
@@ -231,6 +242,14 @@ class OpsLog:
             length = -(-(end + min(end, MOST_ROOM)) // PAGE) * PAGE
             filesystem.allocate(self._writable(), mapped, length - mapped)
             self._mapped = filesystem.map_open(self._writable(), length)
+
+    def _make_whole(self) -> None:
+        """Allocate what is missing of the last page: a file that was cut may end inside of a frame."""
+        length = len(self._mapped)
+        rest = -length % PAGE if length > oplog.START else 0
+        if rest:
+            filesystem.allocate(self._writable(), length, rest)
+            self._mapped = filesystem.map_open(self._writable(), length + rest)
 
     def _replay(self, applied: int, at: int | None) -> None:
         name = str(self.path)

@@ -19,8 +19,9 @@ is reached through the map.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import astuple
 from functools import partial
 from itertools import pairwise
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from bitdex import filesystem
-from bitdex.errors import ClosedError, CorruptError, InvalidError
+from bitdex.errors import ClosedError, CorruptError, InvalidError, WriteFailedError
 from bitdex.formats import data, frame
 from bitdex.kernels import apart, merge
 from bitdex.kernels import frames as frame_kernels
@@ -109,13 +110,14 @@ class MergeWriter:
     ):
         self.counts = dict.fromkeys(("in_place", "relocated", "inserted", "deleted", "ignored"), 0)
         self.sequence = sequence
+        self._failure: BaseException | None = None
         self._base = base
         self._pool = pool
         self._geometry = Geometry.of(base.meta)
-        self._sizing = np.array(astuple(self._geometry), np.int64)
         self._index = WorkingIndex(base.index, pool, coming)
         self._dead = int(base.meta["dead_bytes"][0])
         self._end = int(base.meta["data_end"][0])
+        self._sizing = np.array([*astuple(self._geometry), self._end], np.int64)
         path = files.of_generation(files.data, data.MAGIC, int(base.meta["data_generation"][0]))
         assert path is not None
         self._syncer = ThreadPoolExecutor(1, "bitdex-sync")
@@ -202,6 +204,7 @@ class MergeWriter:
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1  # closed once, also where that is told to fail
+        self._failure = None  # its traceback leads here
         if descriptor >= 0:
             self._syncer.shutdown()
             filesystem.close(descriptor)
@@ -209,19 +212,35 @@ class MergeWriter:
     def _check_open(self) -> None:
         if self._descriptor < 0:
             raise ClosedError("the merge writer was closed, or its silo")
+        if isinstance(self._failure, WriteFailedError):
+            raise self._failure
+        if self._failure is not None:
+            raise InvalidError(
+                f"the merge is not committed: a part of it was refused ({self._failure}); begin it again"
+            ) from self._failure
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Run a block that merges; if it fails nothing more is merged, and nothing committed."""
+        try:
+            yield
+        except BaseException as error:
+            self._failure = error
+            raise
 
     def _apply(self, keys: Any, values: Any, offsets: Any, kind: int) -> None:
         self._check_open()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
-        for lo in range(0, len(keys), BLOCK):
-            hi = min(lo + BLOCK, len(keys))
-            self._index.prepare(keys[lo:hi], len(keys) - lo)
-            self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
-            self._since_release += hi - lo
-            if self._since_release > RELEASE_EVERY:
-                filesystem.release(self._data, 1 << 29)  # merges in random order would miss them
-                self._since_release = 0
+        with self._whole():
+            for lo in range(0, len(keys), BLOCK):
+                hi = min(lo + BLOCK, len(keys))
+                self._index.prepare(keys[lo:hi], len(keys) - lo)
+                self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
+                self._since_release += hi - lo
+                if self._since_release > RELEASE_EVERY:
+                    filesystem.release(self._data, 1 << 29)  # merges in random order would miss them
+                    self._since_release = 0
 
     def _apply_block(self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int) -> None:
         """Merge values; what belongs to keys that are not there yet goes on as frames."""
@@ -335,6 +354,7 @@ class MergeWriter:
         geometry = self._geometry
         rooms = np.maximum(operations.sizes[rows] + 32, geometry.minimum) * (1000 + geometry.headroom) // 1000
         rooms += frame.SIZE + 2 * geometry.alignment
+        np.minimum(rooms, data.MAX_ALLOCATED + data.REGION_SIZE, out=rooms)  # headroom gives way
         ends = np.cumsum(rooms)
         cuts = np.searchsorted(ends, np.arange(LAST_ARENA, ends[-1], LAST_ARENA))
         for lo, hi in pairwise(np.unique([0, *cuts, len(rows)]).tolist()):

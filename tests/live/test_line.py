@@ -125,7 +125,7 @@ def test_a_column_with_a_default_is_handed_on_as_others_are(tmp_path, monkeypatc
 def test_any_history_of_commits_and_reads(tmp_path, monkeypatch, limits, content):
     for name, value in limits.items():
         monkeypatch.setattr(module, name, value)
-    for seed in seeds(scale(6, 250)):
+    for seed in seeds(scale(5, 125)):
         draw = random.Random(seed)
         with bitdex.create(tmp_path / str(seed), content, sync="none") as index:
             index.put_many([{"id": id, "level": id % 3, "tags": [id % 4], "price": id} for id in IDS])
