@@ -352,6 +352,8 @@ class Index(Querying, Changing, Looking):
             return
         self._stop_upkeep()
         with self._store.maintenance.awaited():
+            if guard.closed:  # another thread was faster
+                return
             self._save_answers()
             with self._store.turn.awaited():
                 self._store.close()
