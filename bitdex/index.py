@@ -55,7 +55,9 @@ def create(path: str | Path, schema: Any, sync: str = "batch", maintenance: floa
     Raises
     ------
     InvalidError
-        If the definition is wrong, or the directory is not empty.
+        If an argument or the definition is wrong, or the directory is not empty.
+    LockedError
+        If somebody else is making an index in it.
     """
     definition = schema if isinstance(schema, Schema) else Schema.load(schema)
     Store.create(Path(path), definition)
