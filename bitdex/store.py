@@ -48,6 +48,7 @@ from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
+from bitdex.silo.modes import check_sync
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
 from bitdex.silo.uninterrupted import uninterrupted
@@ -107,8 +108,9 @@ class Store:
             raise
 
     @classmethod
-    def create(cls, directory: Path, schema: Schema) -> None:
-        """Make an empty store in a new or empty directory."""
+    def create(cls, directory: Path, schema: Schema, sync: str) -> None:
+        """Make an empty store in a new or empty directory, to be opened with this mode of syncing."""
+        check_sync(sync)
         check_vacant(directory)
         filesystem.make_directory(directory)
         lock = WriterLock(directory)
@@ -319,6 +321,8 @@ class Store:
 
     def close(self) -> None:
         """Release files, threads and the lock."""
+        if self.guard.closed:  # by a thread that was faster
+            return
         self.guard.close()
         with ExitStack() as ending:
             ending.callback(self._release)

@@ -1,5 +1,6 @@
 """Creating an index: alone in a directory in which nothing lies that somebody may miss."""
 
+import re
 import shutil
 
 import pytest
@@ -161,3 +162,24 @@ def test_what_a_creation_that_died_has_left_is_taken_over(path, kept):
     with bitdex.create(path, SCHEMA) as index:
         one_put(index)
         assert len(index) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"sync": "x"}, "sync: 'x' is unknown; use one of always, batch, none"),
+        *(
+            ({"maintenance": value}, f"maintenance: {value!r} is no number of seconds from 0.01 to ")
+            for value in (-1, 0, float("nan"), float("inf"), 1e300, True, "5")
+        ),
+    ],
+)
+def test_options_are_looked_at_before_anything_is_made(path, option, message):
+    """`create` raised and left an index behind; every round of maintenance=nan followed at once."""
+    with pytest.raises(InvalidError, match="^" + re.escape(message)):
+        bitdex.create(path, SCHEMA, **option)
+    assert not path.exists()
+    bitdex.create(path, SCHEMA).close()
+    with pytest.raises(InvalidError, match="^" + re.escape(message)):
+        bitdex.open(path, **option)
+    bitdex.open(path).close()

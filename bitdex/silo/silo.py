@@ -28,6 +28,7 @@ from bitdex.silo.creation import create
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.maintenance import Holding, Maintenance
 from bitdex.silo.merge_writer import MergeWriter
+from bitdex.silo.modes import check_sync
 from bitdex.silo.panel import silo_panel
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
@@ -36,7 +37,6 @@ from bitdex.silo.values import Values, as_keys, as_packed
 if TYPE_CHECKING:
     import pandas as pd
 
-SYNC_MODES = ("always", "batch", "none")
 BEHIND = 0.5  # bytes in the logs that call for compaction, as a share of the data file
 
 
@@ -109,8 +109,7 @@ class Silo(Maintenance):
         files = SiloFiles(Path(path))
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
-        if sync not in SYNC_MODES:
-            raise InvalidError(f"sync: {sync!r} is unknown; use one of {', '.join(SYNC_MODES)}")
+        check_sync(sync)
         if not filesystem.exists(files.meta):
             if mode == "r":
                 raise NotFoundError(f"{path}: there is no silo here (no meta.bin)")
