@@ -91,6 +91,7 @@ class Store:
         self._commit_path = directory / "commit.bin"
         self.temporary = directory / "temporary"
         self._descriptor: int | None = None
+        self._writer = secrets.randbits(64)
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._commit_path):
@@ -254,12 +255,18 @@ class Store:
         """Write the commit record of a sequence."""
         record = meta_format.copied(self._record)
         record["sequence"], record["labels"] = sequence, self.dictionaries.saved
+        record["writer"] = self._writer
         record["commit"] += 1
         descriptor = self._open_commit()
         filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
         if durable:
             filesystem.sync(descriptor)
         self._record, self.sequence = record, sequence
+
+    @property
+    def mark(self) -> str:
+        """What the newest commit has in common with no other one, of whatever history."""
+        return f"{self._record['commit'][0]}.{self._record['writer'][0]:016x}"
 
     def _open_commit(self) -> int:
         """Return the descriptor of the file of commit records; it stays open for all of them."""
