@@ -92,8 +92,8 @@ class Index(Querying, Changing, Looking):
     def __init__(
         self, directory: Path, mode: str = "w", sync: str = "batch", maintenance: float | None = None
     ):
-        self._store = Store(directory, mode, sync)
-        silo = CacheSilo(directory, self._store.registry.identity + 2, lambda: self._store.mark)
+        store = self._store = Store(directory, mode, sync)
+        silo = CacheSilo(self.path, store.registry.identity + 2, lambda: store.mark)
         OPENED.update(self.schema.fields)
         self._answers = Answers(self.schema.settings.get("cache", {}), silo)
         self._bindings = Bindings()
