@@ -2,7 +2,7 @@
 
 ::
 
-    key 0    the state that the answers are true of: a text
+    key 0    the state that the answers are true of: a text, which begins with the mark of its commit
     others   an answer (`formats.answer`); the key is a hash of its question, which is compared whole
 
 It is derived data. A writer saves it when the index is compacted or closed, in one batch, after everything
@@ -12,7 +12,7 @@ or if it is damaged. Nothing depends on its being there, and no failure of it is
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,14 +31,22 @@ NAME, STATE = "cache", 0
 class CacheSilo:
     """The saved answers of one index.
 
+    Parameters
+    ----------
+    index : Path
+    identity : int
+    mark : callable
+        Returns what the newest commit has in common with no other one (`Store.mark`): a directory into which
+        an older state was put back may hold the answers of another history under the same sequence.
+
     Attributes
     ----------
     failure : str or None
         What went wrong when they were last read or written.
     """
 
-    def __init__(self, index: Path, identity: int):
-        self._directory, self._identity = index / NAME, identity
+    def __init__(self, index: Path, identity: int, mark: Callable[[], str]):
+        self._directory, self._identity, self._mark = index / NAME, identity, mark
         self.failure: str | None = None
 
     def load(self, state: str) -> list[Answer] | None:
@@ -47,7 +55,7 @@ class CacheSilo:
             return []
         try:
             with Silo.open(self._directory, "r", "replace", identity=self._identity) as silo:
-                if silo.get(STATE) != state.encode():
+                if silo.get(STATE) != self._marked(state):
                     return None
                 keys = silo.keys()
                 payloads = silo.get_many(keys[keys != STATE])
@@ -59,7 +67,7 @@ class CacheSilo:
     def save(self, state: str, answers: Iterable[Answer]) -> None:
         """Let these be the answers, true of a state; only those that are new are written."""
         wanted = {_key(one.question): format_.encode(one) for one in answers}
-        wanted[STATE] = state.encode()
+        wanted[STATE] = self._marked(state)
         if not filesystem.exists(self._directory / "meta.bin"):
             self.discard()  # what a creation that died has left
         try:
@@ -77,6 +85,9 @@ class CacheSilo:
         except (BitdexError, OSError) as error:
             self.failure = str(error)
             self.discard()
+
+    def _marked(self, state: str) -> bytes:
+        return f"{self._mark()} {state}".encode()
 
     def discard(self) -> None:
         """Remove what is saved."""

@@ -16,7 +16,7 @@ from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedE
 from bitdex.inside.looking import Looking
 from bitdex.live.changing import Changing
 from bitdex.live.rows import is_slot, slot_of
-from bitdex.live.upkeep import give_back
+from bitdex.live.upkeep import check_seconds, give_back
 from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
 from bitdex.query.answers import Answers
@@ -25,6 +25,7 @@ from bitdex.query.expression import OPENED
 from bitdex.query.newest import Newest
 from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import Snapshot
+from bitdex.query.windows import present_of
 from bitdex.querying import Querying
 from bitdex.schema import Schema
 from bitdex.sets import Sets
@@ -55,10 +56,13 @@ def create(path: str | Path, schema: Any, sync: str = "batch", maintenance: floa
     Raises
     ------
     InvalidError
-        If the definition is wrong, or the directory is not empty.
+        If an argument or the definition is wrong, or the directory is not empty.
+    LockedError
+        If somebody else is making an index in it.
     """
     definition = schema if isinstance(schema, Schema) else Schema.load(schema)
-    Store.create(Path(path), definition)
+    check_seconds(maintenance)
+    Store.create(Path(path), definition, sync)
     return Index(Path(path), "w", sync, maintenance)
 
 
@@ -88,8 +92,8 @@ class Index(Querying, Changing, Looking):
     def __init__(
         self, directory: Path, mode: str = "w", sync: str = "batch", maintenance: float | None = None
     ):
-        self._store = Store(directory, mode, sync)
-        silo = CacheSilo(self.path, self._store.registry.identity + 2)
+        store = self._store = Store(directory, mode, sync)
+        silo = CacheSilo(self.path, store.registry.identity + 2, lambda: store.mark)
         OPENED.update(self.schema.fields)
         self._answers = Answers(self.schema.settings.get("cache", {}), silo)
         self._bindings = Bindings()
@@ -149,7 +153,7 @@ class Index(Querying, Changing, Looking):
         phases: Any,
         source: Any = None,
         only: Sequence[str] | None = None,
-        now: float | None = None,
+        now: Any = None,
         progress: bool | Callable[[str, int, int, int], None] = False,
     ) -> list[PhaseResult]:
         """Load table dumps, phase by phase; each phase is one commit.
@@ -163,9 +167,9 @@ class Index(Querying, Changing, Looking):
             and lookup name.
         only : sequence of str, optional
             Names of the phases to load; all of them if None.
-        now : float, optional
-            Unix seconds that count as the present: what is deferred then stays so until its phase is
-            loaded again. By default the clock decides, now and later.
+        now : float, datetime or str, optional
+            Unix seconds, or a date, that count as the present: what is deferred then stays so until its
+            phase is loaded again. By default the clock decides, now and later.
         progress : bool or callable
             Show a bar for each phase; or ``f(phase, rows, bytes, total_bytes)``.
 
@@ -180,11 +184,11 @@ class Index(Querying, Changing, Looking):
         from bitdex.dump.sources import Sources
 
         chosen = choose(load_phases(phases, self.schema), only)
-        tables = Sources(source)
+        tables, present = Sources(source), present_of(now)
         store = self._store
         store.turn.check()
         with store.maintenance.taken(), store.turn.taken(), store.guard.writing():
-            results = [self._load_phase(phase, tables, now, progress) for phase in chosen]
+            results = [self._load_phase(phase, tables, present, progress) for phase in chosen]
             self._store.settle()
         return results
 

@@ -39,28 +39,24 @@ from bitdex import filesystem
 from bitdex.bitmaps import BitmapSilo
 from bitdex.dictionaries import Dictionaries
 from bitdex.documents import SETTLED_HEADROOM, DocSilo
-from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
+from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
+from bitdex.remains import BITMAPS, DOCUMENTS, check_vacant, missing
 from bitdex.schema import Schema
 from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
+from bitdex.silo.modes import check_sync
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
 from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.writes import Writes
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
-BITMAPS, DOCUMENTS = "bitmaps", "documents"
-FIRST_FILES = {
-    *("schema.json", "fields.bin", "dictionaries.bin", "dumps.json"),
-    *(DOCUMENTS, BITMAPS, "writer.lock"),
-}
-UNFINISHED = tuple(f".{name}." for name in (*FIRST_FILES, "commit.bin"))  # their names until they are whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +94,12 @@ class Store:
         self._commit_path = directory / "commit.bin"
         self.temporary = directory / "temporary"
         self._descriptor: int | None = None
+        self._writer = secrets.randbits(64)
         self._closing: weakref.finalize[..., Store] | None = None
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._commit_path):
-            raise NotFoundError(
-                f"{directory}: there is no index here (no commit.bin); bitdex.create makes one"
-            )
+            raise missing(directory)
         self.guard = Guard(directory, mode, "index")
         self.turn = Turn(f"{directory}: this thread is changing the index already; let that end first")
         self.maintenance = Turn(f"{directory}: this thread is compacting the index; let that end first")
@@ -118,10 +113,20 @@ class Store:
             raise
 
     @classmethod
-    def create(cls, directory: Path, schema: Schema) -> None:
-        """Make an empty store in a new or empty directory."""
-        _check_vacant(directory)
+    def create(cls, directory: Path, schema: Schema, sync: str) -> None:
+        """Make an empty store in a new or empty directory, to be opened with this mode of syncing."""
+        check_sync(sync)
+        check_vacant(directory)
         filesystem.make_directory(directory)
+        lock = WriterLock(directory)
+        try:
+            check_vacant(directory)  # somebody may have been faster
+            cls._fill(directory, schema)
+        finally:
+            lock.release()
+
+    @staticmethod
+    def _fill(directory: Path, schema: Schema) -> None:
         SchemaVersions.create(directory / "schema.json", schema)
         record = meta_format.blank(_new_identity(directory), "index", 0, 0, 8)
         padded = meta_format.encode(record).ljust(meta_format.FILE_SIZE, b"\0")
@@ -259,12 +264,18 @@ class Store:
         """Write the commit record of a sequence."""
         record = meta_format.copied(self._record)
         record["sequence"], record["labels"] = sequence, self.dictionaries.saved
+        record["writer"] = self._writer
         record["commit"] += 1
         descriptor = self._open_commit()
         filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
         if durable:
             filesystem.sync(descriptor)
         self._record, self.sequence = record, sequence
+
+    @property
+    def mark(self) -> str:
+        """What the newest commit has in common with no other one, of whatever history."""
+        return f"{self._record['commit'][0]}.{self._record['writer'][0]:016x}"
 
     def _open_commit(self) -> int:
         """Return the descriptor of the file of commit records; it stays open for all of them."""
@@ -337,6 +348,8 @@ class Store:
 
     def close(self) -> None:
         """Release files, threads and the lock."""
+        if self.guard.closed:  # by a thread that was faster
+            return
         self.guard.close()
         with ExitStack() as ending:
             ending.callback(self._release)
@@ -374,12 +387,3 @@ def _new_identity(directory: Path) -> int:
     if filesystem.exists(files.meta):
         return int(files.read_meta(None)["identity"][0]) - 1
     return secrets.randbits(62) + 1
-
-
-def _check_vacant(directory: Path) -> None:
-    """Refuse a directory in which there is something else than what a creation that died has left."""
-    names = filesystem.list_directory(directory) if filesystem.exists(directory) else []
-    if not FIRST_FILES.issuperset(name for name in names if not name.startswith(UNFINISHED)):
-        raise InvalidError(
-            f"{directory}: the directory is not empty; open the index in it, or choose another"
-        )

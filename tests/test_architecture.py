@@ -23,7 +23,7 @@ LAYERS = [
     ["kernels", "formats", "filesystem", "locks", "cached", "progress", "html", "charts", "quantities"],
     ["completion", "silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
-    ["store", "checking"],
+    ["store", "checking", "remains"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
     ["analysis"],
     ["live", "inside", "summaries"],

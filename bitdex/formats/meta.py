@@ -28,6 +28,8 @@ headroom of any region. When that is full, ``data.bin`` is written anew, without
 `data_generation` and `index_generation` name the files; a file of the right name and another
 generation is an old or an unfinished one, and the right one then has the suffix ``.new``.
 `labels` tells a torn end of ``dictionaries.bin`` from a damaged one (`formats.dictionary`).
+`writer` and `commit` together are those of one commit alone, also where an older state was put back
+and went on to another one under the same sequence.
 """
 
 from collections.abc import Iterator
@@ -69,7 +71,8 @@ META = np.dtype(
         ("aborted_count", "<u8"),  # 128
         ("aborted", "<u8", (MAX_ABORTED,)),  # 136
         ("labels", "<u8"),  # 392 labels that dictionaries.bin must hold: of commit.bin, else 0
-        ("reserved", "V108"),  # 400 zero
+        ("writer", "<u8"),  # 400 a random number of the opening that wrote it: of commit.bin, else 0
+        ("reserved", "V100"),  # 408 zero
         ("crc", "<u4"),  # 508 CRC-32C of bytes 0 .. 507
     ]
 )

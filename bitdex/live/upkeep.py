@@ -13,7 +13,16 @@ from bitdex.errors import BitdexError, InvalidError
 if TYPE_CHECKING:
     from bitdex.live.changing import Changing
 
-LEAST = 0.01  # seconds between two rounds
+LEAST, MOST = 0.01, threading.TIMEOUT_MAX  # seconds between two rounds
+
+
+def check_seconds(seconds: float | None) -> None:
+    """Raise `InvalidError` if there can be no such time between two rounds; None stands for no rounds."""
+    if seconds is None:
+        return
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not LEAST <= seconds <= MOST:  # nan lies nowhere
+        raise InvalidError(f"maintenance: {seconds!r} is no number of seconds from {LEAST} to {MOST:.0f}")
 
 
 class Upkeep:
@@ -30,8 +39,7 @@ class Upkeep:
     """
 
     def __init__(self, index: "Changing", seconds: float):
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < LEAST:
-            raise InvalidError(f"maintenance: {seconds!r} is no number of seconds of at least {LEAST}")
+        check_seconds(seconds)
         self.seconds, self.rounds = float(seconds), 0
         self.error: Exception | None = None
         self._stop = threading.Event()

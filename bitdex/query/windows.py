@@ -105,6 +105,11 @@ def snapped(clause: Any, value: float, schema: Schema, moment: Moment) -> tuple[
     return Gte(buckets.sort_field, cutoff), f"snapped to window {chosen.name!r} from {cutoff}"
 
 
+def present_of(now: Any) -> float | None:
+    """Return a `now` as `moment_of` takes it in Unix seconds; None leaves it to the clock."""
+    return None if now is None else float(moment_of(now, False, _as_they_are).now)
+
+
 def _parts(clause: Any) -> Iterator[Clause]:
     yield clause
     for member in getattr(clause, "clauses", ()):

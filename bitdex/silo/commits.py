@@ -285,7 +285,8 @@ class Commits:
             self._belongings.let_go()
             return
         with self._turn.awaited():
-            self._end()
+            if not self._guard.closed:  # another thread may have been faster
+                self._end()
 
     def _end(self) -> None:
         with ExitStack() as ending:  # all of it, whatever fails

@@ -26,6 +26,7 @@ from bitdex.silo.check import Finding, check
 from bitdex.silo.creation import Settings, create
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.maintenance import Maintenance
+from bitdex.silo.modes import check_sync
 from bitdex.silo.panel import silo_panel
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
@@ -33,8 +34,6 @@ from bitdex.silo.values import Values, as_keys, as_packed, as_sequence
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SYNC_MODES = ("always", "batch", "none")
 
 
 class Silo(Maintenance):
@@ -110,8 +109,7 @@ class Silo(Maintenance):
         settings.check()
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
-        if sync not in SYNC_MODES:
-            raise InvalidError(f"sync: {sync!r} is unknown; use one of {', '.join(SYNC_MODES)}")
+        check_sync(sync)
         if not filesystem.exists(files.meta):
             if mode == "r" or at is not None:
                 raise NotFoundError(f"{path}: there is no silo here (no meta.bin)")

@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 
-from bitdex.silo.silo import SYNC_MODES, Silo
+from bitdex.silo.modes import SYNC_MODES
+from bitdex.silo.silo import Silo
 from tests.concurrency.crew import SECONDS, Crew, pause
 from tests.concurrency.interleaving import Unsynced
 from tests.concurrency.ledger import ALL, BOOKS, Reading, Writing

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bitdex.silo.silo import SYNC_MODES
+from bitdex.silo.modes import SYNC_MODES
 from tests.concurrency.crew import PATIENCE, Crew
 from tests.concurrency.interleaving import SYNCS
 from tests.scale import scale, share

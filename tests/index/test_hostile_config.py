@@ -1,6 +1,7 @@
 """Definitions and phases that are wrong: the message names the place, the value and the remedy."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -200,3 +201,24 @@ def test_arguments_of_dump(indexes: Indexes) -> None:
         index.dump(phase(), source={"good": {}})
     with pytest.raises(InvalidError, match="phase 'goods': int is no path, DataFrame or Arrow table"):
         index.dump(phase(), source={"goods": 7})
+
+
+@pytest.mark.parametrize("now", [float("nan"), float("inf"), -float("inf"), True, "soon", [1], object()])
+def test_a_present_of_dump_that_is_none(indexes: Indexes, now: Any) -> None:
+    """With nan, documents of the future were committed as visible, for good."""
+    index = indexes.create(SCHEMA)
+    with pytest.raises(InvalidError, match="^now: "):
+        index.dump(phase(), source=indexes.write({"goods.csv": "id,price\n1,2\n"}), now=now)
+    assert len(index) == 0 and index.phases == []
+
+
+@pytest.mark.parametrize("now", [1_800_000_000, "2027-01-15T08:00:00Z", datetime(2027, 1, 15, 8, tzinfo=UTC)])
+def test_the_present_of_dump_is_a_number_or_a_date_as_that_of_queries(indexes: Indexes, now: Any) -> None:
+    """A text was a bare error of a ufunc."""
+    sort = [{"name": "due"}]
+    schema = {"name": "x", "config": {"sort_fields": sort, "deferred_alive": {"source_field": "due"}}}
+    index = indexes.create(schema)
+    rows = {"id": [1, 2], "due": [1_800_000_000, 1_800_000_001]}
+    loaded = {"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["due"]}
+    index.dump(loaded, {"rows": rows}, now=now)
+    assert index.ids(now=now).tolist() == [1]

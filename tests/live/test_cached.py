@@ -544,3 +544,29 @@ def test_a_backup_is_the_index_alone(index, tmp_path):
     index.compact()
     index.backup(tmp_path / "backup")
     assert not (tmp_path / "backup" / "cache").exists() and (index.path / "cache").exists()
+
+
+def test_answers_of_a_history_that_was_given_up_for_a_backup(tmp_path):
+    """A backup was copied over an index, whose cache stayed; what was loaded then had the same sequence."""
+    path, copy = tmp_path / "index", tmp_path / "copy"
+    fields = [{"name": name, "field_type": "single_value"} for name in ("owner", "level")]
+    first = {"name": "first", "slot_field": "id", "sets_alive": True, "fields": ["owner"]}
+    second = {"name": "second", "slot_field": "id", "fields": ["level"]}
+    ids = np.arange(1000)
+
+    def load(index, level):
+        index.dump(second, {"second": {"id": ids, "level": np.full(len(ids), level)}})
+
+    query = "level == 1 and owner in [1, 2]"
+    with bitdex.create(path, {"name": "x", "config": {"filter_fields": fields}}) as index:
+        index.dump(first, {"first": {"id": ids, "owner": ids % 3}})
+        index.backup(copy)
+        load(index, 1)
+        expected = index.count(query)
+        assert index.query(query).total == expected > 0
+    shutil.copytree(copy, path, dirs_exist_ok=True)
+    with bitdex.open(path) as index:
+        load(index, 2)
+    for mode in ("r", "w"):
+        with bitdex.open(path, mode) as index:
+            assert (index.count(query), index.query(query).total) == (0, 0), mode

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 )
 
 from bitdex.errors import LockedError, WriteFailedError
-from bitdex.silo.silo import SYNC_MODES, Silo
+from bitdex.silo.modes import SYNC_MODES
+from bitdex.silo.silo import Silo
 from tests.concurrency.interleaving import SYNCS, Moment, Socket, Unsynced, traced
 from tests.scale import scale, seeds
 from tests.silo.batches import POOL, Batch, held
