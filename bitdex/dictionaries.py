@@ -42,7 +42,7 @@ class Dictionaries:
         self._integers: dict[int, np.ndarray] = {}
         self._lock = threading.RLock()  # so that no map of numbers lacks a label that is added meanwhile
         if not filesystem.exists(path):
-            raise CorruptError(f"{path}: offset 0: expected the labels of fields, found no file")
+            raise CorruptError.at(path, 0, "expected the labels of fields, found no file")
         content = filesystem.read(path)
         held = format_.decode_held(content, least, identity, str(path))
         for label in held.labels:

@@ -121,9 +121,8 @@ class Silo(Maintenance):
             raise InvalidError(f"rule: {path} was made with {silo.rule!r}, not {rule!r}")
         if identity is not None and identity != silo.identity:
             silo.close()
-            raise CorruptError(
-                f"{files.meta}: offset 16: expected identity {identity}, found {silo.identity} "
-                "(another store's file)"
+            raise CorruptError.at(
+                files.meta, 16, f"expected identity {identity}, found {silo.identity} (another store's file)"
             )
         return silo
 
