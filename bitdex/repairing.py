@@ -1,8 +1,8 @@
 """Repair of an index or a silo: what is damaged is set aside, what is whole is committed anew.
 
 An index is repaired silo by silo (`silo.repair`), at the sequence that ``commit.bin`` names. A document
-that is lost is taken out of the bitmaps of those that are visible or wait first, so that no query finds it,
-now or later. Saved sets whose names are lost get new ones; names whose sets are lost go. Names of fields,
+that is lost is taken out of all bitmaps first, so that no query finds it, now or when it is put again.
+Saved sets whose names are lost get new ones; names whose sets are lost go. Names of fields,
 labels, the definition and the record of phases are told nowhere else: a backup has them. What is kept of
 queries goes.
 """
@@ -33,6 +33,7 @@ from bitdex.silo.quarantine import Quarantine
 from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
 from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
+from bitdex.silo.steadily import confirmed
 from bitdex.silo.writes import Writes, reach
 
 if TYPE_CHECKING:
@@ -82,12 +83,17 @@ def repair(path: str | Path, dry_run: bool = True) -> "pd.DataFrame":
 
 
 def repairs_of(directory: Path, dry_run: bool) -> list[Repair]:
-    """Repair an index or a silo, or list what would be done."""
+    """Repair an index or a silo, or list what would be done, also while somebody writes."""
     names = set(filesystem.list_directory(directory)) if filesystem.is_directory(directory) else set()
     if names & FILES:
-        return _IndexRepair(directory).run(dry_run)
+        silos = [SiloFiles(directory / name) for name in SILOS]
+        if not dry_run:
+            return _IndexRepair(directory).run(False)
+        return confirmed(lambda: _IndexRepair(directory).run(True), lambda: [one.look() for one in silos])
     if names & SILO_FILES:
-        return repair_silo(directory, dry_run)
+        if not dry_run:
+            return repair_silo(directory, False)
+        return confirmed(lambda: repair_silo(directory), SiloFiles(directory).look)
     raise NotFoundError(f"{directory}: there is no index and no silo here")
 
 
@@ -227,23 +233,38 @@ class _IndexRepair:
         self._write_commit(record)
 
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:
-        """Commit bitmaps of visible and of waiting documents without these."""
+        """Commit all bitmaps without these documents, but for saved sets, which keep ids of any.
+
+        What were left would count again as soon as a document is put in the place of a lost one.
+        """
         at = int(record["sequence"][0])
         with Silo.open(self._directory / "bitmaps", "w", "bitmap", at=at) as silo:
-            left = {}
-            for key in (bitmap.alive_key(), bitmap.deferred_key()):
-                payload = silo.get(key)
-                held = BitMap() if payload is None else bitmap.decode(payload)
-                if held & lost:
-                    left[key] = bitmap.encode(held - lost)
-            if not left:
+            left, emptied = _without(silo, lost)
+            if not left and not emptied:
                 return
             sequence = max(silo.next_sequence, at + 1)
             with silo.merge_writer(sequence, commit=False) as writer:
+                writer.delete_many(emptied)
                 writer.put_many(list(left), list(left.values()))
             record["sequence"] = sequence
             self._write_commit(record)
             silo.finish()
+
+
+def _without(silo: Silo, lost: BitMap) -> tuple[dict[int, bytes], list[int]]:
+    """Return the bitmaps that have some of these slots, by key, without them; and which have no others."""
+    left, emptied, keys = {}, [], silo.keys()
+    for key in keys[(keys < bitmap.SETS) | (keys >= bitmap.LAYERS)].tolist():
+        payload = silo.get(key)
+        assert payload is not None
+        held = bitmap.decode(payload)
+        if not held & lost:
+            continue
+        if held <= lost and key < bitmap.PHASES:
+            emptied.append(key)
+        else:
+            left[key] = bitmap.encode(held - lost)
+    return left, emptied
 
 
 def _find_beyond_repair(directory: Path, identity: int, at: int, labels: int) -> Iterator[Repair]:
