@@ -124,6 +124,61 @@ def test_of_a_lost_document_one_phase_loaded_again_brings_back_its_own_values_on
         assert index.get(5) == {"id": 5, "n": 1, "tags": [7]} and 5 in index.ids("tags has 7")
 
 
+def test_documents_that_nobody_could_name_are_found_by_no_query(directory):
+    """The index of the documents is damaged as well, so whose the lost record was nobody knows."""
+    flip(directory / "documents" / "data.bin", place_of(directory, "documents", 5))
+    flip(directory / "documents" / "index.bin", 70)
+    told = bitdex.repair(directory)
+    assert told["action"].str.contains("no query finds the documents of which no record is left").sum() == 1
+    pd.testing.assert_frame_equal(bitdex.repair(directory, dry_run=False), told)
+    with bitdex.open(directory, "w") as index:
+        assert 5 not in index.ids("n == 1") and index.count() == len(IDS) - 1
+        index.put({"id": 5, "n": 2})
+        assert index.get(5) == {"id": 5, "n": 2} and 5 not in index.ids("tags has 7")
+    assert not len(bitdex.check(directory)) and not len(bitdex.repair(directory))
+
+
+def test_documents_without_records_are_found_by_check_and_repair(directory):
+    """As a repair of the silo alone leaves them, or one that died."""
+    flip(directory / "documents" / "data.bin", place_of(directory, "documents", 5))
+    repair_silo(directory / "documents", dry_run=False)
+    (one,) = bitdex.check(directory).itertuples()
+    assert one.severity == "error" and "the records of 1 documents that queries find (5)" in one.what
+    (one,) = bitdex.repair(directory, dry_run=False).itertuples()
+    assert "(5)" in one.what and not len(bitdex.check(directory))
+    with bitdex.open(directory) as index:
+        assert 5 not in index.ids() and index.count() == len(IDS) - 1
+
+
+def test_a_document_that_never_had_a_stored_value_lacks_no_record(tmp_path):
+    schema = {
+        "name": "small",
+        "config": {
+            "filter_fields": [
+                {"name": "n", "field_type": "single_value"},
+                {"name": "d", "field_type": "single_value"},
+                {"name": "only", "field_type": "single_value"},
+            ]
+        },
+        "data_schema": {
+            "fields": [
+                {"source": "d", "target": "d", "value_type": "integer", "default": 3},
+                {"source": "only", "target": "only", "value_type": "integer", "filter_only": True},
+            ]
+        },
+    }
+    phases = [{"name": "rows", "slot_field": "id", "sets_alive": True, "fields": ["only", "d"]}]
+    tables = {"rows": pd.DataFrame({"id": IDS, "only": 1, "d": pd.array([None] * len(IDS), "Int64")})}
+    path = tmp_path / "index"
+    with bitdex.create(path, schema, sync="none") as index:
+        index.dump(phases, source=tables)
+        index.put({"id": 100})
+        index.put({"id": 101, "only": 2})
+        index.delete(7)
+        index.patch(8, {"only": None})
+    assert not len(bitdex.check(path)) and not len(bitdex.repair(path))
+
+
 # -- beside a writer -----------------------------------------------------------------------
 
 
@@ -182,6 +237,7 @@ def test_a_lost_bitmap_to_which_the_log_adds_does_not_stop_the_repair(directory)
     flip(directory / "documents" / "data.bin", place_of(directory, "documents", 5))
     told = bitdex.repair(directory)
     assert told["action"].str.contains("is deleted in the log").sum() == 1 and len(told) == 3
+    assert (told["severity"] == "error").all()
     pd.testing.assert_frame_equal(bitdex.repair(directory, dry_run=False), told)
     with bitdex.open(directory) as index:
         assert not len(index.ids("n == 1")) and 5 not in index.ids()
@@ -190,5 +246,51 @@ def test_a_lost_bitmap_to_which_the_log_adds_does_not_stop_the_repair(directory)
         index.compact()
         assert not len(index.ids("n == 1")) and index.ids("tags has 8").tolist() == [50]
         index.rebuild(["n"])
+        assert len(index.ids("n == 1")) == len(IDS)
+    assert not len(bitdex.check(directory))
+
+
+@pytest.mark.parametrize(
+    "which", [("n", 1), ("tags", None), ("x", None, 2)], ids=["value", "present", "layer"]
+)
+def test_a_lost_bitmap_is_said_by_every_check_until_its_field_is_rebuilt(directory, tmp_path, which):
+    queries = ["n == 1", "tags has 7", "tags is null", "x > 110"]
+
+    def answers(index):
+        return [index.ids(query).tolist() for query in queries], index.query(sort="x").ids.tolist()
+
+    with bitdex.open(directory) as index:
+        right = answers(index)
+    key, name = key_of(directory, *which), which[0]
+    flip(directory / "bitmaps" / "data.bin", place_of(directory, "bitmaps", key))
+    (one,) = bitdex.repair(directory, dry_run=False).itertuples()
+    assert f"index.rebuild(['{name}'])" in one.remedy and one.severity == "error"
+    with bitdex.open(directory, "w") as index:
+        assert answers(index) != right
+        index.put({"id": 50, "n": 2})
+        index.compact()
+        index.delete(50)
+        index.backup(tmp_path / "backup")
+    bitdex.restore(tmp_path / "backup", tmp_path / "restored")
+    for path in (directory, tmp_path / "restored"):
+        (one,) = bitdex.check(path).itertuples()
+        assert Path(one.file).name == "lost.json" and one.severity == "warning"
+        assert f"field '{name}'" in one.what and f"index.rebuild(['{name}'])" in one.remedy
+        with bitdex.open(path, "w") as index:
+            index.rebuild([name])
+            assert answers(index) == right
+        assert not len(bitdex.check(path)) and not (path / "lost.json").exists()
+
+
+def test_a_damaged_record_of_lost_bitmaps_is_mended_by_rebuilding_all_fields(directory):
+    flip(directory / "bitmaps" / "data.bin", place_of(directory, "bitmaps", key_of(directory, "n", 1)))
+    bitdex.repair(directory, dry_run=False)
+    flip(directory / "lost.json", 30)
+    (one,) = bitdex.check(directory).itertuples()
+    assert one.severity == "warning" and "index.rebuild()" in one.remedy
+    with bitdex.open(directory, "w") as index:
+        with pytest.raises(CorruptError, match=r"lost\.json"):
+            index.rebuild(["n"])
+        index.rebuild()
         assert len(index.ids("n == 1")) == len(IDS)
     assert not len(bitdex.check(directory))
