@@ -27,9 +27,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex import filesystem, lost, phase_log, registry_sets
+from bitdex import filesystem, phase_log, registry_lost, registry_sets
 from bitdex.bitmaps import WIDE
 from bitdex.cache_silo import NAME as CACHE
+from bitdex.checking_records import find_unrecorded, shown, slots_of, telling_fields
 from bitdex.errors import BitdexError, NotFoundError
 from bitdex.formats import bitmap, dictionary, meta, registry
 from bitdex.phase_log import PhaseResult
@@ -38,11 +39,10 @@ from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.check import RESTORE, Finding, check_files, refused
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.silo import Silo
-from bitdex.unrecorded import find_unrecorded, shown, slots_of, telling_fields
 
 FILES = {"schema.json", "commit.bin", "fields.bin", "dictionaries.bin", "dumps.json"}
 SILOS = {"documents": "documents", "bitmaps": "bitmap"}  # directory -> merge rule
-BESIDE = {"writer.lock", "quarantine", "temporary", CACHE, lost.NAME}
+BESIDE = {"writer.lock", "quarantine", "temporary", CACHE, registry_lost.NAME}
 ANEW = "nothing is lost; index.rebuild() makes the bitmaps of all fields anew"
 MADE_ANEW = "nothing is lost; who opens the index for writing removes what is kept of queries"
 HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{12}")  # by `filesystem.write_whole`
@@ -192,9 +192,9 @@ def _check_labels(path: Path, least: int, identity: int | None) -> Step[list[dic
 
 def _check_lost(directory: Path, files: IndexFiles) -> Iterator[Finding]:
     """Tell of the fields of which a repair has lost bitmaps."""
-    path = directory / lost.NAME
+    path = directory / registry_lost.NAME
     try:
-        numbers = lost.read(directory)
+        numbers = registry_lost.read(directory)
     except (BitdexError, OSError) as error:
         yield refused(error, "warning", ANEW, path)
         return

@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex import filesystem, lost, registry_sets
+from bitdex import filesystem, registry_lost, registry_sets
 from bitdex.cache_silo import NAME as CACHE
 from bitdex.cache_silo import discard
 from bitdex.checking import FILES, HALF_WRITTEN, SILOS, check_cache
-from bitdex.damaged_keys import (
+from bitdex.checking_records import SLOTS, find_unrecorded, shown, slots_of, telling_fields
+from bitdex.dictionaries import Dictionaries
+from bitdex.errors import CorruptError, InvalidError, NotFoundError
+from bitdex.formats import bitmap, frame
+from bitdex.formats import meta as meta_format
+from bitdex.phase_log import PhaseLog
+from bitdex.registry import FieldRegistry
+from bitdex.repairing_keys import (
     ANEW,
     UNRECORDED,
     field_names,
@@ -29,12 +36,6 @@ from bitdex.damaged_keys import (
     of_documents,
     rebuilt_fields,
 )
-from bitdex.dictionaries import Dictionaries
-from bitdex.errors import CorruptError, InvalidError, NotFoundError
-from bitdex.formats import bitmap, frame
-from bitdex.formats import meta as meta_format
-from bitdex.phase_log import PhaseLog
-from bitdex.registry import FieldRegistry
 from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.check import Finding, refused
 from bitdex.silo.files import SiloFiles
@@ -45,7 +46,6 @@ from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
 from bitdex.silo.steadily import confirmed
 from bitdex.silo.writes import Writes, reach
-from bitdex.unrecorded import SLOTS, find_unrecorded, shown, slots_of, telling_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,9 +222,9 @@ class _IndexRepair:
         """Write down which fields lack bitmaps from now on, before they are taken out."""
         fields = {number for one in bitmaps for number in fields_of(one, made_anew)}
         with suppress(CorruptError):  # which every check tells; rebuilding all fields mends it
-            before = lost.read(self._directory)
+            before = registry_lost.read(self._directory)
             if not fields <= set(before):
-                lost.write(self._directory, fields.union(before))
+                registry_lost.write(self._directory, fields.union(before))
 
     def _level(self, record: np.ndarray) -> None:
         """Let the documents reach as far as the bitmaps: the lesser reach of both would count."""

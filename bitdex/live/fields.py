@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bitdex import lost
+from bitdex import registry_lost
 from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping
 from bitdex.live.renewal import Renewal
@@ -175,9 +175,9 @@ class Fields:
                 store.registry.ensure([name])
                 renewal.renew(field)
             made = {store.registry.number(name) for name in fields or ()}
-            left = [] if fields is None else [one for one in lost.read(store.directory) if one not in made]
+            left = [] if fields is None else registry_lost.read(store.directory)
             self._change(renewal, store.schema, store.registry, None, progress)
-            lost.write(store.directory, left)
+            registry_lost.write(store.directory, set(left) - made)
 
     @contextmanager
     def _defining(self) -> Iterator[Store]:

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitdex import registry_sets
+from bitdex.checking_records import SLOTS
 from bitdex.errors import CorruptError, InvalidError
 from bitdex.formats import bitmap
 from bitdex.registry import FieldRegistry
 from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.remedies import UNTOUCHED, Repair
-from bitdex.unrecorded import SLOTS
 
 ANEW = (
     "restore a backup, or load all phases into a new index: loaded here again, this one cannot tell "
