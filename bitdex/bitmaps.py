@@ -21,7 +21,7 @@ from bitdex.silo.silo import Silo
 from bitdex.silo.state import State
 
 WIDE = 1 << 47  # stored values from here on are WIDE + a dictionary number
-_SETTINGS: dict[str, Any] = {"rule": "bitmap", "headroom": 1.0, "minimum": 0, "alignment": 32}
+_SETTINGS: dict[str, Any] = {"headroom": 1.0, "minimum": 0, "alignment": 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,11 @@ class BitmapSilo:
     def open(
         cls, path: Any, mode: str, at: int | None, sync: str, dictionaries: Dictionaries
     ) -> "BitmapSilo":
-        """Open the silo of bitmaps, making it when `mode` is "w"."""
+        """Open the silo of bitmaps at a sequence; with `mode` "w" and without one, make it."""
+        settings = _SETTINGS if at is None else {}  # one that is there has its own
         identity = dictionaries.identity + 1  # so that blocks of the two silos are told apart
-        return cls(Silo.open(path, mode, at=at, sync=sync, identity=identity, **_SETTINGS), dictionaries)
+        silo = Silo.open(path, mode, "bitmap", at=at, sync=sync, identity=identity, **settings)
+        return cls(silo, dictionaries)
 
     def get(self, key: int) -> BitMap:
         """Return the bitmap of a key; empty where nothing is stored."""

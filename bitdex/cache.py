@@ -16,11 +16,12 @@ commit alters before a snapshot shows it, and no lock is held while a value is m
 """
 
 import itertools
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
+
+from bitdex.locks import lock_of
 
 TOKENS = 1 << 17  # of one line; when there are more, all are forgotten and with them what depends on them
 ENTRY_BYTES, TOKEN_BYTES = 600, 100  # what an entry takes in memory beside its value, and each of its tokens
@@ -42,7 +43,7 @@ class Epochs:
     def __init__(self, sequence: int):
         self.latest, self.number = sequence, next(_numbers)
         self._altered: dict[Hashable, int] = {}
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     def note(self, sequence: int, tokens: Set[Hashable]) -> None:
         """Note that a commit alters what these tokens stand for; no snapshot shows it yet."""
@@ -111,7 +112,7 @@ class Cache:
         self.changes = 0  # counts what was kept, so that the same is not saved twice
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     def get(self, key: Hashable, epochs: Epochs, sequence: int) -> Any:
         """Return what is kept under a key and true at a sequence of a line, or None."""

@@ -5,6 +5,7 @@ line that begins with ``bitdex:``, and the command exits with 1. Everything that
 is imported by the command that needs it.
 """
 
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -59,6 +60,8 @@ def _options(
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what this terminal cannot show is spelled out
     context.call_on_close(sys.stdout.flush)  # here a reader that has gone, as in `| head`, is no error
 
 
@@ -87,6 +90,8 @@ def dump(
     """Load table dumps, phase by phase; each phase is one commit."""
     import bitdex
 
+    if only is not None and not _names(only):
+        raise typer.BadParameter(f"--only: {only!r} names no phase")
     with bitdex.open(directory, "w") as index:
         before = {(phase.name, phase.sequence) for phase in index.phases}
         try:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import shutil
 import sys
@@ -41,20 +42,28 @@ def fitting(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int | No
 def record(values: Mapping[str, Any]) -> str:
     """Return one document as lines of name and value, nothing shortened."""
     width = max(map(len, values))
-    return "\n".join(f"{name:<{width}}  {_plain(value)}" for name, value in values.items())
+    return "\n".join(f"{name:<{width}}  {_harmless(_plain(value))}" for name, value in values.items())
 
 
 def cell(value: Any) -> str:
     """Return a value as a table shows it: long lists and texts are cut."""
     if isinstance(value, list) and len(value) > LIST_SHOWN:
         return f"[{', '.join(map(_plain, value[:LIST_SHOWN]))}, +{len(value) - LIST_SHOWN}]"
-    text = " ".join(_plain(value).split())
+    text = _harmless(" ".join(_plain(value).split()))
     return text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 3] + "..."
 
 
 def to_json(value: Any) -> str:
-    """Return a value as one line of JSON."""
-    return json.dumps(value, ensure_ascii=False)
+    """Return a value as one line of JSON, in which numbers that JSON does not have are null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -141,4 +150,15 @@ def _aligned(column: Sequence[str]) -> list[str]:
 def _plain(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, float):
+        return repr(value)
     return value if isinstance(value, str) else to_json(value)
+
+
+def _harmless(text: str) -> str:
+    """Return a text in which what would control a terminal is spelled out; lines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text
+    )

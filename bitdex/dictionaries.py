@@ -12,6 +12,7 @@ import numpy as np
 from bitdex import filesystem
 from bitdex.errors import CorruptError
 from bitdex.formats import dictionary as format_
+from bitdex.locks import lock_of
 
 NOTHING: np.ndarray = np.zeros(1, np.int64)
 SECTIONS = 4096  # that are appended before the file is written anew: each costs those who open it
@@ -40,7 +41,7 @@ class Dictionaries:
         self._texts: dict[int, dict[int, str]] = {}
         self._numbers: dict[int, dict[str, int]] = {}
         self._integers: dict[int, np.ndarray] = {}
-        self._lock = threading.RLock()  # so that no map of numbers lacks a label that is added meanwhile
+        self._lock = lock_of(self, threading.RLock)  # no map of numbers is to lack a label added meanwhile
         if not filesystem.exists(path):
             raise CorruptError.at(path, 0, "expected the labels of fields, found no file")
         content = filesystem.read(path)

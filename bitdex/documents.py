@@ -19,7 +19,7 @@ from bitdex.silo.state import State
 
 HEADROOM = 1.4
 SETTLED_HEADROOM = 1.05
-_SETTINGS: dict[str, Any] = {"rule": "documents", "headroom": HEADROOM, "minimum": 0, "alignment": 8}
+_SETTINGS: dict[str, Any] = {"headroom": HEADROOM, "minimum": 0, "alignment": 8}
 COLUMN_KINDS = {
     "boolean": "boolean",
     "exists_boolean": "boolean",
@@ -74,13 +74,10 @@ class DocSilo:
         registry: FieldRegistry,
         dictionaries: Dictionaries,
     ) -> "DocSilo":
-        """Open the silo of documents, making it when `mode` is "w"."""
-        return cls(
-            Silo.open(path, mode, at=at, sync=sync, identity=registry.identity, **_SETTINGS),
-            schema,
-            registry,
-            dictionaries,
-        )
+        """Open the silo of documents at a sequence; with `mode` "w" and without one, make it."""
+        settings = _SETTINGS if at is None else {}  # one that is there has its own
+        silo = Silo.open(path, mode, "documents", at=at, sync=sync, identity=registry.identity, **settings)
+        return cls(silo, schema, registry, dictionaries)
 
     def get(self, slot: int, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Return one document as a dict, ``id`` first; only ``id`` where nothing is stored."""

@@ -89,7 +89,7 @@ class Index(Querying, Changing, Looking):
         self, directory: Path, mode: str = "w", sync: str = "batch", maintenance: float | None = None
     ):
         self._store = Store(directory, mode, sync)
-        silo = CacheSilo(directory, self._store.registry.identity + 2)
+        silo = CacheSilo(self.path, self._store.registry.identity + 2)
         OPENED.update(self.schema.fields)
         self._answers = Answers(self.schema.settings.get("cache", {}), silo)
         self._bindings = Bindings()

@@ -176,6 +176,11 @@ class Deferred:
     source_field: str
     ms_to_seconds: bool = False
 
+    @property
+    def unit(self) -> int:
+        """What the values of the field count in a second."""
+        return 1000 if self.ms_to_seconds else 1
+
 
 @dataclass(frozen=True)
 class Schema:

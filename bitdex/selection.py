@@ -9,7 +9,6 @@ A selection shows one committed state for ever. Combined with one of another sta
 own: the other takes part with those of its documents that are there.
 """
 
-import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,11 @@ from pyroaring import BitMap, FrozenBitMap
 from bitdex import html
 from bitdex.analysis.found import members_of
 from bitdex.analysis.members import Members
+from bitdex.cached import cached
 from bitdex.errors import InvalidError
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
-from bitdex.query.clauses import Clause, Combining, Not
+from bitdex.query.clauses import MAX_DEPTH, Clause, Combination, Combining, Not
 from bitdex.query.expression import FieldRef, to_clause
 from bitdex.query.given import Called, Given, Xor
 from bitdex.query.order import bitmap_of
@@ -71,8 +71,10 @@ class Selection(Summaries, Combining):
     __array_ufunc__ = None  # arrays leave & | - ^ == to the selection
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, owner: object, snapshot: Snapshot, clause: Clause, text: str | None = None):
-        self._owner, self._snapshot, self._clause = owner, snapshot, clause
+    def __init__(
+        self, owner: object, snapshot: Snapshot, clause: Clause, text: str | None = None, depth: int = 0
+    ):
+        self._owner, self._snapshot, self._clause, self._depth = owner, snapshot, clause, depth
         self._text = str(clause) if text is None else text  # as it was written
 
     @classmethod
@@ -90,22 +92,22 @@ class Selection(Summaries, Combining):
 
     # -- one plan, run once ------------------------------------------------------------------
 
-    @functools.cached_property
+    @cached
     def _plan(self) -> list[planner.Step]:
         return planner.plan(self._snapshot, self._clause)
 
-    @functools.cached_property
+    @cached
     def _found(self) -> BitMap:
         """The documents; not to be changed."""
         return self._members.bitmap if "_members" in self.__dict__ else planner.run(self._plan)
 
-    @functools.cached_property
+    @cached
     def _members(self) -> Members:
         """The documents, to be counted."""
         known = "_found" in self.__dict__
         return Members(self._found) if known else members_of(self._snapshot, self._plan)
 
-    @functools.cached_property
+    @cached
     def _size(self) -> int:
         known = self.__dict__.get("_found", self.__dict__.get("_members"))
         return planner.count(self._plan) if known is None else len(known)
@@ -157,20 +159,33 @@ class Selection(Summaries, Combining):
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> "Selection":
-        return self._with(Not(self._part()), f"not ({self._text})")
+        clause = Not(self._part())
+        return self._with(clause, f"not ({self._text})", self._nesting + 1)
 
     def _combined(self, word: str, other: "Selection") -> "Selection":
         text = f"({self._text}) {word} ({other._text})"
-        return self._with(_COMBINED[word](self._part(), other._part()), text)
+        parts = [(one._part(), one._nesting) for one in (self, other)]
+        clause = _COMBINED[word](parts[0][0], parts[1][0])
+        joins = isinstance(clause, Combination)  # takes the members of its own kind
+        depth = max(depth + (not joins or type(part) is not type(clause)) for part, depth in parts)
+        return self._with(clause, text, depth)
 
-    def _with(self, clause: Clause, text: str | None = None) -> "Selection":
-        return Selection(self._owner, self._snapshot, clause, text)
+    def _with(self, clause: Clause, text: str | None = None, depth: int = 0) -> "Selection":
+        return Selection(self._owner, self._snapshot, clause, text, depth)
 
     def _part(self) -> Clause:
-        """Return the clause, or in its place the documents, where they are known already."""
-        if "_found" not in self.__dict__ or isinstance(self._clause, Given):
-            return self._clause
-        return Given(self._found, self._text, visible=True)
+        """Return the clause, or in its place the documents, where they are known or it is nested deeply."""
+        return Given(self._found, self._text, visible=True) if self._is_set else self._clause
+
+    @property
+    def _is_set(self) -> bool:
+        known = "_found" in self.__dict__ or self._depth >= MAX_DEPTH
+        return known and not isinstance(self._clause, Given)
+
+    @property
+    def _nesting(self) -> int:
+        """How deep its part nests others."""
+        return 0 if self._is_set else self._depth
 
     def _operand(self, other: Any) -> "Selection":
         """Return the other operand as a selection of this state."""

@@ -27,6 +27,7 @@ would put an end to that choice, so everything is synced before one begins.
 """
 
 import secrets
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Schema
+from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
@@ -91,10 +93,12 @@ class Store:
     """
 
     def __init__(self, directory: Path, mode: str, sync: str):
+        directory = directory.resolve()  # once: the process may go to another directory
         self.directory, self.mode, self.sync = directory, mode, sync
         self._commit_path = directory / "commit.bin"
         self.temporary = directory / "temporary"
         self._descriptor: int | None = None
+        self._closing: weakref.finalize[..., Store] | None = None
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._commit_path):
@@ -140,8 +144,9 @@ class Store:
 
     def _clear_temporary(self) -> None:
         """Remove what a writer that was killed has spilled."""
-        if filesystem.exists(self.temporary):
-            for name in filesystem.list_directory(self.temporary):
+        names = filesystem.list_directory(self.temporary) if filesystem.exists(self.temporary) else []
+        for name in names:
+            if name.endswith(".spill"):
                 filesystem.remove(self.temporary / name)
 
     def _look(self) -> tuple[object, ...]:
@@ -185,6 +190,8 @@ class Store:
         self.registry = FieldRegistry(self.directory / "fields.bin", identity, dropped)
         least = int(self._record["labels"][0])
         self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity, least)
+        if self.mode == "w":
+            number_defaults(self.schema, self.registry, self.dictionaries)
 
     def _open_silos(self, at: int) -> None:
         directory, mode, sync = self.directory, self.mode, self.sync
@@ -223,10 +230,13 @@ class Store:
             self.documents.silo.finish()
             self.bitmaps.silo.finish()
 
-        uninterrupted(commit)
+        self.guard.whole(commit)
 
     def write(self, documents: Writes, bitmaps: Writes) -> int:
-        """Write one batch into both silos and commit it; return its sequence."""
+        """Write one batch into both silos and commit it; return its sequence.
+
+        When it fails, nothing more is written if one of them has it: it must not count with the next.
+        """
         self.guard.check_writable()
         sequence = max(self.documents.silo.next_sequence, self.bitmaps.silo.next_sequence)
 
@@ -236,14 +246,13 @@ class Store:
                 documents.append(self.documents.silo, sequence)
                 bitmaps.append(self.bitmaps.silo, sequence)
                 self._name(sequence, self.sync != "none")
-            except WriteFailedError:
+                self._publish()
+            except BaseException as error:
+                if max(self.documents.silo.sequence, self.bitmaps.silo.sequence) >= sequence:
+                    self.guard.fail(error, self.directory)
                 raise
-            except BaseException:  # half of it may be in a log, and must not count with the next
-                self.reopen()
-                raise
-            self._publish()
 
-        uninterrupted(write)
+        self.guard.whole(write)
         return sequence
 
     def _name(self, sequence: int, durable: bool = True) -> None:
@@ -261,12 +270,16 @@ class Store:
         """Return the descriptor of the file of commit records; it stays open for all of them."""
         if self._descriptor is None:
             self._descriptor = filesystem.open_write(self._commit_path)
+            self._closing = weakref.finalize(self, filesystem.close, self._descriptor)  # when it is forgotten
+            self._closing.atexit = False
         return self._descriptor
 
     def settle_logs(self) -> None:
         """Force the batches that lie in the logs to the device, in any mode of syncing."""
-        if not self.documents.silo.pending and not self.bitmaps.silo.pending:
-            return
+        if self.documents.silo.pending or self.bitmaps.silo.pending:
+            self.guard.whole(self._sync_all)
+
+    def _sync_all(self) -> None:
         self.documents.silo.sync()
         self.bitmaps.silo.sync()
         filesystem.sync(self._open_commit())
@@ -280,11 +293,18 @@ class Store:
         return True
 
     def reopen(self) -> None:
-        """Open the committed state anew, forgetting what failed on the way to the next one."""
-        if self.guard.closed:
+        """Open the committed state anew, forgetting what failed on the way to the next one.
+
+        Not after a write that failed: opening for writing writes.
+        """
+        if self.guard.closed or self.failure is not None:
             return
-        self._close_silos()
-        self._open()
+
+        def reopen() -> None:
+            self._close_silos()
+            self._open()
+
+        uninterrupted(reopen)
 
     def settle(self) -> None:
         """Rewrite a silo of which merges have left more than a fifth unused."""
@@ -339,10 +359,10 @@ class Store:
         self.bitmaps.silo.close(failed)
 
     def _release(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
+        self._descriptor = None
         try:
-            if descriptor is not None:
-                filesystem.close(descriptor)
+            if self._closing is not None:
+                self._closing()  # once
         finally:
             if self._lock is not None:
                 self._lock.release()

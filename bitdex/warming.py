@@ -6,7 +6,7 @@ wait and then read what the first has compiled.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -34,15 +34,15 @@ def warmup(progress: bool = False) -> int:
     >>> bitdex.warmup() > 80
     True
     """
-    from bitdex.kernels import jit
+    from bitdex.kernels import cache, jit
 
     _import_kernels()
     if not jit.JIT_ENABLED:
         return 0
-    jit._announced = True  # this is the warm-up that the announcement would recommend
-    kernels = jit.registry
+    cache.told.add(cache.COMPILING)  # which would recommend this warm-up
+    kernels, directory = jit.registry, cache.cache_directory()
     with (
-        _locked(jit.cache_directory().parent),
+        nullcontext() if directory is None else _locked(directory.parent),
         counter(progress, "kernels", len(kernels), "kernels") as report,
     ):
         for kernel in kernels:

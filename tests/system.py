@@ -117,11 +117,16 @@ class System:
         return self.opened.get(descriptor) or Path(os.readlink(f"/proc/self/fd/{descriptor}"))
 
     def bury(self) -> None:
-        """Close what a dead process leaves to the system to close."""
+        """Close what a dead process leaves to the system to close.
+
+        The numbers stay taken until the objects of the dead are forgotten, which then close them.
+        """
+        nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor, path in self.opened.items():
             with suppress(OSError):  # else its number may be another's by now
                 if Path(os.readlink(f"/proc/self/fd/{descriptor}")) == path:
-                    os.close(descriptor)
+                    os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
         self.opened.clear()
 
     def _call(self, function: Callable[..., Any], call: Call) -> Any:

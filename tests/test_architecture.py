@@ -20,8 +20,8 @@ MODULES = {
 # From the ground up: a module may import its own layer and those below it. `cli_output` belongs to `cli`.
 LAYERS = [
     ["errors"],
-    ["kernels", "formats", "filesystem", "progress", "html", "charts", "quantities", "completion"],
-    ["silo", "columns", "configuration", "registry", "dictionaries", "phase"],
+    ["kernels", "formats", "filesystem", "locks", "cached", "progress", "html", "charts", "quantities"],
+    ["completion", "silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking"],
     ["dump", "query", "frames", "page", "findings", "backup", "repairing"],
@@ -33,7 +33,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-SEES_THE_SYSTEM = {"bitdex.filesystem", "bitdex.kernels.jit"}  # the seam, and the cache of machine code
+SEES_THE_SYSTEM = {"bitdex.filesystem", "bitdex.kernels.cache"}  # the seam, and machine code on disk
 SYSTEM_MODULES = {"os", "mmap", "shutil", "tempfile", "fcntl", "glob"}
 HARMLESS = {"os.environ.get", "os.getpid", "os.cpu_count", "os.register_at_fork", "shutil.get_terminal_size"}
 FILE_METHODS = {"read_bytes", "read_text", "write_bytes", "write_text", "unlink", "mkdir", "rmdir", "rename"}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -382,3 +383,35 @@ def test_cells(value: object, shown: str) -> None:
 
 def test_tables_align_numbers_right() -> None:
     assert output.table(["name", "n"], [["a", 5], ["long", 1234]]) == "name     n\na        5\nlong  1234"
+
+
+def test_json_has_no_numbers_that_json_does_not_have() -> None:
+    shown = output.to_json({"a": [float("inf"), 1.5, float("nan")], "b": (-float("inf"), {"c": "NaN"})})
+    assert shown == '{"a": [null, 1.5, null], "b": [null, {"c": "NaN"}]}'
+    assert output.record({"a": float("inf"), "b": 1.5}) == "a  inf\nb  1.5"
+
+
+def test_what_would_control_a_terminal_is_spelled_out() -> None:
+    hostile = "\x1b]0;owned\x07 \x1b[2Jbl\x9bue\u202e\r\nline"
+    for shown in (output.cell(hostile), output.record({"url": hostile})):
+        assert "\\x1b]0;owned\\x07 \\x1b[2Jbl\\x9bue\\u202e" in shown
+        assert all(one.isprintable() or one == "\n" for one in shown)
+    assert output.record({"url": "two\nlines"}) == "url  two\nlines"
+
+
+def test_a_terminal_that_lacks_letters(directory: Path) -> None:
+    """A document of letters that stdout has no bytes for was a traceback."""
+    script = (
+        "from bitdex import cli, page\n"
+        "page.Page.documents = lambda page, fields=None: [{'id': 1, 'url': '\\u5bff'}]\n"
+        f"cli.main(['query', {str(directory)!r}, '--limit', '1', '--json'])"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert "Traceback" not in done.stderr and r'"url": "\u5bff"' in done.stdout
+
+
+def test_no_phase_is_no_choice_of_phases(shell: Shell, directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "phases.yaml").write_text("dump_phases: []\n")
+    command = ("dump", directory, "--phases", tmp_path / "phases.yaml", "--from", tmp_path, "--only", ",")
+    assert shell(*command) != 0 and "names no phase" in shell.err

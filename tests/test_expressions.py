@@ -354,6 +354,7 @@ def test_floats_compare_with_integers_and_widen_them() -> None:
     assert results("x + i", x=x, i=i) == [1.5, 4.0, None]
     assert results("max(x, 1)", x=x, i=i) == [1.0, 2.0, 1.0]
     assert results("x && i", x=pa.array([0.0, -0.5, None]), i=i) == [False, True, False]
+    assert results("x < i", x=x.cast(pa.decimal128(3, 1)), i=i) == [True, False, False]
 
 
 def test_two_columns_of_text_compare_as_integers_where_both_are() -> None:

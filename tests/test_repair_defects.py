@@ -58,7 +58,7 @@ def test_the_name_of_a_directory_is_no_place_in_a_file(tmp_path, name):
     for parent in ("plain", name):
         path = tmp_path / parent / "silo"
         path.parent.mkdir()
-        with Silo.open(path, "w", sync="none") as silo:
+        with Silo.open(path, "w") as silo:
             for key in range(40):
                 silo.put(key, b"value %d" % key)
                 if key == 29:

@@ -6,11 +6,10 @@ field, or of the codes of a field, or of two: a projection, as column stores hav
 C-Store, 2005), but of sets only.
 """
 
-import functools
-
 import numpy as np
 
 from bitdex.analysis.team import share
+from bitdex.cached import cached
 from bitdex.kernels import codes as code_kernels
 from bitdex.kernels import words as kernels
 from bitdex.kernels.jit import THREADS
@@ -40,7 +39,7 @@ class Along:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._one) else 0
 
-    @functools.cached_property
+    @cached
     def _whole(self) -> tuple[np.ndarray, np.ndarray]:
         """The words, and how many bits of each chunk are set."""
         if self._other is None:
@@ -48,7 +47,7 @@ class Along:
             return self._one, counts
         return join(self._one, self._other, self._minus)
 
-    @functools.cached_property
+    @cached
     def _ends(self) -> np.ndarray:
         """How many members lie before the end of each chunk."""
         return np.cumsum(self._whole[1])

@@ -4,7 +4,6 @@
 set words are joined there, and no document is looked at. A set may have slots that there are no codes for.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -14,6 +13,7 @@ from pyroaring import BitMap
 from bitdex.analysis.along import ByCode
 from bitdex.analysis.members import Members
 from bitdex.analysis.team import share
+from bitdex.cached import cached
 from bitdex.kernels import codes as kernels
 from bitdex.kernels import planes
 from bitdex.kernels.jit import THREADS
@@ -42,7 +42,7 @@ class Column:
         more = self.codes.nbytes * self.bits // 8 + 2 * self.codes.nbytes if self.few else 0
         return self.codes.nbytes + more
 
-    @functools.cached_property
+    @cached
     def by_code(self) -> ByCode | None:
         """The slots by their code, of few values."""
         return ByCode(self.codes, len(self.values) + 1) if self.few else None
@@ -51,7 +51,7 @@ class Column:
         """Return counts of codes, from 1 on, as those of the values."""
         return counts
 
-    @functools.cached_property
+    @cached
     def planes(self) -> np.ndarray:
         """The codes bit by bit."""
         chunks = -(-len(self.codes) // 65536)
@@ -165,7 +165,7 @@ class Lists:
     def _few(self) -> bool:
         return len(self.values) <= FEW and self.codes.itemsize == 2
 
-    @functools.cached_property
+    @cached
     def by_code(self) -> ByCode | None:
         """The slots by each of their codes, of few values."""
         return ByCode(self.codes, len(self.values) + 1, self.starts) if self._few else None

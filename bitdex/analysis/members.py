@@ -11,7 +11,6 @@
 A set begins as a bitmap, or as what sets in flat words have in common (`analysis.found`).
 """
 
-import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from pyroaring import BitMap
 
 from bitdex.analysis.along import PER_POSITION, Along, join
 from bitdex.analysis.team import share
+from bitdex.cached import cached
 from bitdex.errors import InvalidError
 from bitdex.kernels import members as kernels
 from bitdex.kernels import words as flat_kernels
@@ -66,7 +66,7 @@ class Members:
     def __len__(self) -> int:
         return self._size
 
-    @functools.cached_property
+    @cached
     def _size(self) -> int:
         return int(self._joined[1].sum()) if self.is_words else len(self.bitmap)
 
@@ -82,7 +82,7 @@ class Members:
         """The sets that have the members in common, itself if it is no such."""
         return [(self, False)] if self._parts is None else self._parts
 
-    @functools.cached_property
+    @cached
     def _joined(self) -> tuple[np.ndarray, np.ndarray]:
         """The words that the parts have in common, and how many members each chunk has."""
         (first, _), *others = self.parts
@@ -91,7 +91,7 @@ class Members:
             words, counts = join(words, one.flat(self._chunks), minus)
         return words, counts
 
-    @functools.cached_property
+    @cached
     def bitmap(self) -> BitMap:
         """The members as a bitmap, which is not to be changed."""
         return self._find() if callable(self._find) else self._find
@@ -101,7 +101,7 @@ class Members:
         """Whether the set begins as words, and nobody wanted a bitmap."""
         return self._parts is not None and "bitmap" not in self.__dict__
 
-    @functools.cached_property
+    @cached
     def chunks(self) -> int:
         """How many chunks the members reach into."""
         if self._parts is None:
@@ -113,7 +113,7 @@ class Members:
         """Whether a bitmap of the members is mostly words."""
         return self._size > DENSE * self.chunks
 
-    @functools.cached_property
+    @cached
     def _expanded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The table, words and chunks with members."""
         if self._parts is not None:
@@ -252,7 +252,7 @@ class Members:
 
         share(self.chunks, nanoseconds * self._size + self.listing, listed)
 
-    @functools.cached_property
+    @cached
     def _ranks(self) -> np.ndarray:
         counts = np.bitwise_count(self.words).astype(np.int64)
         return np.cumsum(counts) - counts

@@ -7,7 +7,6 @@ which the others tell; those of fewer documents look each value up. Small sets, 
 looked up value by value.
 """
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from bitdex.analysis.binned import binned
 from bitdex.analysis.bins import PER_VALUE, count_bins, edges_of
 from bitdex.analysis.found import shared, within
 from bitdex.analysis.members import PER_STEP, Members
+from bitdex.cached import cached
 from bitdex.errors import InvalidError
 from bitdex.formats import bitmap as format_
 from bitdex.query.order import BANDS, SortColumn
@@ -52,7 +52,7 @@ class Numbers:
 
     # -- totals ----------------------------------------------------------------------------
 
-    @functools.cached_property
+    @cached
     def _totals(self) -> tuple[int, int, int, int]:
         """Count, sum, least and greatest of the unsigned forms."""
         if self.dense is not None and WORDWISE * len(self.valued) >= len(self.dense):
@@ -62,7 +62,7 @@ class Numbers:
         least, greatest = (int(words.min()), int(words.max())) if len(words) else (0, 0)
         return len(words), low + (high << 32), least, greatest
 
-    @functools.cached_property
+    @cached
     def _ends(self) -> tuple[int, int]:
         """Least and greatest of the unsigned forms, where there is one."""
         column = self._column
@@ -76,7 +76,7 @@ class Numbers:
         least, greatest = column.values_of(column.order[list(self.valued.ends(column.order))])[0].tolist()
         return least, greatest
 
-    @functools.cached_property
+    @cached
     def count(self) -> int:
         """How many documents have a value."""
         if self._along is not None:
@@ -104,7 +104,7 @@ class Numbers:
 
     # -- values ----------------------------------------------------------------------------
 
-    @functools.cached_property
+    @cached
     def words(self) -> np.ndarray:
         """The values in unsigned form (u64), by id, of the documents that have one."""
         if self.dense is not None:
@@ -178,7 +178,7 @@ class Numbers:
             return self._value(self._nth_in_order(n))
         return self._value(int(self._sorted[n]))
 
-    @functools.cached_property
+    @cached
     def _sorted(self) -> np.ndarray:
         return np.sort(self.words)
 
@@ -188,14 +188,14 @@ class Numbers:
         column = self._column
         return isinstance(column, SortColumn) and (self.found.most >= LARGE or column.ordered)
 
-    @functools.cached_property
+    @cached
     def _along(self) -> Along | None:
         """The documents along the order of the column, where they are kept so."""
         if not self._by_order or not self.found.stays:
             return None
         return self.found.along(self._column.order, PER_VALUE * self.found.most)  # type: ignore[union-attr]
 
-    @functools.cached_property
+    @cached
     def valued(self) -> Members:
         """The documents that have a value, where the column has no edits."""
         assert isinstance(self._column, SortColumn)
@@ -203,7 +203,7 @@ class Numbers:
             return self.found
         return within(self._snapshot, self.found, self._column.present, ("present", self.field.name))
 
-    @functools.cached_property
+    @cached
     def dense(self) -> np.ndarray | None:
         """The values by id, where that pays: told once, for more is known of the set later."""
         if isinstance(self._column, SortColumn) and self.found.most >= SMALL:

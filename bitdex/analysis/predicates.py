@@ -11,7 +11,6 @@ Threads take stretches of either and go through them in calls of some millisecon
 answered between two of them.
 """
 
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +26,7 @@ from bitdex.analysis.codes import Column
 from bitdex.analysis.kept import codes_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.postings import postings_of
+from bitdex.cached import cached
 from bitdex.errors import InvalidError
 from bitdex.formats.bitmap import to_ordered
 from bitdex.kernels.jit import THREADS
@@ -69,7 +69,7 @@ class Predicate:
         columns = self._by_slot(found)
         return self._in_blocks(found) if columns is None else self._through(found, columns)
 
-    @functools.cached_property
+    @cached
     def _lacking(self) -> BitMap:
         """The documents that lack a value, as far as bitmaps tell."""
         schema = self._snapshot.schema

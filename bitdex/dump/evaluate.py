@@ -44,7 +44,7 @@ def evaluate(
     ----------
     expression : Expression
     columns : mapping of str to Array
-        Integers, floats, booleans or texts, each of length `rows`.
+        Integers, floats, decimals (as floats), booleans or texts, each of length `rows`.
     rows : int
         Number of rows.
     lookup_key : Array, optional
@@ -183,7 +183,7 @@ def _normal_type(name: str, kind: pa.DataType) -> pa.DataType:
         return kind
     if pa.types.is_integer(kind):
         return pa.int64()
-    if pa.types.is_floating(kind):
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return pa.float64()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()

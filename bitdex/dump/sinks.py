@@ -18,6 +18,7 @@ from bitdex.formats import bitmap as format_
 from bitdex.formats.document import encode_document
 from bitdex.query.order import among, bitmap_of
 from bitdex.schema import Field, Schema
+from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.writes import reach
 
 
@@ -71,8 +72,9 @@ class DocumentSink:
     def abort(self, error: BaseException) -> None:
         """Give up what was written: the silo is as it was before the phase, or takes no more writes."""
         self._stack.__exit__(type(error), error, error.__traceback__)
-        if self._writer is None and not isinstance(error, WriteFailedError):
-            self._documents.silo.reload(self._first - 1)
+        silo = self._documents.silo
+        if self._writer is None and not isinstance(error, WriteFailedError) and silo.failure is None:
+            uninterrupted(lambda: silo.reload(self._first - 1))
 
 
 class FieldSink:

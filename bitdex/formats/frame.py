@@ -15,10 +15,11 @@ A record is the frames of one key in order. PUT starts it anew, MERGE adds to it
 DELETE ends it. Because a frame is copied from log to data and never re-encoded, its
 checksum covers the value from the call that wrote it to the call that reads it.
 
-Limits: payload below 2^32 - 64 bytes, sequence below 2^56.
+Limits: payload up to 2^32 - 96 bytes, sequence below 2^56.
 """
 
 from collections.abc import Iterable
+from operator import index
 from struct import Struct
 from typing import Any
 
@@ -43,7 +44,8 @@ KIND_MASK = 0x0F
 COMMIT = 0x10  # flag: last frame of its batch
 BEGIN = 0x20  # flag: first frame of its batch
 SYNCED = 0x40  # flag, with BEGIN: what stands before it in the log was on the device when it was written
-MAX_PAYLOAD = (1 << 32) - 64
+MAX_PAYLOAD = (1 << 32) - 96  # with its head it fits into a region (`formats.data`), at any alignment
+SEQUENCES = 1 << 56
 
 Operation = tuple[int, int, bytes]  # kind, key, payload
 _HEAD = Struct("<IIQQ")  # FRAME
@@ -68,15 +70,19 @@ def pack(operations: Iterable[Operation], sequence: int) -> bytearray:
     56
     """
     out, base = bytearray(), sequence << 8
-    for kind, key, payload in operations:
-        if not (PUT <= kind <= DELETE and 0 <= key < 1 << 64 and len(payload) <= MAX_PAYLOAD):
-            raise InvalidError(
-                f"operations: expected a kind from 1 to 3, a key from 0 to 2^64-1 and at most {MAX_PAYLOAD} "
-                f"bytes, found {kind}, {key} and {len(payload)} bytes"
-            )
-        out += _HEAD.pack(0, len(payload), key, base | kind)
-        out += payload
-        out += bytes(-len(payload) & 7)
+    try:
+        for kind, key, value in operations:
+            payload = value if type(value) is bytes else memoryview(value).tobytes()
+            if not (PUT <= kind <= DELETE and 0 <= key < 1 << 64 and len(payload) <= MAX_PAYLOAD):
+                raise InvalidError(
+                    f"operations: expected a kind from 1 to 3, a key from 0 to 2^64-1 and at most "
+                    f"{MAX_PAYLOAD} bytes, found {kind}, {key} and {len(payload)} bytes"
+                )
+            out += _HEAD.pack(0, len(payload), index(key), base | kind)
+            out += payload
+            out += bytes(-len(payload) & 7)
+    except TypeError as error:
+        raise InvalidError(f"operations: expected integers for kind and key, and bytes: {error}") from None
     return out
 
 

@@ -24,10 +24,10 @@ its record in both places, in the other one numbered one lower, so that none is 
 `sequence` is the last committed batch that changed ``data.bin``; frames in the logs up
 to `applied` are already in it. `pending` is the sequence of a merge that was begun and
 not committed: the next writer adds it to `aborted`, because its frames may lie in the
-headroom of any region. `data_generation` and `index_generation` name the files; a file
-of the right name and another generation is an old or an unfinished one, and the right
-one then has the suffix ``.new``. `labels` tells a torn end of ``dictionaries.bin`` from a
-damaged one (`formats.dictionary`).
+headroom of any region. When that is full, ``data.bin`` is written anew, without such frames.
+`data_generation` and `index_generation` name the files; a file of the right name and another
+generation is an old or an unfinished one, and the right one then has the suffix ``.new``.
+`labels` tells a torn end of ``dictionaries.bin`` from a damaged one (`formats.dictionary`).
 """
 
 from collections.abc import Iterator

@@ -1,34 +1,28 @@
-"""The compiler: the decorator of every kernel, its options, types and disk cache.
+"""The compiler: the decorator of every kernel, its options and types.
 
 No other module decides how a kernel is compiled. A kernel declares one signature; it
 is compiled (or read from the cache) when it is first called, never at import. Array
 inputs are declared read-only, which accepts read-only and writable arrays alike, so
 that memory maps, Arrow buffers and pandas columns pass without a copy.
 
-The cache holds machine code in pickles and has to be trusted like the package itself:
-it lives in a directory of the user's own (mode 0700), its name binds the versions and
-a digest of the kernel sources, and every entry carries a SHA-256 so that a damaged one
-is compiled again and never executed.
+Machine code is kept in `kernels.cache`.
 """
 
 import ctypes
 import functools
-import hashlib
 import os
-import pickle
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite.binding import ffi as llvm
 from numba import types
-from numba.core import caching
 from numba.core import config as numba_config
+
+from bitdex.kernels.cache import cache_of
 
 config: Any = numba_config  # its settings are made at run time
 JIT_ENABLED = not config.DISABLE_JIT
@@ -62,128 +56,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False
 registry: list["Kernel"] = []
 _compile_lock = threading.RLock()
 _parallel_lock = threading.RLock()
-_announced = False
 _forked = False
-
-
-@functools.cache
-def cache_directory() -> Path:
-    """Return the directory of compiled kernels for this user, these versions and these sources."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent.parent  # kernels take constants from formats
-    for source in sorted([*package.glob("kernels/*.py"), *package.glob("formats/*.py")]):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    flags = f"{config.BOUNDSCHECK}|{sys.implementation.cache_tag}"
-    name = f"numba-{numba.__version__}-numpy-{np.__version__}-{digest.hexdigest()[:16]}"
-    root = os.environ.get("BITDEX_CACHE_DIR") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitdex"
-    )
-    return Path(root) / f"{name}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
-
-
-class _SealedFile(caching.IndexDataCacheFile):
-    """Numba's cache file, each pickle behind its SHA-256."""
-
-    def _dump(self, obj: Any) -> bytes:
-        body = super()._dump(obj)
-        return hashlib.sha256(body).digest() + body
-
-    def _unseal(self, path: str) -> Any:
-        sealed = Path(path).read_bytes()
-        if hashlib.sha256(sealed[32:]).digest() != sealed[:32]:
-            raise ValueError("damaged cache entry")
-        return pickle.loads(sealed[32:])
-
-    def _load_index(self) -> dict:
-        try:
-            stamp, overloads = self._unseal(self._index_path)
-        except (OSError, ValueError):
-            return {}
-        return overloads if stamp == self._source_stamp else {}
-
-    def _save_index(self, overloads: dict) -> None:
-        with self._open_for_write(self._index_path) as handle:
-            handle.write(self._dump((self._source_stamp, overloads)))
-
-    def _load_data(self, name: str) -> Any:
-        try:
-            return self._unseal(self._data_path(name))
-        except ValueError:
-            return None
-
-
-class _Locator(caching._CacheLocator):
-    def __init__(self, function: Callable):
-        self._function = function
-
-    def get_cache_path(self) -> str:
-        return str(cache_directory())
-
-    def get_source_stamp(self) -> str:
-        return cache_directory().name
-
-    def get_disambiguator(self) -> str:
-        return str(self._function.__code__.co_firstlineno)
-
-    def ensure_cache_path(self) -> None:
-        os.makedirs(self.get_cache_path(), mode=0o700, exist_ok=True)
-
-
-class _Implementation(caching.CompileResultCacheImpl):
-    def __init__(self, function: Callable):
-        self._lineno = function.__code__.co_firstlineno
-        self._locator = _Locator(function)
-        qualified = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        self._filename_base = self.get_filename_base(qualified, sys.abiflags)
-
-
-class _SerialImplementation(_Implementation):
-    """The place of a parallel kernel that was compiled without its threads."""
-
-    def __init__(self, function: Callable):
-        super().__init__(function)
-        self._filename_base += "-serial"
-
-
-class _Cache(caching.FunctionCache):
-    """A function cache that treats every failure as a miss."""
-
-    _impl_class = _Implementation
-
-    def __init__(self, function: Callable):
-        super().__init__(function)
-        self._cache_file = _SealedFile(
-            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
-        )
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            found = super().load_overload(sig, target_context)
-        except Exception:  # a cache must never be worse than no cache
-            found = None
-        if found is None:
-            _announce()
-        return found
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            print(f"bitdex: kernels are not cached: {error}", file=sys.stderr)
-
-
-class _SerialCache(_Cache):
-    _impl_class = _SerialImplementation
-
-
-def _announce() -> None:
-    global _announced
-    if not _announced:
-        _announced = True
-        print(
-            "bitdex: compiling kernels, once per machine (`bitdex warmup` compiles all)",
-            file=sys.stderr,
-        )
 
 
 class Kernel:
@@ -209,7 +82,7 @@ class Kernel:
             if self._compiled is None:
                 serial = self.parallel and _forked
                 dispatcher = numba.njit(parallel=self.parallel and not serial, **_OPTIONS)(self.python)
-                dispatcher._cache = _SerialCache(self.python) if serial else _Cache(self.python)
+                dispatcher._cache = cache_of(self.python, serial) or dispatcher._cache
                 dispatcher.compile(self.signature)
                 dispatcher.disable_compile()
                 self._compiled = dispatcher

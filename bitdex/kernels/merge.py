@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.kernels.frames import frame_holds, put_frame
+from bitdex.kernels.frames import is_frame_of, put_frame
 from bitdex.kernels.hash_index import GONE, find_entry, home, homes_of, warm
 from bitdex.kernels.jit import device, i64, kernel, r_i64, r_u8, r_u64, u32, u64, w_i64, w_u8, w_u64
-from bitdex.kernels.memory import copy, load32, load64, prefetch, store64
+from bitdex.kernels.memory import copy, load64, prefetch, store64
 from bitdex.kernels.records import (
     DELETE,
     HEAD,
@@ -44,7 +44,8 @@ _ZERO = np.uint64(0)
 WAITING, IN_PLACE, RELOCATED, MISSING, DELETED, TOO_LONG, DAMAGED = 0, 1, 2, 3, 4, 5, 6
 OUTCOMES = ("waiting", "in_place", "relocated", "missing", "deleted", "too_long", "damaged")
 ARENA, ARENA_END, BASE, DEAD, NEEDED = 0, 1, 2, 3, 4  # words of `state`
-HEADROOM, MINIMUM, ALIGNMENT = 0, 1, 2  # words of `geometry`
+HEADROOM, MINIMUM, ALIGNMENT, FRESH = 0, 1, 2, 3  # words of `geometry`; regions of this merge begin at FRESH
+AGAIN = 500  # per mille of headroom, at least, for a record that the same merge relocates once more
 
 
 @kernel(r_u64, i64, i64, w_i64, returns=i64)
@@ -121,7 +122,10 @@ def _make_room(
             table[3 * entry + 2] = np.uint64(tail + size) | np.uint64(room) << _SHIFT
         return offset + tail, DELETED if kind == DELETE else IN_PLACE
     keep = tail if kind == MERGE else 0
-    given = allocation(keep + size, geometry[HEADROOM], geometry[MINIMUM], geometry[ALIGNMENT])
+    headroom = geometry[HEADROOM]
+    if keep and offset >= geometry[FRESH]:  # else many merges into one key would copy it as many times
+        headroom = max(headroom, AGAIN)
+    given = allocation(keep + size, headroom, geometry[MINIMUM], geometry[ALIGNMENT])
     if given > MAX_ALLOCATED:
         return -1, TOO_LONG
     region = state[ARENA]
@@ -154,11 +158,14 @@ def _in_arena(at: Any, state: Any) -> Any:
     return at >= state[BASE] and at < state[ARENA_END]
 
 
-@kernel(r_u64, r_u8, r_i64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_u8, w_i64, w_i64, w_u8, returns=i64)
+@kernel(
+    r_u64, r_u8, r_i64, r_i64, r_i64, i64, r_i64, u32, w_u64, w_u8, w_u8, w_i64, w_i64, w_u8, returns=i64
+)  # fmt: skip
 def merge_frames(
     keys: Any,
     frames: Any,
     places: Any,
+    sizes: Any,
     rows: Any,
     start: Any,
     geometry: Any,
@@ -170,7 +177,7 @@ def merge_frames(
     ring: Any,
     outcome: Any,
 ) -> Any:
-    """Verify and apply the frames ``rows[start:]``, which lie at `places`.
+    """Verify the frames ``rows[start:]``, which lie at `places` with payloads of `sizes`, and apply them.
 
     Returns the row at which the arena ``state[ARENA]..state[ARENA_END]`` of the file ran out, or
     ``len(rows)``; ``state[DEAD]`` counts dead bytes.
@@ -179,14 +186,14 @@ def merge_frames(
     for j in range(start, len(rows)):
         i = rows[j]
         entry = _go_on(keys, rows, j, table, data, ring)
+        if not is_frame_of(keys[i], sizes[i], frames, places[i], seed):
+            outcome[i] = DAMAGED
+            continue
         if entry < 0:
             outcome[i] = MISSING
             continue
-        if not frame_holds(frames, places[i], len(frames), seed):
-            outcome[i] = DAMAGED
-            continue
         kind = kind_of(load64(frames, places[i] + 16))
-        size = HEAD + np.int64(load32(frames, places[i] + 4))
+        size = HEAD + sizes[i]
         at, outcome[i] = _make_room(entry, kind, size, geometry, seed, table, data, arena, state)
         if outcome[i] == WAITING:
             return j
@@ -241,11 +248,11 @@ def part_of_keys(keys: Any, parts: Any, out: Any) -> None:
         out[i] = home(keys[i], parts)
 
 
-@kernel(r_u64, r_u8, r_i64, r_i64, r_i64, u32, w_u8, w_i64, w_u64, w_u64, returns=i64)
+@kernel(r_u8, r_i64, r_i64, r_i64, r_i64, u32, w_u8, w_i64, w_u64, w_u64, returns=i64)
 def place_new(
-    keys: Any,
     frames: Any,
     places: Any,
+    sizes: Any,
     rows: Any,
     geometry: Any,
     seed: Any,
@@ -254,14 +261,14 @@ def place_new(
     offsets: Any,
     extents: Any,
 ) -> Any:
-    """Give each frame of `rows`, whose keys are not in the table, a region in the arena.
+    """Give each frame of `rows`, verified before, whose keys are not in the table, a region in the arena.
 
     The keys are distinct and the arena has room. Returns the first row whose region would be too
     long, or -1.
     """
     for j in range(len(rows)):
         i = rows[j]
-        size = HEAD + np.int64(load32(frames, places[i] + 4))
+        size = HEAD + sizes[i]
         given = allocation(size, geometry[HEADROOM], geometry[MINIMUM], geometry[ALIGNMENT])
         if given > MAX_ALLOCATED:
             return i

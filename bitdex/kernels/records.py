@@ -38,10 +38,22 @@ def put_region(out: Any, at: Any, offset: Any, allocated: Any, seed: Any) -> Non
 
 
 @device
+def _aligned(length: Any, alignment: Any) -> Any:
+    """Return the least room from `length` on behind which the next region is aligned."""
+    return (length + REGION + alignment - 1) // alignment * alignment - REGION
+
+
+@device
 def allocation(length: Any, headroom: Any, minimum: Any, alignment: Any) -> Any:
-    """Return the bytes a region gives to a record: per-mille headroom, a minimum, whole alignments."""
-    wanted = max(length + length * headroom // 1000, minimum)
-    return (wanted + REGION + alignment - 1) // alignment * alignment - REGION
+    """Return the bytes a region gives to a record: per-mille headroom, a minimum, whole alignments.
+
+    They are more than MAX_ALLOCATED only where the record is by itself: the headroom gives way before.
+    """
+    given = _aligned(max(length + length * headroom // 1000, minimum), alignment)
+    if given > MAX_ALLOCATED:
+        most = (MAX_ALLOCATED + REGION) // alignment * alignment - REGION
+        given = max(_aligned(length, alignment), most)
+    return given
 
 
 @kernel(r_u64, r_i64, r_i64, w_u64, w_i64, w_i64, w_i64, returns=i64)

@@ -9,16 +9,17 @@ A batch writes a frame for what leaves a bitmap, and one for what enters it. A f
 encoded one by one: for a single patch each call of NumPy would cost more than all of its work.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from pyroaring import BitMap
 
 from bitdex.bitmaps import WIDE, sort_word
+from bitdex.cached import cached
 from bitdex.dictionaries import Dictionaries
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
@@ -111,6 +112,8 @@ class Alterations:
     ----------
     entering, leaving : Grouped or FewGrouped
         Slots by the key of the bitmap.
+    due : float
+        When the first of the documents that are put, and wait, becomes visible; Unix seconds.
     """
 
     def __init__(
@@ -119,8 +122,9 @@ class Alterations:
         leaving: Grouped | FewGrouped,
         words: Mapping[int, Mapping[int, int | None]],
         edits: Mapping[int, list[Edits]],
+        due: float,
     ):
-        self.entering, self.leaving = entering, leaving
+        self.entering, self.leaving, self.due = entering, leaving, due
         self._words, self._edits = words, edits
 
     @property
@@ -128,14 +132,14 @@ class Alterations:
         """Whether they are so few that each is looked at."""
         return isinstance(self.entering, FewGrouped) and isinstance(self.leaving, FewGrouped)
 
-    @cached_property
+    @cached
     def keys(self) -> np.ndarray:
         """The keys of all bitmaps that are altered, ascending, uint64."""
         if isinstance(self.entering, FewGrouped) and isinstance(self.leaving, FewGrouped):
             return np.array(sorted(self.entering.by_key.keys() | self.leaving.by_key.keys()), np.uint64)
         return np.union1d(self.entering.keys, self.leaving.keys)
 
-    @cached_property
+    @cached
     def edits(self) -> Mapping[int, Edits]:
         """The sort values that are others, by number of the field."""
         parts = {number: [*edits] for number, edits in self._edits.items()}
@@ -159,9 +163,16 @@ class Alterations:
 
 
 class Notes:
-    """Collects what a batch alters."""
+    """Collects what a batch alters.
+
+    Attributes
+    ----------
+    due : float
+        As that of `Alterations`.
+    """
 
     def __init__(self) -> None:
+        self.due = math.inf
         self._pairs: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])  # leaving, entering
         self._many: tuple[list[Pairs], list[Pairs]] = ([], [])
         self._words: dict[int, dict[int, int | None]] = defaultdict(dict)
@@ -188,7 +199,7 @@ class Notes:
     def alterations(self) -> Alterations:
         """Return what was noted."""
         leaving, entering = map(self._grouped, (False, True))
-        return Alterations(entering, leaving, self._words, self._edits)
+        return Alterations(entering, leaving, self._words, self._edits, self.due)
 
     def _grouped(self, inside: bool) -> Grouped | FewGrouped:
         if not self._many[inside] and len(self._pairs[inside]) <= FEW:

@@ -12,6 +12,7 @@ document out of the phases that have written it: loading one of them again does 
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,8 +46,8 @@ class Batch(Sheets):
     Attributes
     ----------
     reveals : bool
-        Whether a document that was stored becomes visible by the commit, or a visible one waits: its
-        bits are in bitmaps that the commit does not alter.
+        Whether a document that was stored becomes visible by the commit, or a visible one waits from then
+        on: its bits are in bitmaps that the commit does not alter.
     """
 
     def __init__(self, writer: Writer, snapshot: Snapshot):
@@ -187,7 +188,7 @@ class Batch(Sheets):
             return None
         self._store.write(documents, bitmaps)
         self._writer.note(altered)
-        self.reveals |= bool(self._snapshot.activated) or altered.get(format_.deferred_key()) is not None
+        self.reveals |= bool(self._snapshot.activated)
         return altered
 
     def _activate(self, notes: Notes) -> None:
@@ -262,14 +263,18 @@ class Batch(Sheets):
                 if value is not None:
                     after[number] = value
         writer.roles.compare(slot, draft.before, after or {}, notes)
-        waits = after is not None and self._waits(after, now)
+        due = -math.inf if after is None else self._due(after)
+        waits, there = due > now, slot in snapshot.alive
+        if waits:
+            notes.due = min(notes.due, due)
         for key, slots, inside in (
             (format_.alive_key(), snapshot.stored_alive, after is not None and not waits),
             (format_.deferred_key(), snapshot.stored_deferred, waits),
         ):
             if (slot in slots) != inside:
                 notes.put(key, slot, inside)
-        self.reveals |= bool(draft.before) and after is not None and slot not in snapshot.alive
+        had = bool(draft.before) or slot in snapshot.deferred  # bits
+        self.reveals |= there if waits else after is not None and had and not there
         if draft.renewed:
             for key, owned in writer.phases().items():
                 if slot in owned:
@@ -298,12 +303,13 @@ class Batch(Sheets):
             raise too_wide(field, value, slot)
         return value
 
-    def _waits(self, fields: dict[int, Any], now: float) -> bool:
+    def _due(self, fields: dict[int, Any]) -> float:
+        """Return when a document becomes visible, in Unix seconds."""
         deferral = self._store.schema.deferred
         if deferral is None:
-            return False
+            return -math.inf
         due = self._value(deferral.source_field, 0, fields)
-        return due is not None and due > now * (1000 if deferral.ms_to_seconds else 1)
+        return -math.inf if due is None else due / deferral.unit
 
 
 def _missing(slots: list[int]) -> NotFoundError:

@@ -24,6 +24,7 @@ from bitdex.live.renewal import Renewal
 from bitdex.progress import counter
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
+from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersion
 from bitdex.store import Store
 
@@ -193,6 +194,7 @@ class Fields:
         """Write what follows, and commit it; a schema that has changed counts from then on."""
         store = self._store
         try:
+            number_defaults(schema, registry, store.dictionaries)
             store.settle_logs()
             sequence = max(store.documents.silo.next_sequence, store.bitmaps.silo.next_sequence)
             total = len(renewal.slots) if progress else 0

@@ -11,6 +11,7 @@ What it notes is what `Batch` would note of each document: the fewest alteration
 whose bytes are the same as before is not written again.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -119,7 +120,7 @@ class Settling:
     Attributes
     ----------
     reveals : bool
-        Whether a document that was stored and not visible is put.
+        As that of `live.batch.Batch`.
     """
 
     def __init__(self, sheet: Sheet, writer: Writer, snapshot: Snapshot, now: float):
@@ -129,8 +130,7 @@ class Settling:
         self._after = dict(sheet.columns)
         for number, field in writer.computed if sheet.exist else ():
             self._after[number] = self._value(field)
-        found = self._before.stored.found
-        self.reveals = sheet.exist and bool(bitmap_of(sheet.slots[found]) - snapshot.alive)
+        self.reveals = False
 
     def note(self, notes: Notes, documents: Writes) -> None:
         """Note everything."""
@@ -154,7 +154,14 @@ class Settling:
 
     def _note_states(self, notes: Notes) -> None:
         """Note which documents are visible and which wait; those that are renewed no phase owns any more."""
-        waits = self._waits() if self._sheet.exist else np.zeros(len(self._slots), bool)
+        due = self._due() if self._sheet.exist else np.full(len(self._slots), -math.inf)
+        waits, snapshot = due > self._now, self._snapshot
+        notes.due = min(notes.due, float(due[waits].min(initial=math.inf)))
+        if self._sheet.exist:
+            hidden = bitmap_of(self._slots[waits])
+            shown = (self._members - hidden) - snapshot.alive
+            stored = bitmap_of(self._slots[self._before.stored.found]) | snapshot.deferred
+            self.reveals = not shown.isdisjoint(stored) or not hidden.isdisjoint(snapshot.alive)
         for key, held, inside in (
             (format_.alive_key(), self._snapshot.stored_alive, ~waits & self._sheet.exist),
             (format_.deferred_key(), self._snapshot.stored_deferred, waits),
@@ -168,13 +175,14 @@ class Settling:
         for slots, inside in ((leaving, False), (entering, True)):
             notes.put_many(key, np.frombuffer(slots.to_array(), np.uint32), inside)
 
-    def _waits(self) -> np.ndarray:
+    def _due(self) -> np.ndarray:
+        """Return when each document becomes visible, in Unix seconds."""
         deferral = self._writer.store.schema.deferred
         if deferral is None:
-            return np.zeros(len(self._slots), bool)
+            return np.full(len(self._slots), -math.inf)
         due = self._value(self._writer.store.schema.field(deferral.source_field))
-        limit = self._now * (1000 if deferral.ms_to_seconds else 1)
-        return np.asarray(pc.fill_null(pc.greater(due, limit), False))
+        times = due.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64) / deferral.unit
+        return np.where(validity_of(due), times, -math.inf)
 
     # -- values ----------------------------------------------------------------------------
 

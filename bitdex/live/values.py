@@ -145,7 +145,7 @@ def _boolean(field: Field, value: Any) -> bool:
 
 def _text(field: Field, value: Any) -> str:
     if not _is_text(value):
-        raise _refusal(field.name, value, "a Unicode text")
+        raise _refusal(field.name, value, "a Unicode text" if isinstance(value, str) else "a text")
     return value
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import ReferenceType, ref
 
 from bitdex.cache import Cache
 from bitdex.cache_silo import CacheSilo
@@ -58,7 +59,7 @@ class Answers:
         self._rows = settings.get("initial_capacity", ROWS)
         self._least = settings.get("min_filter_size", 0)
         self._silo, self._saved = silo, (0, "")
-        self._unread: Snapshot | None = None  # of which what was saved may be true
+        self._unread: ReferenceType[Snapshot] | None = None  # of which what was saved may be true
 
     def open(self, snapshot: Snapshot, writes: bool) -> None:
         """Take what was saved, if it is true of the first snapshot.
@@ -66,21 +67,24 @@ class Answers:
         A writer does so at once, because commits are to be followed from the first, and discards what is not
         true; a reader when it is first asked something.
         """
-        self._unread = snapshot
-        if writes and not self._read():
+        if self.cache is None:
+            return
+        self._unread = ref(snapshot)  # nobody is to hold it for what may never be asked
+        if writes and not self._read(self.cache):
             self._silo.discard()
 
-    def _read(self) -> bool:
-        """Load what was saved; return whether it is true."""
-        snapshot, self._unread = self._unread, None
-        if snapshot is None or self.cache is None:
+    def _read(self, cache: Cache) -> bool:
+        """Load what was saved, if somebody may still ask the snapshot; return whether it is true."""
+        unread, self._unread = self._unread, None
+        snapshot = None if unread is None else unread()
+        if snapshot is None:
             return True
         answers = self._silo.load(state_of(snapshot))
         for answer in answers or ():
             with suppress(InvalidError, TypeError):  # one that this package would not have asked
                 clause, sort, value = from_answer(answer)
                 self._keep(snapshot, clause, sort, value)
-        self._saved = self.cache.changes, state_of(snapshot)
+        self._saved = cache.changes, state_of(snapshot)
         return answers is not None
 
     def save(self, snapshot: Snapshot, settle: Callable[[], None]) -> None:
@@ -114,7 +118,7 @@ class Answers:
             total, rows = _compute(snapshot, clause, sort, limit + skip, after)
             return Answer(rows[skip:] if skip else rows, total, False)
         if self._unread is not None:
-            self._read()
+            self._read(cache)
         key = key_of(clause), sort
         kept: _Page | None = cache.get(key, snapshot.epochs, snapshot.sequence)
         if kept is not None:
@@ -139,7 +143,7 @@ class Answers:
         if cache is None or clause == EVERYTHING:
             return planner.count(planner.plan(snapshot, clause))
         if self._unread is not None:
-            self._read()
+            self._read(cache)
         key = (key_of(clause), None)
         kept: int | None = cache.get(key, snapshot.epochs, snapshot.sequence)
         cache.tally(kept is not None)

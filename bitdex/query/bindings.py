@@ -5,10 +5,10 @@ mean different things (``x == 1`` and ``x == true``). What was bound holds for o
 labels. Windows of time, and what snaps to them, depend on the present and are bound each time.
 """
 
-import threading
 from collections import OrderedDict
 from typing import Any
 
+from bitdex.locks import lock_of
 from bitdex.query.bind import bind
 from bitdex.query.clauses import Clause
 from bitdex.query.dependence import weight
@@ -27,7 +27,7 @@ class Bindings:
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, _Bound] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = lock_of(self)
 
     def bind(self, query: Any, snapshot: Snapshot, moment: Moment) -> tuple[Clause, Clause]:
         """Return the clause of a query in any form, as it is written and as it is bound."""

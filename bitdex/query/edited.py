@@ -43,6 +43,12 @@ class Edits:
         return cls(np.array(slots, np.uint32), np.array([word or 0 for word in held], np.uint64), present)
 
     @classmethod
+    def none(cls, slots: BitMap) -> "Edits":
+        """Return edits that take the values of slots away."""
+        array = np.frombuffer(slots.to_array(), np.uint32)
+        return cls(array, np.zeros(len(array), np.uint64), np.zeros(len(array), bool))
+
+    @classmethod
     def joined(cls, parts: list["Edits"]) -> "Edits":
         """Return edits that follow each other as one: the last of a slot counts."""
         if len(parts) == 1:
@@ -52,6 +58,11 @@ class Edits:
         )
         distinct, first = np.unique(slots, return_index=True)
         return cls(distinct, words[first], present[first])
+
+    def filled(self, word: int) -> "Edits":
+        """Return them with a value for slots that have none."""
+        words = np.where(self.present, self.words, np.uint64(word))
+        return Edits(self.slots, words, np.ones(len(words), bool))
 
     def within(self, alive: BitMap) -> "Edits":
         """Return them with no values for slots that are not alive."""

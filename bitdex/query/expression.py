@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from bitdex.errors import InvalidError
 from bitdex.query.clauses import (
     EVERYTHING,
@@ -45,9 +47,11 @@ def as_value(value: Any, where: str = "query") -> Value:
         return value.isoformat()
     if type(value).__name__ == "datetime64":
         return str(value)
-    if hasattr(value, "item"):
+    if hasattr(value, "item") and type(value).__name__ != "timedelta64":  # in nanoseconds that is an integer
         value = value.item()
-    for kind in (bool, int, float, str):
+    if isinstance(value, str):
+        return str.__str__(value)  # a member of an enumeration is shown as something else
+    for kind in (bool, int, float):
         if isinstance(value, kind):
             return kind(value)
     raise InvalidError(f"{where}: a value is a number, string, boolean, date or None, not {value!r}")
@@ -57,15 +61,24 @@ def as_values(values: Any) -> tuple[Value, ...]:
     """Return a tuple of plain values from any iterable: list, set, range, array, Series, Arrow array."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InvalidError(f"Expected a list of values, not {values!r}; for one value use == or .has(value)")
-    for name in ("to_pylist", "tolist"):  # Arrow; NumPy and pandas
-        if hasattr(values, name):
-            values = getattr(values, name)()
-            break
+    values = _listed(values)
     return (
         tuple(values)
         if _VALUES.issuperset(map(type, values := list(values)))
         else tuple(map(as_value, values))
     )
+
+
+def _listed(values: Any) -> Any:
+    """Return the elements of an array or a Series as objects of Python, dates as dates."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        values = values.astype("datetime64[us]")  # nanoseconds would be listed as integers
+    if isinstance(values, np.ndarray) and values.dtype.kind == "m":
+        return list(values)
+    for name in ("to_pylist", "tolist"):  # Arrow; NumPy and pandas
+        if hasattr(values, name):
+            return getattr(values, name)()
+    return values
 
 
 class FieldRef:

@@ -20,8 +20,8 @@ KEYS = 200_000  # bitmaps that they alter
 AGE = 10.0  # seconds after which they are forgotten
 HANDED = 64  # things that wait to be taken
 
-# when, from, to, what is altered, who is alive behind it
-_Change = tuple[float, int, int, "Altering", BitMap]
+EditsOf = Mapping[str, Edits]  # what a commit changes of sort columns, by field
+_Change = tuple[float, int, int, "Altering", EditsOf]  # when, from, to, what is altered
 
 
 class Changed(Protocol):
@@ -46,6 +46,9 @@ class Altering(Protocol):
     @property
     def few(self) -> bool: ...
 
+    @property
+    def due(self) -> float: ...
+
     def get(self, key: int) -> Changed | None: ...
 
 
@@ -64,10 +67,10 @@ class Line:
         self._keys = 0
         self._handed: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
 
-    def note(self, sequence: int, altered: Altering, alive: BitMap) -> None:
-        """Note what a commit alters, and who is alive behind it."""
+    def note(self, sequence: int, altered: Altering, edits: EditsOf) -> None:
+        """Note what a commit alters, and what that changes of sort columns."""
         now = time.monotonic()
-        self._changes.append((now, self.latest, sequence, altered, alive))
+        self._changes.append((now, self.latest, sequence, altered, edits))
         self.latest = sequence
         self._keys += len(altered.keys)
         while self._changes and self._is_over(now):
@@ -91,8 +94,8 @@ class Line:
         while len(self._handed) > HANDED:
             self._handed.popitem(last=False)
 
-    def take(self, key: Hashable, sequence: int) -> tuple[Any, list[tuple[Altering, BitMap]]] | None:
-        """Return what was handed over at or before a sequence, and the changes since: altered, alive."""
+    def take(self, key: Hashable, sequence: int) -> tuple[Any, list[tuple[Altering, EditsOf]]] | None:
+        """Return what was handed over at or before a sequence, and the changes since (`note`)."""
         made, one = self._handed.get(key, (sequence + 1, None))
         if made > sequence:
             return None
@@ -100,7 +103,7 @@ class Line:
         first = changes[0][1] if changes else self.latest
         if made < min(first, sequence):
             return None  # some changes since then are forgotten
-        return one, [(altered, alive) for _, _, to, altered, alive in changes if made < to <= sequence]
+        return one, [(altered, edits) for _, _, to, altered, edits in changes if made < to <= sequence]
 
     def forget(self, key: Hashable) -> None:
         """Take back what was handed over."""

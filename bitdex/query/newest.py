@@ -5,13 +5,10 @@
     commit --> put off --+
     commit --> put off --+--> asked for: one snapshot that follows by all of them
 
-A writer that nobody looks at does not pay for snapshots. It needs to know which documents there are, though:
-a commit that alters this is shown at once, and so is one of many alterations.
+A writer that nobody looks at does not pay for snapshots. It needs to know which documents there are, though,
+visible or waiting: a commit that alters this is shown at once, and so is one of many alterations.
 """
 
-import os
-import threading
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -19,6 +16,7 @@ from typing import Protocol
 from bitdex.bitmaps import BitmapSilo
 from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
+from bitdex.locks import lock_of
 from bitdex.query.line import Altering
 from bitdex.query.snapshot import Commit, Snapshot
 
@@ -57,8 +55,7 @@ class Newest:
         self._committed, self._committing, self._begin = committed, committing, begin
         self._shown: Snapshot | None = None
         self._later: deque[Commit] = deque()  # commits behind the one that is shown
-        self._lock = threading.Lock()
-        _all.add(self)
+        self._lock = lock_of(self)
 
     @property
     def asked(self) -> bool:
@@ -80,7 +77,7 @@ class Newest:
 
     def standing(self) -> Snapshot:
         """Return one that shows the documents that there are now, and that may be behind in their values."""
-        shown, later = self._shown, self._later
+        shown, later = self._shown, list(self._later)  # another thread may show them all at any time
         if shown is None or not later or shown.is_over() or later[-1][0] is not self._committed().documents:
             return self.get()
         return shown
@@ -95,7 +92,8 @@ class Newest:
                 self._shown = Snapshot(documents.schema, documents, committed.bitmaps)
             return
         self._later.append((committed.documents, committed.bitmaps, altered))
-        if len(self._later) >= MOST or not altered.few or altered.get(format_.alive_key()) is not None:
+        states = (altered.get(key) for key in (format_.alive_key(), format_.deferred_key()))
+        if len(self._later) >= MOST or not altered.few or any(one is not None for one in states):
             with self._lock:
                 self._catch_up()
 
@@ -123,15 +121,3 @@ class Newest:
                 self._shown = shown.after(behind)
         for _ in later:  # not before: who is interrupted does it all again
             self._later.popleft()
-
-
-_all: "weakref.WeakSet[Newest]" = weakref.WeakSet()
-
-
-def _begin_anew() -> None:
-    """Let a fork take no lock that a thread it lacks has held."""
-    for one in _all:
-        one._lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_begin_anew)

@@ -23,6 +23,7 @@ from itertools import pairwise
 import numpy as np
 from pyroaring import BitMap
 
+from bitdex.cached import cached
 from bitdex.errors import InvalidError
 from bitdex.kernels import order as kernels
 from bitdex.kernels.pairs import sort_pairs
@@ -94,7 +95,7 @@ class SortColumn:
         """Bytes of the values."""
         return self.values.nbytes
 
-    @functools.cached_property
+    @cached
     def order(self) -> np.ndarray:
         """The slots (u32) sorted by value, then slot."""
         return sort_pairs(self.values, self.slots)[1]
@@ -104,12 +105,12 @@ class SortColumn:
         """Whether the order is made already."""
         return "order" in self.__dict__
 
-    @functools.cached_property
+    @cached
     def present(self) -> BitMap:
         """The slots that have a value."""
         return bitmap_of(self.slots)
 
-    @functools.cached_property
+    @cached
     def dense(self) -> np.ndarray | None:
         """The values by slot, 0 where there is none, for whole words; None where slots lie far apart."""
         last = int(self.slots[-1]) if len(self) else 0
@@ -119,7 +120,7 @@ class SortColumn:
         dense[self.slots] = self.values
         return dense
 
-    @functools.cached_property
+    @cached
     def _samples(self) -> np.ndarray:
         """The values at each `SAMPLED`-th position of the order (u64)."""
         return self.values_of(self.order[::SAMPLED])[0]
@@ -226,22 +227,22 @@ class SortColumn:
         first, stop = self._positions(low, high)
         return stop - first
 
-    @functools.cached_property
+    @cached
     def cuts(self) -> list[int]:
         """The positions in the order at which the strips begin, and its end."""
         return [strip * len(self) // STRIPS for strip in range(STRIPS + 1)]
 
-    @functools.cached_property
+    @cached
     def edges(self) -> list[int]:
         """The positions in the order at which the bounds begin."""
         return self.cuts[:: STRIPS // BANDS]
 
-    @functools.cached_property
+    @cached
     def strips(self) -> list[BitMap]:
         """The order in pieces: `strips[j]` holds the slots between `cuts[j]` and the next."""
         return [self._stretch(first, stop) for first, stop in pairwise(self.cuts)]
 
-    @functools.cached_property
+    @cached
     def bounds(self) -> list[BitMap]:
         """Nested bitmaps: `bounds[j]` holds the slots from position `edges[j]` of the order on."""
         bounds, width = [BitMap()], STRIPS // BANDS

@@ -137,7 +137,7 @@ def explain(steps: list[Step]) -> list[dict[str, Any]]:
                 "step": number,
                 "action": step.action,
                 "clause": str(step.clause),
-                "cardinality": step.size,
+                "cardinality": _cardinality(step),
                 "left": len(found),
                 "microseconds": round(elapsed, 1),
                 "bytes": _bytes(step),
@@ -247,6 +247,11 @@ def _within(found: BitMap, step: Step) -> tuple[np.ndarray, np.ndarray]:
     if step.high is not None:
         inside &= values <= np.uint64(step.high)
     return slots, inside
+
+
+def _cardinality(step: Step) -> int:
+    """Return how many documents the clause of a step has; what it is planned with may be more."""
+    return step.size if step.members is None or step.disjoint else len(_start(step))
 
 
 def _bytes(step: Step) -> int:

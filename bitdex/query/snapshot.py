@@ -21,17 +21,15 @@ from bitdex.documents import DocSilo
 from bitdex.formats import bitmap as format_
 from bitdex.query.dependence import altered_tokens
 from bitdex.query.edited import Column, Edits, edited
-from bitdex.query.line import Altering, Changed, Line
+from bitdex.query.kept import KeptBitmaps, Later, behind, in_order
+from bitdex.query.line import Altering, Changed, EditsOf, Line
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
 
-_Later = tuple[Any, Any, int] | None  # a change that was put off, those before it, how many they are
 Commit = tuple[DocSilo, BitmapSilo, Altering | None]  # what a commit shows, and what it alters
 _NOTHING: tuple[Any, None] = (None, None)
-PUT_OFF = 1000  # changes of one bitmap or column at most
-KEPT_BYTES = 1 << 30  # decoded bitmaps kept, by estimated size
 EMPTY = BitMap()
-UNNUMBERED = 0  # a default label that no document holds; dictionaries number from 1
+UNNUMBERED = 0  # a default label of an index that is only read and has none; dictionaries number from 1
 
 
 class Snapshot:
@@ -45,12 +43,10 @@ class Snapshot:
         self._due = math.inf
         if schema.deferred is not None:
             self._activate(schema.deferred)
-        self._values: dict[tuple[str, int], tuple[BitMap, _Later]] = {}
+        self._values = KeptBitmaps()
         self._missing: dict[str, BitMap] = {}
-        self._columns: dict[str, tuple[Column, _Later]] = {}
-        self._labels = self.dictionaries.count
+        self._columns: dict[str, tuple[Column, Later]] = {}
         self._defaults = {f.name: self._default_keys(f) for f in schema.fields.values()}
-        self._kept = 0
         self.derived: dict[Any, Any] = {}  # what others keep of the files; snapshots that follow share it
         self.epochs = Epochs(self.sequence)  # of this snapshot and those that follow it by `after`
         self._line = Line(self.sequence)  # the same
@@ -72,48 +68,72 @@ class Snapshot:
     def after(self, commits: Iterable[Commit]) -> "Snapshot":
         """Return the snapshot that follows by commits, which keeps all of this one that they do not alter.
 
-        No document that was stored before becomes visible by them, or waits.
+        No document that was stored before becomes visible by them, and no visible one waits. One that shows
+        documents by the clock is not followed: who has committed may not have known of them, and nothing says
+        that they are visible.
         """
+        commits = list(commits)
+        if self.activated and any(altered is not None for _, _, altered in commits):
+            documents, bitmaps, _ = commits[-1]
+            return Snapshot(documents.schema, documents, bitmaps)
         following = copy(self)
-        following._values, following._columns = dict(self._values), dict(self._columns)
+        following._values, following._columns = self._values.following(), dict(self._columns)
         for documents, bitmaps, altered in commits:
             following.documents, following.bitmaps = documents, bitmaps
             if altered is not None:
                 self.epochs.note(following.sequence, altered_tokens(altered.keys, altered.edits))
-                following._follow(altered)
-                self._line.note(following.sequence, altered, following.alive)
+                edits = following._follow(altered)
+                self._line.note(following.sequence, altered, edits)
         return following
 
-    def _follow(self, altered: Altering) -> None:
-        """Take over what a commit altered."""
+    def _follow(self, altered: Altering) -> EditsOf:
+        """Take over what a commit altered; return what it changes of sort columns."""
         unlike: set[str] = set()  # fields whose documents without a value are others
         lives = altered.get(format_.alive_key())
         if lives is not None:
             self.stored_alive = self.alive = (self.alive - lives.removed) | lives.added
             self._measure()
             unlike.update(self.schema.fields)
-        if self._labels != self.dictionaries.count:  # a default may have got its number
-            self._labels = self.dictionaries.count
-            labelled = (f for f in self.schema.fields.values() if f.is_labelled and f.default is not None)
-            self._defaults = self._defaults | {f.name: self._default_keys(f) for f in labelled}
+        waiting = altered.get(format_.deferred_key())
+        if waiting is not None:
+            self.stored_deferred = self.deferred = (self.deferred - waiting.removed) | waiting.added
+        self._due = min(self._due, altered.due)
         unlike.update(self.registry.name(number) or "" for number in format_.present_fields(altered.keys))
         for key, kept in self._altered_values(altered):
             change = altered.get(key)
             if change is not None:
-                _put_off(self._values, kept, change)
-        for number, edits in altered.edits.items():
-            _put_off(self._columns, self.registry.name(number), edits.within(self.alive))
+                self._values.put_off(kept, change)
+        edits = self._edits(altered, lives)
+        for name in edits.keys() & self._columns.keys():
+            column, later = self._columns.pop(name)
+            later = behind(later, edits[name])
+            if later is not None:
+                self._columns[name] = column, later
         self._missing = {name: one for name, one in self._missing.items() if name not in unlike}
         for name in unlike:
             for value in self._defaults.get(name, ()):
-                self._values.pop((name, value), None)
-                self._columns.pop(name, None)
+                self._values.drop((name, value))
+        return edits
+
+    def _edits(self, altered: Altering, lives: Changed | None) -> dict[str, Edits]:
+        """Return what a commit changes of sort columns, by field, given who is visible behind it.
+
+        Where a field has a default, documents that come without a value get it, and those that go lose it.
+        """
+        edits = {self.registry.name(number) or "": one for number, one in altered.edits.items()}
+        moved = [] if lives is None else [Edits.none(lives.added | lives.removed)]
+        for field in self.schema.sort_fields:
+            default = self._defaults[field.name]
+            parts = [*moved, *(one for one in (edits.get(field.name),) if one is not None)]
+            if default and parts:
+                edits[field.name] = Edits.joined(parts).filled(sort_word(field, default[0]))
+        return {name: one.within(self.alive) for name, one in edits.items()}
 
     def _altered_values(self, altered: Altering) -> Iterator[tuple[int, tuple[str, int]]]:
         """Yield keys of filter values and how they are kept: those that are altered, or all kept ones."""
         keys = altered.keys
         if len(self._values) < len(keys):
-            for name, value in list(self._values):
+            for name, value in self._values:
                 known = name in self.registry
                 stored = self.bitmaps.stored_value(self.registry.number(name), value) if known else None
                 if stored is not None:
@@ -143,9 +163,8 @@ class Snapshot:
         self.stored_deferred = self.bitmaps.get(format_.deferred_key())
         if not self.stored_deferred:
             return
-        unit = 1000 if deferral.ms_to_seconds else 1
         slots = np.frombuffer(self.stored_deferred.to_array(), np.uint32)
-        times = self._times(slots, self.schema.field(deferral.source_field)) / unit
+        times = self._times(slots, self.schema.field(deferral.source_field)) / deferral.unit
         due = times <= time.time()
         self.activated = BitMap(slots[due])
         self.deferred = self.stored_deferred - self.activated
@@ -162,12 +181,18 @@ class Snapshot:
             values = [float(self.sort_value(field, word)) for word in words[places[inside]].tolist()]
             found[inside] = values
             return found
+        if not field.stored:
+            for value in self._stored_values(field.name).tolist():
+                inside = self._load_stored(field.name, value) & self.stored_deferred
+                found[np.searchsorted(slots, np.frombuffer(inside.to_array(), np.uint32))] = value
+            return found
         for i, document in enumerate(self.documents.get_many(slots, [field.name])):
-            found[i] = document.get(field.name) or found[i]
+            value = document.get(field.name)
+            found[i] = found[i] if value is None else value
         return found
 
     def label(self, field: Field, text: str) -> int | None:
-        """Return the number of a label, or None where no document ever had it; 0 for a default like that."""
+        """Return the number of a label, or None where no document ever had it."""
         number = None
         if field.name in self.registry:
             number = self.dictionaries.find(self.registry.number(field.name), text, field.case_sensitive)
@@ -177,17 +202,20 @@ class Snapshot:
 
     def having(self, name: str, value: int) -> BitMap:
         """Return the documents whose filter field holds a value (a bound key)."""
-        found, later = self._values.get((name, value), _NOTHING)
+        found = self._values.get((name, value), self._changed)
         if found is None:
-            found, later = self._handed((name, value), partial(self._change_of, name, value))
-        if found is None:
-            return self._keep((name, value), self._load(name, value))
-        if later is not None:
-            found = found.copy()
-            for change in _in_order(later):
-                found -= change.removed
-                found |= change.added & self.alive if self.deferred else change.added
-            self._values[name, value] = found, None
+            handed, later = self._handed((name, value), partial(self._change_of, name, value))
+            if handed is None:
+                return self._keep((name, value), self._load(name, value))
+            found = self._values.keep((name, value), self._changed(handed, later), self.dense_bytes)
+        return found
+
+    def _changed(self, found: BitMap, later: Later) -> BitMap:
+        """Return a bitmap with changes that were put off."""
+        found = found.copy()
+        for change in in_order(later):
+            found -= change.removed
+            found |= change.added & self.alive if self.deferred else change.added
         return found
 
     def having_each(self, name: str, values: tuple[int, ...]) -> list[BitMap]:
@@ -227,10 +255,7 @@ class Snapshot:
 
     def values(self, name: str) -> np.ndarray:
         """Return the values that occur in a filter field, as bound keys (int64)."""
-        found = np.empty(0, np.int64)
-        if name in self.registry:
-            number = self.registry.number(name)
-            found = self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
+        found = self._stored_values(name)
         if not self._defaults[name] and (found[1:] > found[:-1]).all():
             return found
         return np.union1d(found, np.array(self._defaults[name], np.int64))
@@ -240,12 +265,12 @@ class Snapshot:
         column, later = self._columns.get(name, _NOTHING)
         if column is None or later is not None:
             if column is None:
-                column, later = self._handed(name, partial(self._edits_of, name))
+                column, later = self._handed(name, lambda _, edits: edits.get(name))
             if column is None:
                 column = self._build_column(self.schema.field(name))
-                self._hand(name, name, column)
+                self._hand(name, column)
             elif later is not None:
-                column = edited(column, Edits.joined(_in_order(later)))
+                column = edited(column, Edits.joined(in_order(later)))
             self._columns[name] = column, None
         return column
 
@@ -253,7 +278,7 @@ class Snapshot:
     def kept(self) -> dict[str, int]:
         """Bytes of decoded bitmaps, by estimate, and of the values of sort columns in memory."""
         columns = [column for column, _ in self._columns.values()]
-        return {"bitmaps": self._kept, "columns": sum(one.nbytes for one in columns)}
+        return {"bitmaps": self._values.nbytes, "columns": sum(one.nbytes for one in columns)}
 
     def forget(self, name: str) -> None:
         """Forget the column of a sort field: it is built anew from the stored layers."""
@@ -262,26 +287,21 @@ class Snapshot:
 
     # -- what snapshots hand over --------------------------------------------------------------
 
-    def _hand(self, key: Hashable, name: str, one: Any) -> None:
+    def _hand(self, key: Hashable, one: Any) -> None:
         """Let snapshots that have begun meanwhile have what was read for this one."""
-        if self._line.latest > self.sequence and not self._defaults[name]:
+        if self._line.latest > self.sequence:
             self._line.hand(key, self.sequence, one)
 
-    def _handed(self, key: Hashable, change_of: Callable[[Any, BitMap], Any]) -> tuple[Any, _Later]:
+    def _handed(self, key: Hashable, change_of: Callable[[Altering, EditsOf], Any]) -> tuple[Any, Later]:
         """Return what another snapshot has handed over, with the changes to be made; (None, None) if none."""
         one, changes = self._line.take(key, self.sequence) or (None, [])
-        later: _Later = None
-        for change in (change_of(altered, alive) for altered, alive in changes):
+        later: Later = None
+        for change in (change_of(*altered) for altered in changes):
             if change is not None:
                 later = change, later, 1 if later is None else later[2] + 1
         return one, later
 
-    def _edits_of(self, name: str, altered: Altering, alive: BitMap) -> Edits | None:
-        """Return what a commit changes of a sort column."""
-        edits = altered.edits.get(self.registry.number(name)) if name in self.registry else None
-        return None if edits is None else edits.within(alive)
-
-    def _change_of(self, name: str, value: int, altered: Altering, alive: BitMap) -> Changed | None:
+    def _change_of(self, name: str, value: int, altered: Altering, _: EditsOf) -> Changed | None:
         """Return what a commit changes of the bitmap of a value."""
         stored = None
         if name in self.registry:
@@ -304,13 +324,23 @@ class Snapshot:
         return int(word) - (1 << 63) if field.sort.signed else int(word)
 
     def _load(self, name: str, value: int) -> BitMap:
-        found = EMPTY
-        if name in self.registry:
-            number = self.registry.number(name)
-            stored = self.bitmaps.stored_value(number, value)
-            if stored is not None:
-                found = self.bitmaps.get(format_.filter_key(number, stored)) & self.alive
+        found = self._load_stored(name, value) & self.alive
         return found | self._absent(name) if value in self._defaults[name] else found
+
+    def _load_stored(self, name: str, value: int) -> BitMap:
+        """Return who has a value, visible or not; a default is none."""
+        number = self.registry.number(name) if name in self.registry else None
+        stored = None if number is None else self.bitmaps.stored_value(number, value)
+        if number is None or stored is None:
+            return EMPTY
+        return self.bitmaps.get(format_.filter_key(number, stored))
+
+    def _stored_values(self, name: str) -> np.ndarray:
+        """Return the values that are stored of a filter field (int64)."""
+        if name not in self.registry:
+            return np.empty(0, np.int64)
+        number = self.registry.number(name)
+        return self.bitmaps.decode_values(number, self.bitmaps.stored_values(number))
 
     def _absent(self, name: str) -> BitMap:
         if name not in self.registry:
@@ -318,14 +348,9 @@ class Snapshot:
         return self.alive - self.bitmaps.present(self.registry.number(name))
 
     def _keep(self, key: tuple[str, int], bitmap: BitMap) -> BitMap:
-        size = 64 + min(2 * len(bitmap), self.dense_bytes)
-        if self._kept + size > KEPT_BYTES:
-            self._values.clear()
-            self._kept = 0
-        self._values[key] = bitmap, None
-        self._kept += size
-        self._hand(key, key[0], bitmap)
-        return bitmap
+        if not self._defaults[key[0]]:  # its values follow from who is alive, too
+            self._hand(key, bitmap)
+        return self._values.keep(key, bitmap, self.dense_bytes)
 
     def _build_column(self, field: Field) -> SortColumn:
         slots, words = np.empty(0, np.uint32), np.empty(0, np.uint64)
@@ -352,26 +377,6 @@ class Snapshot:
         if field.kind == "mapped_string":
             return ((field.string_map or {}).get(str(field.default)),)
         return (int(field.default) if isinstance(field.default, bool) else field.default,)
-
-
-def _put_off(kept: dict[Any, tuple[Any, _Later]], key: Any, change: Any) -> None:
-    """Note a change of what is kept, to be made when it is next asked for; drop it if there are many."""
-    if key in kept:
-        one, later = kept[key]
-        depth = 1 if later is None else later[2] + 1
-        if depth > PUT_OFF:
-            del kept[key]
-        else:
-            kept[key] = one, (change, later, depth)
-
-
-def _in_order(later: _Later) -> list[Any]:
-    """Return changes that were put off, the oldest first."""
-    changes = []
-    while later is not None:
-        changes.append(later[0])
-        later = later[1]
-    return changes[::-1]
 
 
 def _is_default(field: Field, text: str) -> bool:

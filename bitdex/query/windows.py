@@ -11,7 +11,6 @@ cutoff is that of one of the windows, rounded down to its refresh interval:
     else                                                the shortest that is as long, or the longest
 """
 
-import datetime
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +20,11 @@ from typing import Any
 from bitdex.errors import InvalidError
 from bitdex.query.clauses import Clause, Gte, Not
 from bitdex.query.domain import unix_seconds
+from bitdex.query.expression import as_value
 from bitdex.schema import Bucket, Schema, TimeBuckets
 
 NEAR = 0.1  # of a window's duration
+FAR = 1 << 53  # seconds from 1970: what a float can tell from the next
 
 Settle = Callable[[str, Any, Any], tuple[Any, Any] | None]
 
@@ -60,14 +61,14 @@ class Moment:
 
 
 def moment_of(now: Any, snap: bool, settle: Settle) -> Moment:
-    """Return the moment of a query whose `now` is None, Unix seconds, a date or ISO text."""
+    """Return the moment of a query whose `now` is None, Unix seconds, a date or ISO text (UTC by default)."""
     if now is None:
         return Moment(time.time(), snap, settle)
-    seconds = now.timestamp() if isinstance(now, datetime.datetime) else now
+    seconds = as_value(now, "now")
     if isinstance(seconds, str):
         seconds = unix_seconds(seconds)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
-        raise InvalidError(f"now: {now!r} is no moment; give Unix seconds, a datetime, or '2026-01-31'")
+    if seconds is None or isinstance(seconds, bool) or not -FAR <= seconds <= FAR:
+        raise InvalidError(f"now: {now!r:.80} is no moment; give Unix seconds, a datetime, or '2026-01-31'")
     return Moment(seconds, snap, settle)
 
 

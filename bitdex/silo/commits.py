@@ -9,8 +9,8 @@ The order of a commit::
     5  files renamed, logs emptied            `finish`; the next opener does it otherwise
 
 Between 3 and 5 a state is prepared: a store of several silos makes it count by writing
-its own commit record, and opens each silo at the sequence that this record names. Steps 2 to 5 run in a
-thread of their own, so that an interrupt cannot stop half-way.
+its own commit record, and opens each silo at the sequence that this record names. Steps 2 to 5 are not
+interrupted half-way (`silo.uninterrupted`).
 
 Batches go on while a commit is prepared: they lie in the log that is not being compacted, and carry
 sequences above the one that is committed.
@@ -19,7 +19,7 @@ sequences above the one that is committed.
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,10 @@ import numpy as np
 from bitdex import filesystem
 from bitdex.errors import CorruptError, WriteFailedError
 from bitdex.formats import data, hash_index, index_delta
+from bitdex.formats import meta as meta_format
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
+from bitdex.silo.belongings import Belongings, weakly
 from bitdex.silo.compaction import NewData
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
@@ -43,7 +45,6 @@ from bitdex.silo.rules import rule
 from bitdex.silo.state import State
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
-from bitdex.silo.uninterrupted import uninterrupted
 
 
 class Commits:
@@ -54,8 +55,9 @@ class Commits:
         self.mode = mode
         self._sync = sync
         self._guard = Guard(files.directory, mode, "silo")
-        self._lock = WriterLock(files.directory) if mode == "w" else None
+        lock = WriterLock(files.directory) if mode == "w" else None
         self._pool = ThreadPoolExecutor(THREADS, "bitdex")
+        self._belongings = Belongings(self, self._pool, lock)
         self._turn = Turn(f"{files.directory}: a merge is under way in this thread; end it first")
         self._publishing = threading.Lock()
         self._prepared = False
@@ -64,7 +66,7 @@ class Commits:
         try:
             self._load(at)
         except BaseException:
-            self._release()
+            self._belongings.let_go()
             raise
 
     # -- opening -------------------------------------------------------------------------
@@ -96,6 +98,7 @@ class Commits:
         if self.mode == "w":
             self._finish_renames(meta)
             base = self._take_over(base, at)
+            self.files.drop_unfinished()
         applied = int(meta["applied"][0])
         logs: list[OpsLog] = []
         try:
@@ -111,7 +114,9 @@ class Commits:
             raise
         self._base, self._prepared = base, False
         both = (logs[0], logs[1])
-        self._logs = OpsLogs(both, self._sync, _next_sequence(base.meta, both), self._guard, self._publish)
+        following = _next_sequence(base.meta, both)
+        self._logs = OpsLogs(both, self._sync, following, self._guard, weakly(self._publish))
+        self._belongings.logs = self._logs
         self._publish()
 
     def _take_over(self, base: Base, at: int | None) -> Base:
@@ -126,8 +131,8 @@ class Commits:
             record["commit"] += 1
         else:
             return base
-        if int(meta["pending"][0]):
-            list_aborted(record)
+        if int(meta["pending"][0]) and int(meta["aborted_count"][0]) < meta_format.MAX_ABORTED:
+            list_aborted(record)  # else the data file is about to be written without its frames
         if at is not None:
             record["floor"] = min(int(record["floor"][0]), at)
         self.files.write_meta(record)
@@ -182,7 +187,7 @@ class Commits:
             self.files.write_meta(record)
             self._publish(replace(self._base, meta=record))
 
-        uninterrupted(write)
+        self._guard.whole(write)
 
     def _commit(self, new: NewData, fields: dict[str, int], finish: bool = True) -> None:
         """Write the index and the commit record of a new state, and publish it."""
@@ -193,8 +198,13 @@ class Commits:
             record["data_end"], record["dead_bytes"] = new.end, new.dead
             for name, value in fields.items():
                 record[name] = value
-            index = self._write_index(new, record)
-            filesystem.sync_directory(self.files.directory)
+            try:
+                index = self._write_index(new, record)
+                filesystem.sync_directory(self.files.directory)
+            except BaseException:
+                with suppress(OSError):  # the first error counts
+                    self.files.drop_unfinished()
+                raise
             record["floor"] = max(int(record["floor"][0]), self._logs.synced_sequence)
             mapped = self._base.data
             if "data_generation" in fields or new.end != len(mapped):  # a new map begins without pages
@@ -205,7 +215,7 @@ class Commits:
             if finish:
                 self._finish()
 
-        uninterrupted(commit)
+        self._guard.whole(commit)
 
     def _write_index(self, new: NewData, record: np.ndarray) -> KeyIndex:
         """Write what has changed in the index, or all of it; return the one that readers use."""
@@ -225,7 +235,7 @@ class Commits:
     def finish(self) -> None:
         """Make a prepared compaction or merge final: give the files their names, empty the logs."""
         with self._maintaining():
-            uninterrupted(self._finish)
+            self._guard.whole(self._finish)
 
     def _finish(self) -> None:
         if not self._prepared:
@@ -270,26 +280,18 @@ class Commits:
         self._guard.failure = self._guard.failure or failed
         if not self._guard.here:  # a fork: the locks of its parent's threads never open here
             self._guard.close()
-            for log in self._logs.both:
-                log.close()
-            self._release()
+            self._belongings.let_go()
             return
         with self._turn.awaited():
             self._end()
 
     def _end(self) -> None:
         with ExitStack() as ending:  # all of it, whatever fails
-            ending.callback(self._release)
+            ending.callback(self._belongings.let_go)
             ending.callback(self._logs.close)
             ending.callback(self._guard.close)
             if self.mode == "w" and self._guard.failure is None:
                 self._conclude()
-
-    def _release(self) -> None:
-        with ExitStack() as ending:
-            ending.callback(self._pool.shutdown)
-            if self._lock is not None:
-                self._lock.release()
 
 
 def _follow_all(logs: tuple[OpsLog, OpsLog]) -> bool:

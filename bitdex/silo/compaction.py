@@ -6,6 +6,7 @@ time, and leave the commit to the caller. Readers keep the files they have mappe
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -25,7 +26,7 @@ from bitdex.silo.pending import Chains
 from bitdex.silo.read import read_frames
 from bitdex.silo.scratch import scratch
 from bitdex.silo.state import State
-from bitdex.silo.threads import ahead, each
+from bitdex.silo.threads import ahead, begun, each, ended
 
 CHUNK = 4 << 20
 RECORDS, BYTES = 1 << 13, 2 << 20  # folded at a time; one record may have more bytes
@@ -93,11 +94,10 @@ def write_cold(
             filesystem.release(log)
 
         # one thread fills the index while the others copy: it waits for memory, they for the system
-        table = pool.submit(
-            index_kernels.build_table, [layout.entries(int(base)) for layout, base in zip(layouts, ends)]
-        )
+        entries = [layout.entries(int(base)) for layout, base in zip(layouts, ends)]
+        table = begun(pool, index_kernels.build_table, entries)
         each(pool, write, chunks)
-    index = KeyIndex.whole(table.result(), sum(len(layout.keys) for layout in layouts))
+    index = KeyIndex.whole(ended(table), sum(len(layout.keys) for layout in layouts))
     return NewData(index, int(ends[-1]))
 
 
@@ -253,8 +253,8 @@ class _Writer:
         self._descriptor = filesystem.open_write(self._path)
         try:
             filesystem.write_at(self._descriptor, self._header, 0)
-        except BaseException:
-            filesystem.close(self._descriptor)
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
         return self
 
@@ -263,8 +263,19 @@ class _Writer:
         filesystem.write_at(self._descriptor, out, offset)
 
     def __exit__(self, kind: object, *rest: object) -> None:
+        """Force it to the device; if the block has failed, remove it: a full disk has room again."""
         try:
-            if kind is None:
-                filesystem.sync(self._descriptor)
-        finally:
-            filesystem.close(self._descriptor)
+            try:
+                if kind is None:
+                    filesystem.sync(self._descriptor)
+            finally:
+                filesystem.close(self._descriptor)
+        except BaseException:
+            self._remove()
+            raise
+        if kind is not None:
+            self._remove()
+
+    def _remove(self) -> None:
+        with suppress(OSError):  # the first error counts
+            filesystem.remove(self._path)

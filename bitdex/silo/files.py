@@ -10,10 +10,10 @@ from bitdex.formats import data, header, meta
 
 
 class SiloFiles:
-    """Names and generations of the files in a silo's directory."""
+    """Names and generations of the files in a silo's directory: the same one wherever the process goes."""
 
     def __init__(self, directory: Path):
-        self.directory = directory
+        self.directory = directory = directory.resolve()
         self.data = directory / "data.bin"
         self.index = directory / "index.bin"
         self.delta = directory / "index.delta"
@@ -43,6 +43,11 @@ class SiloFiles:
         if self.of_generation(path, magic, generation) == self.unfinished(path):
             filesystem.replace(self.unfinished(path), path)
             filesystem.sync_directory(self.directory)
+
+    def drop_unfinished(self) -> None:
+        """Remove the files of commits that were not finished; none that counts has such a name any more."""
+        for path in filter(filesystem.exists, map(self.unfinished, (self.data, self.index, self.delta))):
+            filesystem.remove(path)
 
     def look(self) -> tuple[object, ...]:
         """Return what is other when something was committed or a file was replaced since."""

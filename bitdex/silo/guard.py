@@ -1,11 +1,17 @@
 """Guard: whether a store may be read and written, and why not."""
 
+import errno
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from bitdex.errors import ClosedError, LockedError, WriteFailedError
+from bitdex.silo.uninterrupted import uninterrupted
+
+Result = TypeVar("Result")
 
 
 class Guard:
@@ -59,10 +65,38 @@ class Guard:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Run a block that writes; remember a write that fails."""
+        """Run a block that writes; remember a write that fails, whatever else is raised behind it."""
         self.check_writable()
+        handled = sys.exc_info()[1]  # by the caller: nothing of ours
         try:
             yield
-        except WriteFailedError as error:
-            self.failure = self.failure or error
+        except BaseException as error:
+            self.failure = self.failure or _write_that_failed(error, handled)
             raise
+
+    def whole(self, function: Callable[[], Result]) -> Result:
+        """Run a function that writes, and is not interrupted; remember a write that fails."""
+
+        def write() -> Result:
+            with self.writing():
+                return function()
+
+        return uninterrupted(write)
+
+    def fail(self, error: BaseException, path: Path) -> None:
+        """Take no more writes: an error has left what nobody knows in a file."""
+        if not isinstance(error, WriteFailedError):
+            error = WriteFailedError(errno.EIO, f"{type(error).__name__}: {error}", str(path))
+        self.failure = self.failure or error
+
+
+def _write_that_failed(error: BaseException | None, handled: BaseException | None) -> WriteFailedError | None:
+    """Return an error, or the one that it was raised behind, if that is a write that failed.
+
+    `handled` is one before all of them.
+    """
+    while error is not None and error is not handled:
+        if isinstance(error, WriteFailedError):
+            return error
+        error = error.__context__
+    return None

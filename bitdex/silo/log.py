@@ -14,6 +14,7 @@ from bitdex.silo.pending import PendingTable, Waiting
 from bitdex.silo.replay import sequences_of, whole_batches
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
+from bitdex.silo.uninterrupted import uninterrupted
 
 CHUNK = 4 << 20  # bytes encoded and written at a time
 MOST_ROOM = 16 << 20  # bytes allocated ahead of what is written
@@ -38,7 +39,8 @@ class OpsLog:
     synced_sequence : int
         The newest sequence that is known to be on the device.
     cut : bool
-        Whether whole batches were left out, because they lie above the sequence to open at.
+        Whether whole batches lie behind the end that were left out, because they are above the sequence to
+        open at.
     table : PendingTable
     """
 
@@ -75,12 +77,22 @@ class OpsLog:
         if writable:
             log._descriptor = filesystem.open_write(path)
             try:
-                if log._blank(len(log._mapped)):
-                    filesystem.sync(log._writable())
+                log._make_whole()
+                if not log.cut:
+                    log.blank()
             except BaseException:
                 log.close()
                 raise
         return log
+
+    def blank(self) -> None:
+        """Overwrite what lies behind the end, durably, so that its frames cannot come back.
+
+        Batches that were `cut` tell a writer that frames of theirs may lie in the data file: those go first.
+        """
+        if self._blank(len(self._mapped)):
+            filesystem.sync(self._writable())
+        self.cut = False
 
     @property
     def appended(self) -> int:
@@ -105,9 +117,8 @@ class OpsLog:
         """Append one batch of frames with the order words `words`, one each or one for all (uint64).
 
         All have one sequence; the first gets the BEGIN flag and the last the COMMIT flag.
-        Nobody sees it before `shown` is raised. What one that failed has left is settled by the next.
+        Nobody sees it before `shown` is raised. What one that failed has left is settled before the next.
         """
-        self._settle_failed()
         entered = self._entered.room(len(keys))
         end = kernels.enter_operations(
             keys,
@@ -145,7 +156,6 @@ class OpsLog:
 
     def append_few(self, operations: list[frame.Operation], sequence: int) -> None:
         """Append one batch as `append` does, of operations that are given one by one."""
-        self._settle_failed()
         frames = np.frombuffer(frame.pack(operations, sequence), np.uint8)
         end = self.end + len(frames)
         self._entered.grow(len(operations))
@@ -173,12 +183,16 @@ class OpsLog:
         """Return the flags of the first frame of the batch that comes next."""
         return frame.BEGIN | frame.SYNCED if self._synced == self.end else frame.BEGIN
 
-    def _settle_failed(self) -> None:
-        """Take or blank what a batch that failed has left behind the end."""
-        if self._touched > self.end:
-            touched = self._touched
-            self._take(self._mapped[:touched])  # a reader in another process may have seen it whole
-            self._blank(touched)
+    @property
+    def unsettled(self) -> bool:
+        """Whether a batch that failed has left something behind the end."""
+        return self._touched > self.end
+
+    def settle_failed(self) -> None:
+        """Take what a batch that failed has left, if it is whole, else blank it."""
+        touched = self._touched
+        self._take(self._mapped[:touched])  # a reader in another process may have seen it whole
+        self._blank(touched)
 
     def sync(self) -> None:
         """Force what was appended to the device."""
@@ -188,9 +202,9 @@ class OpsLog:
 
     def close(self) -> None:
         """Close the descriptor; maps stay valid while somebody holds them."""
-        if self._descriptor is not None:
-            filesystem.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None  # closed once, also where that is told to fail
+        if descriptor is not None:
+            filesystem.close(descriptor)
 
     def follow(self) -> bool:
         """Take the batches that its writer has appended since; return False if the log was replaced."""
@@ -210,8 +224,12 @@ class OpsLog:
         room = self._entered.room(len(found))
         for name in Operations.__slots__:
             getattr(room, name)[:] = getattr(found, name)
-        self._entered.count += len(found)
-        self._pass(found)
+
+        def enter() -> None:
+            self._entered.count += len(found)
+            self._pass(found)
+
+        uninterrupted(enter)  # else they would be taken once more
 
     def _writable(self) -> int:
         assert self._descriptor is not None, "the log was opened for reading"
@@ -224,6 +242,14 @@ class OpsLog:
             length = -(-(end + min(end, MOST_ROOM)) // PAGE) * PAGE
             filesystem.allocate(self._writable(), mapped, length - mapped)
             self._mapped = filesystem.map_open(self._writable(), length)
+
+    def _make_whole(self) -> None:
+        """Allocate what is missing of the last page: a file that was cut may end inside of a frame."""
+        length = len(self._mapped)
+        rest = -length % PAGE if length > oplog.START else 0
+        if rest:
+            filesystem.allocate(self._writable(), length, rest)
+            self._mapped = filesystem.map_open(self._writable(), length + rest)
 
     def _replay(self, applied: int, at: int | None) -> None:
         name = str(self.path)

@@ -10,16 +10,22 @@ A batch is acknowledged, and shown to readers, when it is as durable as its mode
     none     when the bytes are with the operating system
     batch    when a sync covers it; whoever comes while one runs shares the next one
     always   when its own sync is done, and nobody else's batch has come in between
+
+Nothing here is interrupted in the middle (`uninterrupted`): a batch is there, in the file as in memory, or it
+is not. One that fails is settled before anything else happens: what lies whole in the file counts, since
+another process may have read it.
 """
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
-from bitdex.errors import InvalidError
+from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.silo.guard import Guard
 from bitdex.silo.log import OpsLog
 from bitdex.silo.pending import Waiting
+from bitdex.silo.uninterrupted import uninterrupted
 
 
 class OpsLogs:
@@ -94,10 +100,19 @@ class OpsLogs:
 
     def append(self, write: Callable[[OpsLog, int], None], sequence: int | None) -> int:
         """Append one batch, which ``write(log, sequence)`` does, and acknowledge it; return its sequence."""
+        return uninterrupted(partial(self._append, write, sequence))
+
+    def _append(self, write: Callable[[OpsLog, int], None], sequence: int | None) -> int:
         with self._entering, self._appending, self._guard.writing():
             sequence = self._take_sequence(sequence)
             log = self.active
-            write(log, sequence)
+            try:
+                write(log, sequence)
+            except WriteFailedError:
+                raise
+            except BaseException:
+                self._settle_failed(log)
+                raise
             count = log.appended
             if self._sync == "none":
                 self._acknowledge(log, count)
@@ -105,10 +120,21 @@ class OpsLogs:
                 log.sync()
                 self._acknowledge(log, count)
         if self._sync == "batch":
-            self.settle(log, count)
+            self._settle(log, count)
         return sequence
 
-    def settle(self, log: OpsLog, count: int) -> None:
+    def _settle_failed(self, log: OpsLog) -> None:
+        """Take or blank what a batch that failed has left, durably: it must not come, or go, later on."""
+        if log.unsettled:
+            try:
+                log.settle_failed()
+                log.sync()
+                self._acknowledge(log, log.appended)
+            except BaseException as error:
+                self._guard.fail(error, log.path)
+                raise
+
+    def _settle(self, log: OpsLog, count: int) -> None:
         """Return when the first `count` operations of a log are acknowledged, by this thread or another."""
         with self._syncing, self._guard.writing():  # refuses after a sync that failed for somebody else
             if log.shown < count:
@@ -125,6 +151,9 @@ class OpsLogs:
 
         It is synced before, so that what comes later is never on the device without it.
         """
+        return uninterrupted(self._freeze)
+
+    def _freeze(self) -> OpsLog:
         with self._appending, self._guard.writing():
             log = self.active
             log.sync()
@@ -134,6 +163,9 @@ class OpsLogs:
 
     def sync(self) -> None:
         """Force what was appended to the device, whatever the mode."""
+        uninterrupted(self._sync_both)
+
+    def _sync_both(self) -> None:
         with self._appending, self._guard.writing():
             for log in self.both:
                 if log.appended and log.synced_sequence < log.last_sequence:

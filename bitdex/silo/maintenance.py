@@ -4,13 +4,16 @@ One of them goes on at a time, in any thread; readers and appending writers go o
 the time has to wait for a moment before a merge begins, which comes after all operations.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
 
+from bitdex.errors import WriteFailedError
+from bitdex.formats import frame
 from bitdex.formats import meta as meta_format
+from bitdex.progress import counter
 from bitdex.silo.commits import Commits, list_aborted
 from bitdex.silo.compaction import Geometry, NewData, blocks_of, write_cold, write_folded
 from bitdex.silo.creation import per_mille_of
@@ -21,7 +24,9 @@ from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
 from bitdex.silo.rules import void
 from bitdex.silo.state import State
+from bitdex.silo.values import as_sequence
 
+BEHIND = 0.5  # bytes in the logs that call for compaction, as a share of the data file
 ROUNDS = 3  # of compactions beside those who write, before they have to wait
 BLOCK = 1 << 18  # operations merged at a time, between two answers to an interrupt
 Report = Callable[[int], object]  # told how many more are done
@@ -39,15 +44,86 @@ class Maintenance(Commits):
 
     def _load(self, at: int | None) -> None:
         super()._load(at)
-        full = int(self._base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
-        if self.mode == "w" and self._base.count and (full or any(log.cut for log in self._logs.both)):
-            self._rewrite(None)  # no frame that must not count is left in the new file
+        cut = [log for log in self._logs.both if log.cut]
+        if self.mode == "w" and (self._full or cut):
+            self._leave_out()
+            for log in cut:  # not before: else nothing would tell the next opener, if this one dies
+                log.blank()
+
+    @contextmanager
+    def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
+        """Merge straight into the data file: visible as a whole when the block ends, or not at all.
+
+        Nothing is committed after a call of the writer that failed half-way, also where that was caught.
+        Pending operations are compacted first. With ``commit=False`` the result is only
+        prepared: it is durable, and `finish` makes it the silo's state.
+        """
+        with self._maintaining():
+            sequence = self._begin(as_sequence(sequence))
+            try:
+                self._merging = MergeWriter(self.files, self._base, self._pool, sequence)
+                yield self._merging
+                self._commit(self._merging.finish(), {"sequence": sequence, "pending": 0}, commit)
+            except WriteFailedError:  # nothing is written after that; the next opener gives the merge up
+                raise
+            except BaseException:
+                self._give_up(sequence)
+                raise
+            finally:
+                if self._merging is not None:
+                    self._merging.close()
+                    self._merging = None
+
+    def compact(self, commit: bool = True, progress: bool = False, holding: Holding = nullcontext) -> int:
+        """Move the operations that wait into the data file; return how many there were.
+
+        If more of the file is dead by then than `reclaim` allows, it is rewritten. Readers and writers go on
+        meanwhile. With ``commit=False`` the result is only prepared, as by `merge_writer`. ``holding()`` is
+        entered while it is decided which operations take part.
+        """
+        name = self.files.directory.name
+        with self._maintaining():
+            with counter(progress, f"compact {name}", self._state.pending, "operations") as report:
+                moved = self._compact_logs(commit, report, holding)
+            if commit and self.dead_ratio > self._reclaim:
+                with counter(progress, f"rewrite {name}", self._base.count, "records") as report:
+                    self._rewrite(None, report)
+            return moved
+
+    @property
+    def needs_compaction(self) -> bool:
+        """Whether more of the data file is dead than `reclaim` allows, or the logs are half as long as it."""
+        behind = sum(int(log.operations.sizes.sum()) + frame.SIZE * log.count for log in self._state.waiting)
+        return self.dead_ratio > self._reclaim or behind > BEHIND * max(len(self._state.data), 1 << 20)
+
+    @property
+    def waste(self) -> float:
+        """Share of the data file that no record uses: dead regions and headroom."""
+        base = self._state.base
+        return 1 - int(base.index.entries()["length"].sum()) / max(1, len(base.data))
+
+    @property
+    def dead_ratio(self) -> float:
+        """Share of the data file that lies in regions nothing points at."""
+        base = self._state.base
+        return int(base.meta["dead_bytes"][0]) / max(1, len(base.data))
+
+    def rewrite(self, headroom: float | None = None) -> None:
+        """Write the data file anew: one frame a record, dead space reclaimed, headroom restored.
+
+        `headroom` gives the new regions another multiple of their record than the silo's own.
+        """
+        with self._maintaining():
+            self._compact_logs()
+            self._rewrite(headroom)
+
+    # -- compaction ----------------------------------------------------------------------
 
     def _compact_logs(
         self, commit: bool = True, report: Report = _nobody, holding: Holding = nullcontext
     ) -> int:
         """Move the operations that wait now into the data file; return how many there were."""
-        self._finish()
+        self._guard.whole(self._finish)
         moved = 0
         older = [log for log in self._logs.both if log is not self._logs.active]
         if older[0].appended:
@@ -102,7 +178,7 @@ class Maintenance(Commits):
         for lo in range(0, waiting.count, BLOCK):
             part = waiting.operations[lo : lo + BLOCK]
             last = lo + BLOCK >= waiting.count
-            writer.apply_frames(part.keys, waiting.mapped, part.places, last)
+            writer.apply_frames(part, waiting.mapped, str(waiting.log.path), last)
             report(len(part))
 
     def _apply_folded(self, writer: MergeWriter, waiting: Waiting, report: Report) -> None:
@@ -132,7 +208,7 @@ class Maintenance(Commits):
             geometry = replace(geometry, headroom=per_mille_of(headroom))
         state = State(self._base, (), self._fold)
         new = write_folded(self.files, state, geometry, generation, self._pool, report)
-        self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0})
+        self._commit(new, {"data_generation": generation, "aborted_count": 0, "aborted": 0, "pending": 0})
 
     def _begin(self, wanted: int | None) -> int:
         """Give a merge a sequence above all operations, which are compacted, and mark that it has begun."""
@@ -146,11 +222,25 @@ class Maintenance(Commits):
                 rounds += 1
         if not int(self._base.meta["data_generation"][0]):
             self._commit(self._write_cold_nothing(), {"data_generation": 1})
+        if self._full:
+            self._leave_out()
         record = self._base.meta.copy()
         record["commit"] += 1
+        if int(record["pending"][0]):  # giving it up was interrupted
+            list_aborted(record)
         record["pending"] = sequence
         self._write_record(record)
         return sequence
+
+    @property
+    def _full(self) -> bool:
+        """Whether one more sequence would be too many for the list of those that were given up."""
+        return int(self._base.meta["aborted_count"][0]) == meta_format.MAX_ABORTED
+
+    def _leave_out(self) -> None:
+        """Write a data file without the frames that must not count; where there is none, there are none."""
+        if int(self._base.meta["data_generation"][0]):
+            self._rewrite(None)
 
     def _write_cold_nothing(self) -> NewData:
         state, geometry = State(self._base, (), self._fold), Geometry.of(self._base.meta)
@@ -164,8 +254,6 @@ class Maintenance(Commits):
         record["commit"] += 1
         list_aborted(record)
         self._write_record(record)
-        if int(record["aborted_count"][0]) == meta_format.MAX_ABORTED and self._base.count:
-            self._rewrite(None)
 
     def _end(self) -> None:
         if self._merging is not None:  # whoever opens the silo next may not be disturbed

@@ -19,8 +19,9 @@ is reached through the map.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import astuple
 from functools import partial
 from itertools import pairwise
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from bitdex import filesystem
-from bitdex.errors import ClosedError, CorruptError, InvalidError
+from bitdex.errors import ClosedError, CorruptError, InvalidError, WriteFailedError
 from bitdex.formats import data, frame
 from bitdex.kernels import apart, merge
 from bitdex.kernels import frames as frame_kernels
@@ -38,12 +39,18 @@ from bitdex.silo.base import Base
 from bitdex.silo.compaction import Geometry, NewData
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.key_index import NOTHING
+from bitdex.silo.operations import Operations
 from bitdex.silo.scratch import scratch
-from bitdex.silo.threads import each
+from bitdex.silo.threads import begun, each, ended
+from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.values import as_keys, as_packed
 from bitdex.silo.working_index import WorkingIndex
 
-LEAST_ARENA, FIRST_ARENA, LAST_ARENA = 1 << 12, 1 << 18, 4 << 20  # bytes reserved for a thread, doubling
+LEAST_ARENAS, FIRST_ARENAS, LAST_ARENA = (
+    1 << 12,
+    1 << 18,
+    4 << 20,
+)  # bytes reserved at first for all threads, at last for one
 TOO_LONG = f"its region would have more than {data.MAX_ALLOCATED} bytes"
 RELEASE_EVERY = 1 << 20  # keys
 BLOCK = 1 << 17  # keys encoded at a time
@@ -51,9 +58,18 @@ EARLY = 16 << 20  # bytes behind the end that are worth a sync while others are 
 
 
 class Arena:
-    """Space at the end of the file that one thread fills: its bytes, and the words that kernels keep."""
+    """Space at the end of the file that one thread fills: its bytes, and the words that kernels keep.
 
-    def __init__(self) -> None:
+    What is left of it in the end is dead. So the first is small, and the next twice as large each time.
+
+    Attributes
+    ----------
+    coming : int
+        Bytes of the next one, unless a region needs more.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.coming = first
         self.buffer = np.empty(0, np.uint8)
         self.state = np.zeros(5, np.int64)
 
@@ -94,13 +110,14 @@ class MergeWriter:
     ):
         self.counts = dict.fromkeys(("in_place", "relocated", "inserted", "deleted", "ignored"), 0)
         self.sequence = sequence
+        self._failure: BaseException | None = None
         self._base = base
         self._pool = pool
         self._geometry = Geometry.of(base.meta)
-        self._sizing = np.array(astuple(self._geometry), np.int64)
         self._index = WorkingIndex(base.index, pool, coming)
         self._dead = int(base.meta["dead_bytes"][0])
         self._end = int(base.meta["data_end"][0])
+        self._sizing = np.array([*astuple(self._geometry), self._end], np.int64)
         path = files.of_generation(files.data, data.MAGIC, int(base.meta["data_generation"][0]))
         assert path is not None
         self._syncer = ThreadPoolExecutor(1, "bitdex-sync")
@@ -111,12 +128,11 @@ class MergeWriter:
         except BaseException:
             self.close()
             raise
-        self._first, self._ready = len(first), self._syncer.submit(self._index.prepare, first)
+        self._first, self._ready = len(first), begun(self._syncer, self._index.prepare, first)
         self._syncing: Future[None] | None = None
         self._unsynced = 0
-        self._arenas = [Arena() for _ in range(THREADS)]
-        self._arena = min(max(self._end >> 14 << 6, LEAST_ARENA), FIRST_ARENA)  # 1/256; what is left is dead
-        self._reserved = 0
+        room = min(max(self._end >> 8, LEAST_ARENAS), FIRST_ARENAS) // THREADS
+        self._arenas = [Arena(room) for _ in range(THREADS)]
         self._since_release = 0
         self._lock = threading.Lock()
 
@@ -132,20 +148,23 @@ class MergeWriter:
         """Delete the records of these keys."""
         self._apply(keys, np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64), frame.DELETE)
 
-    def apply_frames(
-        self, keys: np.ndarray, frames: np.ndarray, places: np.ndarray, last: bool = False
-    ) -> None:
-        """Apply ready frames (bytes and the place of each), in order; `last` says that no others follow."""
-        self._ready.result()
-        self._index.prepare(keys[self._first :])
+    def apply_frames(self, operations: Operations, frames: np.ndarray, name: str, last: bool = False) -> None:
+        """Verify and apply ready frames, in order: their columns, and the bytes of the file that they lie in.
+
+        `name` is that file's, `last` says that no others follow.
+        """
+        ended(self._ready)
+        self._index.prepare(operations.keys[self._first :])
         self._first = 0
-        while len(keys):
-            outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places), last)
+        while len(operations):
+            keys, places, sizes = operations.keys, operations.places, operations.sizes
+            outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places, sizes), last)
+            _refuse_damaged(operations, outcome, name)
             missing = np.flatnonzero(outcome == merge.MISSING)
             if not len(missing):
                 self._remove(keys, outcome)
                 return
-            keys, places = self._insert(keys, frames, places, outcome, missing)
+            operations = self._insert(operations, frames, outcome, missing)
 
     def finish(self) -> NewData:
         """Return the new index, which the caller commits.
@@ -166,7 +185,7 @@ class MergeWriter:
 
     def _begin_sync(self) -> None:
         self._unsynced = 0
-        self._syncing = self._syncer.submit(self._sync, self._syncing)
+        self._syncing = begun(self._syncer, self._sync, self._syncing)
 
     def _sync(self, earlier: "Future[None] | None") -> None:
         if earlier is not None:
@@ -181,7 +200,11 @@ class MergeWriter:
 
     def close(self) -> None:
         """Give up the file; without a commit nothing of the merge is ever visible."""
+        uninterrupted(self._close)
+
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1  # closed once, also where that is told to fail
+        self._failure = None  # its traceback leads here
         if descriptor >= 0:
             self._syncer.shutdown()
             filesystem.close(descriptor)
@@ -189,34 +212,49 @@ class MergeWriter:
     def _check_open(self) -> None:
         if self._descriptor < 0:
             raise ClosedError("the merge writer was closed, or its silo")
+        if isinstance(self._failure, WriteFailedError):
+            raise self._failure
+        if self._failure is not None:
+            raise InvalidError(
+                f"the merge is not committed: a part of it was refused ({self._failure}); begin it again"
+            ) from self._failure
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Run a block that merges; if it fails nothing more is merged, and nothing committed."""
+        try:
+            yield
+        except BaseException as error:
+            self._failure = error
+            raise
 
     def _apply(self, keys: Any, values: Any, offsets: Any, kind: int) -> None:
         self._check_open()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
-        for lo in range(0, len(keys), BLOCK):
-            hi = min(lo + BLOCK, len(keys))
-            self._index.prepare(keys[lo:hi], len(keys) - lo)
-            self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
-            self._since_release += hi - lo
-            if self._since_release > RELEASE_EVERY:
-                filesystem.release(self._data, 1 << 29)  # merges in random order would miss them
-                self._since_release = 0
+        with self._whole():
+            for lo in range(0, len(keys), BLOCK):
+                hi = min(lo + BLOCK, len(keys))
+                self._index.prepare(keys[lo:hi], len(keys) - lo)
+                self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
+                self._since_release += hi - lo
+                if self._since_release > RELEASE_EVERY:
+                    filesystem.release(self._data, 1 << 29)  # merges in random order would miss them
+                    self._since_release = 0
 
     def _apply_block(self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int) -> None:
         """Merge values; what belongs to keys that are not there yet goes on as frames."""
         outcome = self._run(keys, partial(merge.merge_values, keys, values, offsets, np.uint64(word)))
         missing = np.flatnonzero(outcome == merge.MISSING)
         if len(missing):
-            frames, places = self._encode(keys, values, offsets, word)
-            keys, places = self._insert(keys, frames, places, outcome, missing)
-            self.apply_frames(keys, frames, places)
+            operations, frames = self._encode(keys, values, offsets, word)
+            self.apply_frames(self._insert(operations, frames, outcome, missing), frames, "memory")
         else:
             self._remove(keys, outcome)
 
     def _encode(
         self, keys: np.ndarray, values: np.ndarray, offsets: np.ndarray, word: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Operations, np.ndarray]:
         places = np.empty(len(keys) + 1, np.int64)
         frame_kernels.place_frames(offsets, 0, places)
         frames = np.empty(places[-1], np.uint8)
@@ -229,7 +267,8 @@ class MergeWriter:
             )
 
         each(self._pool, encode, pairwise(edges))
-        return frames, places[:-1]
+        sizes = offsets[1:] - offsets[:-1]
+        return Operations(keys, places[:-1], sizes, np.full(len(keys), word, np.uint64)), frames
 
     def _run(self, keys: np.ndarray, apply: Callable[..., int], last: bool = False) -> np.ndarray:
         """Apply the frames of `keys`, each thread those of its keys; return what happened to each."""
@@ -245,21 +284,24 @@ class MergeWriter:
                 at = apply(rows, at, *target, arena.state, ring, outcome)
                 if at == len(rows):
                     return int(arena.state[merge.DEAD])
-                self._reserve(arena, int(arena.state[merge.NEEDED]), last)
+                needed = int(arena.state[merge.NEEDED])
+                self._reserve(arena, needed, needed * (len(rows) - at) if last else LAST_ARENA, last)
 
         dead = sum(each(self._pool, work, range(THREADS)))
         self._dead += dead  # after the work, which counts closed arenas in it as well
-        self._refuse(keys, outcome)
+        rows = np.flatnonzero(outcome == merge.TOO_LONG)
+        if len(rows):
+            raise InvalidError(f"merge into key {keys[rows[0]]}: {TOO_LONG}")
         return outcome
 
-    def _reserve(self, arena: Arena, needed: int, last: bool = False) -> None:
-        """Write an arena out and give it new space, with room for `needed` bytes."""
+    def _reserve(self, arena: Arena, needed: int, most: int = LAST_ARENA, last: bool = False) -> None:
+        """Write an arena out and give it new space: for `needed` bytes at least, and not above `most`."""
         self._write_out(arena)
         if last:
             self._sync_early()
+        size = -(-max(min(arena.coming, most), needed) // 64) * 64
+        arena.coming = min(2 * arena.coming, LAST_ARENA)
         with self._lock:
-            size = max(min(self._arena << self._reserved, LAST_ARENA), -(-needed // 64) * 64)
-            self._reserved += 1
             start, self._end = self._end, self._end + size
             if self._end > len(self._data):  # a new map begins without pages: make few of them
                 self._extend(max(self._end, len(self._data) + len(self._data) // 8))
@@ -284,16 +326,17 @@ class MergeWriter:
         arena.begin(0, 0)
 
     def _insert(
-        self, keys: Any, frames: Any, places: Any, outcome: Any, missing: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, operations: Operations, frames: np.ndarray, outcome: np.ndarray, missing: np.ndarray
+    ) -> Operations:
         """Give the first frame of every new key a region; return the frames still to be merged."""
-        deletes = self._kinds(frames, places[missing]) == frame.DELETE
+        keys = operations.keys
+        deletes = operations.words[missing] & np.uint64(frame.KIND_MASK) == frame.DELETE
         rows = missing[~deletes]
         first = np.sort(rows[np.unique(keys[rows], return_index=True)[1]]) if len(rows) else rows
         parts = np.empty(len(first), np.int64)
         merge.part_of_keys(keys[first], THREADS, parts)
         for part in np.unique(parts):
-            self._place(keys, frames, places, first[parts == part], int(part))
+            self._place(operations, frames, first[parts == part], int(part))
         early = missing[deletes]
         if len(first):  # a delete behind the first frame of its key still has to be applied
             order = np.searchsorted(np.sort(keys[first]), keys[early])
@@ -304,32 +347,29 @@ class MergeWriter:
         self.counts["ignored"] += len(early)
         left = np.setdiff1d(missing, np.concatenate((first, early)))
         self._remove(keys, outcome)
-        return keys[left], places[left]
+        return operations[left]
 
-    @staticmethod
-    def _kinds(frames: np.ndarray, places: np.ndarray) -> np.ndarray:
-        return frames[places + 16] & frame.KIND_MASK
-
-    def _place(self, keys: Any, frames: Any, places: Any, rows: np.ndarray, part: int) -> None:
+    def _place(self, operations: Operations, frames: np.ndarray, rows: np.ndarray, part: int) -> None:
         """Give frames of new keys a region each, as many at a time as an arena takes."""
         geometry = self._geometry
-        sizes = frames.view(np.uint32)[places[rows] // 4 + 1].astype(np.int64)
-        rooms = np.maximum(sizes + 32, geometry.minimum) * (1000 + geometry.headroom) // 1000
+        rooms = np.maximum(operations.sizes[rows] + 32, geometry.minimum) * (1000 + geometry.headroom) // 1000
         rooms += frame.SIZE + 2 * geometry.alignment
+        np.minimum(rooms, data.MAX_ALLOCATED + data.REGION_SIZE, out=rooms)  # headroom gives way
         ends = np.cumsum(rooms)
         cuts = np.searchsorted(ends, np.arange(LAST_ARENA, ends[-1], LAST_ARENA))
         for lo, hi in pairwise(np.unique([0, *cuts, len(rows)]).tolist()):
-            self._place_some(keys, frames, places, rows[lo:hi], part, int(rooms[lo:hi].sum()))
+            self._place_some(operations, frames, rows[lo:hi], part, int(rooms[lo:hi].sum()))
 
     def _place_some(
-        self, keys: Any, frames: Any, places: Any, rows: np.ndarray, part: int, bound: int
+        self, operations: Operations, frames: np.ndarray, rows: np.ndarray, part: int, bound: int
     ) -> None:
         arena = self._arenas[part]
         if arena.end - arena.at < bound:
             self._reserve(arena, bound)
         offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
         target = (self._sizing, self._base.seed, arena.buffer, arena.state)
-        bad = merge.place_new(keys, frames, places, rows, *target, offsets, extents)
+        keys, places, sizes = operations.keys, operations.places, operations.sizes
+        bad = merge.place_new(frames, places, sizes, rows, *target, offsets, extents)
         if bad >= 0:
             raise InvalidError(f"merge into key {keys[bad]}: {TOO_LONG}")
         self._index.insert(keys[rows], offsets, extents)
@@ -348,11 +388,12 @@ class MergeWriter:
         rooms = (self._index.delete(keys[gone]) >> np.uint64(32)) & ~np.uint64(7)
         self._dead += int(rooms.sum()) + data.REGION_SIZE * len(gone)
 
-    def _refuse(self, keys: np.ndarray, outcome: np.ndarray) -> None:
-        for code, error, text in (
-            (merge.DAMAGED, CorruptError, "expected a frame with a right checksum"),
-            (merge.TOO_LONG, InvalidError, TOO_LONG),
-        ):
-            rows = np.flatnonzero(outcome == code)
-            if len(rows):
-                raise error(f"merge into key {keys[rows[0]]}: {text}")
+
+def _refuse_damaged(operations: Operations, outcome: np.ndarray, name: str) -> None:
+    for row in np.flatnonzero(outcome == merge.DAMAGED)[:1]:
+        raise CorruptError.at(
+            name,
+            operations.places[row],
+            f"expected a frame of key {operations.keys[row]} with "
+            f"{operations.sizes[row]} bytes and a right checksum, found another",
+        )

@@ -19,7 +19,7 @@ class Operations:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, rows: slice) -> "Operations":
+    def __getitem__(self, rows: slice | np.ndarray) -> "Operations":
         return Operations(self.keys[rows], self.places[rows], self.sizes[rows], self.words[rows])
 
     @staticmethod

@@ -51,14 +51,16 @@ class PendingTable:
             return kernels.find_newest_of_one(np.uint64(key), self._keys, self._heads, self._previous, count)
 
     def _link(self, columns: Operations, count: int) -> None:
-        if self._linked >= count:
+        linked = self._linked
+        if linked >= count:
             return
-        if len(columns) > len(self._previous) or 2 * count > len(self._heads):
-            self._linked = 0
+        self._linked = 0  # until it is done: an operation that is linked twice is one that follows itself
+        if not linked or len(columns) > len(self._previous) or 2 * count > len(self._heads):
+            linked = 0
             self._heads = apart.zeros(1 << max(4, (4 * count).bit_length()), np.int64)
             self._previous = apart.zeros(len(columns), np.int64)
         self._keys = columns.keys
-        kernels.link_operations(self._keys, self._linked, count, self._heads, self._previous)
+        kernels.link_operations(self._keys, linked, count, self._heads, self._previous)
         self._linked = count
 
 

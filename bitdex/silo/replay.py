@@ -43,7 +43,7 @@ def sequences_of(operations: Operations) -> np.ndarray:
 
 def _scan_frames(data: np.ndarray, at: int, seed: np.uint32) -> Operations:
     parts = []
-    room = min(SCAN, (len(data) - at) // frame.SIZE + 1)
+    room = max(1, min(SCAN, (len(data) - at) // frame.SIZE + 1))  # a file may end in the padding before
     while True:
         part = Operations.empty(room)
         count = kernels.scan_frames(data, at, len(data), seed, part.keys, part.places, part.sizes, part.words)

@@ -11,33 +11,30 @@ append side by side and share syncs, they read committed states, and one of them
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bitdex import filesystem
-from bitdex.errors import CorruptError, InvalidError, NotFoundError, WriteFailedError
+from bitdex.errors import InvalidError, NotFoundError, WriteFailedError
 from bitdex.formats import frame
 from bitdex.progress import counter
 from bitdex.silo import inspect, plots
 from bitdex.silo.backup import write_backup
 from bitdex.silo.check import Finding, check
-from bitdex.silo.creation import create
+from bitdex.silo.creation import Settings, create
 from bitdex.silo.files import SiloFiles
-from bitdex.silo.maintenance import Holding, Maintenance
-from bitdex.silo.merge_writer import MergeWriter
+from bitdex.silo.maintenance import Maintenance
 from bitdex.silo.panel import silo_panel
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
-from bitdex.silo.values import Values, as_keys, as_packed
+from bitdex.silo.values import Values, as_keys, as_packed, as_sequence
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SYNC_MODES = ("always", "batch", "none")
-BEHIND = 0.5  # bytes in the logs that call for compaction, as a share of the data file
 
 
 class Silo(Maintenance):
@@ -66,9 +63,9 @@ class Silo(Maintenance):
         path: str | Path,
         mode: str = "r",
         rule: str | None = None,
-        headroom: float = 1.25,
-        minimum: int = 0,
-        alignment: int = 8,
+        headroom: float | None = None,
+        minimum: int | None = None,
+        alignment: int | None = None,
         sync: str = "batch",
         at: int | None = None,
         reclaim: float = 0.25,
@@ -82,23 +79,25 @@ class Silo(Maintenance):
         mode : {"r", "w"}
             Read, or read and write; ``"w"`` makes the silo where there is none.
         rule : {"replace", "concatenate", "documents", "bitmap"}, optional
-            How merges fold. Stored with the silo; later openers need not name it.
-        headroom : float
-            Space a new region gets, as a multiple of its record (1.0 to 60.0).
-        minimum : int
-            Smallest region in bytes.
-        alignment : {8, 16, 32}
-            Of payloads in the data file.
+            How merges fold, "replace" by default. Stored with the silo, as are the next three: later
+            openers need not name them, and are refused if they name others.
+        headroom : float, optional
+            Space a new region gets, as a multiple of its record: 1.0 to 60.0, by default 1.25.
+        minimum : int, optional
+            Smallest region in bytes, by default 0.
+        alignment : {8, 16, 32}, optional
+            Of payloads in the data file, by default 8.
         sync : {"always", "batch", "none"}
             When a write is acknowledged: after a sync of its own, after one that it may share with
             other threads' writes, or when the bytes are with the operating system. Compactions and
             merges are always synced.
         at : int, optional
-            Open at the newest commit not above this sequence.
+            Open a silo that is there at the newest commit not above this sequence. With mode ``"w"``
+            all that was acknowledged after that commit is given up, for good.
         reclaim : float
             Share of the data file that may be dead; `compact` rewrites the file when there is more.
         identity : int, optional
-            The number (below 2^64) in every file of the silo; a new one gets it, another is refused.
+            The number (1 to 2^64-1) in every file of the silo; a new one gets it, another is refused.
 
         Raises
         ------
@@ -107,24 +106,18 @@ class Silo(Maintenance):
             If somebody else has it open for writing.
         """
         files = SiloFiles(Path(path))
+        settings = Settings(rule, headroom, minimum, alignment, identity)
+        settings.check()
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if sync not in SYNC_MODES:
             raise InvalidError(f"sync: {sync!r} is unknown; use one of {', '.join(SYNC_MODES)}")
         if not filesystem.exists(files.meta):
-            if mode == "r":
+            if mode == "r" or at is not None:
                 raise NotFoundError(f"{path}: there is no silo here (no meta.bin)")
-            create(files, rule or "replace", headroom, minimum, alignment, identity)
-        silo = cls(files, mode, sync, at, reclaim)
-        if rule is not None and rule != silo.rule:
-            silo.close()
-            raise InvalidError(f"rule: {path} was made with {silo.rule!r}, not {rule!r}")
-        if identity is not None and identity != silo.identity:
-            silo.close()
-            raise CorruptError.at(
-                files.meta, 16, f"expected identity {identity}, found {silo.identity} (another store's file)"
-            )
-        return silo
+            create(files, settings)
+        settings.check_same(files)
+        return cls(files, mode, sync, at, reclaim)
 
     # -- reading -------------------------------------------------------------------------
 
@@ -294,6 +287,9 @@ class Silo(Maintenance):
     def apply_few(self, operations: list[frame.Operation], sequence: int | None = None) -> int:
         """Write a few operations, each as (kind, key, value), as `apply_many` does; a call costs less."""
         self._guard.check_writable()
+        sequence = as_sequence(sequence)
+        if not operations:
+            return self._logs.next_sequence if sequence is None else sequence
         return self._logs.append(lambda log, given: log.append_few(operations, given), sequence)
 
     def put(self, key: int, value: bytes) -> int:
@@ -313,6 +309,7 @@ class Silo(Maintenance):
         self._guard.check_writable()
         keys = as_keys(keys)
         values, offsets = as_packed(values, offsets, len(keys))
+        sequence = as_sequence(sequence)
         if not len(keys):
             return self._logs.next_sequence if sequence is None else sequence
         kinds = np.atleast_1d(np.asarray(kinds, np.uint64))
@@ -320,72 +317,6 @@ class Silo(Maintenance):
             lambda log, given: log.append(keys, values, offsets, np.uint64(given << 8) | kinds, self._pool),
             sequence,
         )
-
-    @contextmanager
-    def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
-        """Merge straight into the data file: visible as a whole when the block ends, or not at all.
-
-        Pending operations are compacted first. With ``commit=False`` the result is only
-        prepared: it is durable, and `finish` makes it the silo's state.
-        """
-        with self._maintaining():
-            sequence = self._begin(sequence)
-            try:
-                self._merging = MergeWriter(self.files, self._base, self._pool, sequence)
-                yield self._merging
-                self._commit(self._merging.finish(), {"sequence": sequence, "pending": 0}, commit)
-            except WriteFailedError:  # nothing is written after that; the next opener gives the merge up
-                raise
-            except BaseException:
-                self._give_up(sequence)
-                raise
-            finally:
-                if self._merging is not None:
-                    self._merging.close()
-                    self._merging = None
-
-    def compact(self, commit: bool = True, progress: bool = False, holding: Holding = nullcontext) -> int:
-        """Move the operations that wait into the data file; return how many there were.
-
-        If more of the file is dead by then than `reclaim` allows, it is rewritten. Readers and writers go on
-        meanwhile. With ``commit=False`` the result is only prepared, as by `merge_writer`. ``holding()`` is
-        entered while it is decided which operations take part.
-        """
-        name = self.files.directory.name
-        with self._maintaining():
-            with counter(progress, f"compact {name}", self.pending, "operations") as report:
-                moved = self._compact_logs(commit, report, holding)
-            if commit and self.dead_ratio > self._reclaim:
-                with counter(progress, f"rewrite {name}", self._base.count, "records") as report:
-                    self._rewrite(None, report)
-            return moved
-
-    @property
-    def needs_compaction(self) -> bool:
-        """Whether more of the data file is dead than `reclaim` allows, or the logs are half as long as it."""
-        behind = sum(int(log.operations.sizes.sum()) + frame.SIZE * log.count for log in self._state.waiting)
-        return self.dead_ratio > self._reclaim or behind > BEHIND * max(len(self.data), 1 << 20)
-
-    @property
-    def waste(self) -> float:
-        """Share of the data file that no record uses: dead regions and headroom."""
-        base = self._state.base
-        return 1 - int(base.index.entries()["length"].sum()) / max(1, len(base.data))
-
-    @property
-    def dead_ratio(self) -> float:
-        """Share of the data file that lies in regions nothing points at."""
-        base = self._state.base
-        return int(base.meta["dead_bytes"][0]) / max(1, len(base.data))
-
-    def rewrite(self, headroom: float | None = None) -> None:
-        """Write the data file anew: one frame a record, dead space reclaimed, headroom restored.
-
-        `headroom` gives the new regions another multiple of their record than the silo's own.
-        """
-        with self._maintaining():
-            self._compact_logs()
-            self._rewrite(headroom)
 
     @property
     def failure(self) -> WriteFailedError | None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bitdex.errors import InvalidError
 from bitdex.formats import frame
 from bitdex.kernels import gather
 from bitdex.silo.base import Base
@@ -23,7 +22,7 @@ from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
 from bitdex.silo.read import damaged, read_values, view_value
 from bitdex.silo.rules import Fold
-from bitdex.silo.values import Values, as_keys
+from bitdex.silo.values import Values, as_key, as_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,7 @@ class State:
 
         A value that is one frame is not copied: the array lies in the map of its file.
         """
-        if not 0 <= key < 1 << 64:
-            raise InvalidError(f"key: {key} is outside 0 to 2^64-1")
+        key = as_key(key)
         for log in reversed(self.waiting):
             operation = log.find_one(key)
             if operation >= 0:

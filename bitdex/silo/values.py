@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from bitdex.errors import InvalidError
-from bitdex.formats.frame import MAX_PAYLOAD
+from bitdex.formats.frame import MAX_PAYLOAD, SEQUENCES
 from bitdex.kernels.frames import check_offsets
 
 
@@ -76,6 +77,30 @@ def _as_array(keys: Any) -> np.ndarray:
     return np.asarray(keys)
 
 
+def as_key(key: Any) -> int:
+    """Return one key as an integer; refuse what is none."""
+    try:
+        number = index(key)
+    except TypeError:
+        raise InvalidError(f"key: expected an integer from 0 to 2^64-1, found {key!r}") from None
+    if not 0 <= number < 1 << 64:
+        raise InvalidError(f"key: {number} is outside 0 to 2^64-1")
+    return number
+
+
+def as_sequence(sequence: Any) -> int | None:
+    """Return the sequence that a caller wants, an integer, or None; refuse what no batch can have."""
+    if sequence is None:
+        return None
+    try:
+        number = index(sequence)
+    except TypeError:
+        number = 0
+    if not 0 < number < SEQUENCES:
+        raise InvalidError(f"sequence: expected an integer from 1 to 2^56-1, found {sequence!r}")
+    return number
+
+
 def as_packed(values: Any, offsets: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return values as packed bytes and int64 offsets (count + 1), from either form a caller may use."""
     if offsets is None:
@@ -91,10 +116,20 @@ def as_packed(values: Any, offsets: Any, count: int) -> tuple[np.ndarray, np.nda
 def _pack(values: Sequence[bytes], count: int) -> tuple[np.ndarray, np.ndarray]:
     if len(values) != count:
         raise InvalidError(f"values: expected {count} for {count} keys, found {len(values)}")
+    if not set(map(type, values)) <= {bytes, bytearray}:  # the length of others may not be their bytes
+        values = [_as_bytes(value, row) for row, value in enumerate(values)]
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(np.fromiter(map(len, values), np.int64, count), out=offsets[1:])
     _check_offsets(offsets, int(offsets[-1]))
     return np.frombuffer(b"".join(values), np.uint8), offsets
+
+
+def _as_bytes(value: Any, row: int) -> bytes:
+    try:
+        return memoryview(value).tobytes()
+    except (TypeError, ValueError):
+        found = type(value).__name__
+        raise InvalidError(f"values: expected bytes, found {found} as value {row}") from None
 
 
 def _check_offsets(offsets: np.ndarray, end: int) -> None:

@@ -7,7 +7,7 @@ A thread brings the entries of its own keys, whose homes are a range of the tabl
 writes to; what would pass the range's end is brought when all threads have finished.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from bitdex.kernels import hash_index as kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.key_index import NOTHING, SHARE, KeyIndex, columns_of, with_entries
 from bitdex.silo.scratch import scratch
-from bitdex.silo.threads import each
+from bitdex.silo.threads import begun, each, ended
 
 ENTRY = 24
 ALONE = 4_000  # keys whose entries one thread brings
@@ -100,11 +100,12 @@ class WorkingIndex:
         self._changed = None
         self.table = apart.zeros(len(self._base.table), np.uint64)
         parts = zip(np.array_split(self.table, THREADS), np.array_split(self._base.table, THREADS))
-        self._copying = [self._pool.submit(np.copyto, *part) for part in parts]
+        self._copying = [begun(self._pool, np.copyto, *part) for part in parts]
 
     def _end_copy(self, changes: np.ndarray) -> None:
         """Wait for the copy, and change it as another table says."""
-        wait(self._copying)
+        for copying in self._copying:
+            ended(copying)
         self._copying = []
         if len(changes):
             self.table = with_entries(self.table, self._base.held, changes)

@@ -174,6 +174,17 @@ def test_long_chains(index):
     assert union == index["id < 2000"]
 
 
+def test_a_set_may_be_combined_any_number_of_times(index):
+    selection, expected = index["open"], set(index["open"])
+    every = {name: set(index[name]) for name in ("price >= 3", "open", "id > 50")}
+    for number in range(1500):
+        if number % 3 == 0:
+            selection, expected = ~selection, set(index.ids().tolist()) - expected
+        selection = ((selection & "price >= 3") ^ "open") | index["id > 50"]
+        expected = ((expected & every["price >= 3"]) ^ every["open"]) | every["id > 50"]
+    assert set(selection) == expected and len(selection.explain())
+
+
 def test_a_state_is_kept(index):
     before = index["kind == 'shoe'"]
     every = index.where()

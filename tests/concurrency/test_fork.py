@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +166,53 @@ def fork_an_index(path):
         in_fork(look)
 
 
+def fork_beside_queries(path):
+    """Query in forks of a process in which another thread asks, and holds every lock there is for that."""
+    from bitdex.query import order
+    from tests.concurrency.runs import ROWS, make
+
+    begun, over, sort_pairs = threading.Event(), threading.Event(), order.sort_pairs
+
+    def look():
+        for _ in range(2):  # the second time it is kept
+            assert index.query("k in [0, 1]", sort="-n", limit=ROWS).ids.tolist() == list(range(ROWS))[::-1]
+            assert index.count("k in [1, 2] and n >= 0") == ROWS
+
+    def hold():
+        owners = [index._answers.cache, index.snapshot.epochs, index._bindings, index._newest]
+        owners.append(index._store.dictionaries)
+        with ExitStack() as held:
+            for owner in owners:
+                held.enter_context(owner._lock)
+            begun.set()
+            over.wait()
+
+    def sort():
+        index.snapshot.forget("n")
+        assert len(index.snapshot.column("n").order) == ROWS
+
+    def sort_slowly(*arguments):
+        if threading.current_thread() is thread:
+            begun.set()
+            over.wait()
+        return sort_pairs(*arguments)
+
+    order.sort_pairs = sort_slowly
+    with make(path) as index:
+        look()
+        for function in (hold, sort):
+            begun.clear(), over.clear()
+            thread = threading.Thread(target=function)
+            thread.start()
+            begun.wait()
+            try:
+                in_fork(look)
+            finally:
+                over.set()
+                thread.join()
+        look()
+
+
 def in_a_process(function, *arguments):
     """Call a function of this module in a process of its own: who tests has threads of his own."""
     code = f"import faulthandler; faulthandler.enable(); from tests.concurrency.test_fork import {function}"
@@ -187,3 +234,7 @@ def test_a_fork_reads_a_silo(tmp_path, parent):
 
 def test_a_fork_queries_an_index(tmp_path):
     in_a_process("fork_an_index", str(tmp_path / "index"))
+
+
+def test_a_fork_queries_an_index_whatever_other_threads_were_asking(tmp_path):
+    in_a_process("fork_beside_queries", str(tmp_path / "index"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import bitdex
 from bitdex.index import Index
-from bitdex.query.clauses import And, Clause, Eq, Not, Or
+from bitdex.query.clauses import And, Clause, Eq, In, Not, Or
 from tests.index.writings import as_json, as_python
 from tests.oracle import Oracle
 from tests.query.trees import SCHEMA, leaves, trees
@@ -173,6 +173,17 @@ def test_explain_ends_with_the_total(pair: tuple[Index, Oracle], clause: Clause)
     assert steps["left"].iloc[-1] == index.count(clause)
     assert steps["action"].iloc[0] == "start"
     assert (steps["left"].diff().dropna() <= 0).all()
+
+
+@QUICK
+@given(clause=leaves())
+def test_explain_tells_how_many_documents_a_clause_has(pair: tuple[Index, Oracle], clause: Clause) -> None:
+    """Of a list of values, a document with several of them counted several times."""
+    index, _ = pair
+    for one in (clause, In("tags", (1, 2, 3))):
+        steps = index.explain(one)
+        if len(steps) == 1:
+            assert steps["cardinality"].iloc[0] == index.count(one)
 
 
 def test_asking_changes_nothing(pair: tuple[Index, Oracle]) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitdex.formats import data as data_format
 from bitdex.formats import frame
 from bitdex.kernels import hash_index, merge, records
 from tests.kernels.frame_store import SEED, frames_at, packed, read_frames, u64
@@ -46,7 +47,16 @@ class Store:
         rows = rows[: merge.own_rows(keys, part, parts, rows)]
         state = np.array([self.arena, len(self.data) if arena_end is None else arena_end, self.arena, 0, 0])
         buffer = np.full(len(self.data) - self.arena, 0xAA, np.uint8)
-        target = (np.array(self.geometry), SEED, self.table, self.data, buffer, state, ring, outcome)
+        target = (
+            np.array([*self.geometry, self.end]),
+            SEED,
+            self.table,
+            self.data,
+            buffer,
+            state,
+            ring,
+            outcome,
+        )
         if direct:
             values, offsets = packed([payload for _, _, payload in ops])
             word = np.uint64(frame.order(2, ops[0][1]))
@@ -54,7 +64,8 @@ class Store:
             stopped = merge.merge_values(*given, *target)
         else:
             frames, places = frames_at([(key, payload, frame.order(2, kind)) for key, kind, payload in ops])
-            stopped = merge.merge_frames(keys, frames, places, rows, start, *target)
+            sizes = np.array([len(payload) for _, _, payload in ops], np.int64)
+            stopped = merge.merge_frames(keys, frames, places, sizes, rows, start, *target)
         self.data[self.arena : state[merge.ARENA]] = buffer[: state[merge.ARENA] - self.arena]
         self.arena = int(state[merge.ARENA])
         self.dead += int(state[merge.DEAD])
@@ -158,11 +169,12 @@ def test_what_was_relocated_is_found_in_the_arena_and_later_in_the_file():
     store = Store([b"first", b"second"])
     assert store.merge([(1, MERGE, b"a"), (1, MERGE, b"b"), (0, PUT, b"c")])[0] == ["relocated"] * 3
     store.geometry = (3000, 0, 8)
-    assert store.merge([(1, MERGE, b"d"), (1, MERGE, b"e"), (0, MERGE, b"f"), (0, MERGE, b"g")])[0] == [
+    d = b"d" * 80  # more than was left behind "b", when the record was relocated once more
+    assert store.merge([(1, MERGE, d), (1, MERGE, b"e"), (0, MERGE, b"f"), (0, MERGE, b"g")])[0] == [
         "relocated", "in_place", "relocated", "in_place"
     ]  # fmt: skip
     assert store.merge([(1, MERGE, b"h"), (0, MERGE, b"i")])[0] == ["in_place", "in_place"]
-    assert store.record(1) == [b"second", b"a", b"b", b"d", b"e", b"h"]
+    assert store.record(1) == [b"second", b"a", b"b", d, b"e", b"h"]
     assert store.record(0) == [b"c", b"f", b"g", b"i"]
 
 
@@ -180,26 +192,46 @@ def test_every_key_belongs_to_one_part(parts):
     assert ((outcomes == "in_place").sum(axis=0) == 1).all()
 
 
-def test_a_damaged_frame_is_not_merged():
+@pytest.mark.parametrize("key", [0, 1], ids=["known", "new"])
+@pytest.mark.parametrize("at", [0, 4, 8, 16, 24])
+def test_a_damaged_frame_is_not_merged(key, at):
     store = Store([b"value"], 3000)
-    frames, places = frames_at([(0, b"payload", frame.order(2, MERGE))])
-    frames[places[0] + 24] ^= 1
+    frames, places = frames_at([(key, b"payload", frame.order(2, MERGE))])
+    frames[places[0] + at] ^= 1
     before, outcome, ring = store.data.copy(), np.zeros(1, np.uint8), np.empty(merge.AHEAD, np.int64)
-    state, geometry = np.array([store.end, len(store.data), store.end, 0, 0]), np.array([3000, 0, 8])
+    state, geometry = np.array([store.end, len(store.data), store.end, 0, 0]), np.array([3000, 0, 8, 0])
     merge.merge_frames(
-        u64([0]), frames, places, np.array([0]), 0, geometry, SEED, store.table, store.data,
+        u64([key]), frames, places, np.array([7]), np.array([0]), 0, geometry, SEED, store.table, store.data,
         store.data[store.end :], state, ring, outcome,
     )  # fmt: skip
     assert merge.OUTCOMES[outcome[0]] == "damaged" and np.array_equal(store.data, before)
 
 
-def test_a_region_beyond_32_bits_is_refused():
-    """Its size would not fit the entry: 75 MB with sixtyfold headroom are 4.5 GB."""
+def test_headroom_that_would_go_beyond_32_bits_gives_way():
+    """75 MB with sixtyfold headroom are 4.5 GB, whose size would not fit the entry."""
     store = Store([b""])
     store.geometry = (59_000, 0, 8)
     outcomes, _ = store.merge([(0, MERGE, bytes(75_000_000))])
-    assert outcomes == ["too_long"]
+    assert outcomes == ["waiting"] and store.needed == 8 + data_format.MAX_ALLOCATED
     assert store.record(0) == [b""]
+
+
+def test_a_record_beyond_32_bits_is_refused():
+    store = Store([b""])
+    store.table.reshape(-1, 3)[store.table[2::3] > 0, 2] = np.uint64(2**32 - 128)  # so long it is already
+    outcomes, _ = store.merge([(0, MERGE, bytes(64))])
+    assert outcomes == ["too_long"]
+
+
+def test_a_record_that_is_relocated_once_more_is_copied_less_and_less():
+    """Without headroom every merge into one key copied the record: 64 KB took 2.5 GiB."""
+    store = Store([b""], free=1 << 20)
+    store.merge([(0, MERGE, b"12345678")] * 1000)
+    assert store.record(0) == [b"", *[b"12345678"] * 1000]
+    length = store.entry(0)[1]
+    assert store.arena - store.end < 5 * length and store.dead < 4 * length
+    store.merge([(0, PUT, b"x" * 40_000)])
+    assert store.entry(0)[2] == 40_024
 
 
 @quick
@@ -212,11 +244,11 @@ def test_new_keys_are_placed_one_after_the_other(firsts, alignment):
         [(key, payload, frame.order(2, kind)) for key, (kind, payload) in enumerate(firsts)]
     )
     rows = np.arange(0, len(firsts), 2)
-    geometry, state = np.array([250, 40, alignment]), np.array([64, 1 << 13, 64, 0, 0])
+    geometry, state = np.array([250, 40, alignment, 0]), np.array([64, 1 << 13, 64, 0, 0])
     data = np.full(1 << 13, 0xAA, np.uint8)
     offsets, extents = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
-    keys = u64(range(len(firsts)))
-    merge.place_new(keys, frames, places, rows, geometry, SEED, data[64:], state, offsets, extents)
+    sizes = np.array([len(payload) for _, payload in firsts], np.int64)
+    merge.place_new(frames, places, sizes, rows, geometry, SEED, data[64:], state, offsets, extents)
     at = 64
     for row, offset, extent in zip(rows, offsets.tolist(), extents.tolist()):
         kind, payload = firsts[row]

@@ -61,9 +61,17 @@ def test_records_are_cut_at_puts_and_deletes(ops):
 
 
 def allocated(length, headroom, minimum, alignment):
-    """Return what a region gives: whole alignments with its header, in integers of any size."""
-    wanted = max(length * (1000 + headroom) // 1000, minimum)
-    return -(-(wanted + 8) // alignment) * alignment - 8
+    """Return what a region gives: whole alignments with its header, in integers of any size.
+
+    The greatest below the limit where headroom goes beyond it, None where the record does.
+    """
+    rooms = [
+        -(-(wanted + 8) // alignment) * alignment - 8
+        for wanted in (length, max(length * (1000 + headroom) // 1000, minimum))
+    ]
+    if rooms[0] > data_format.MAX_ALLOCATED:
+        return None
+    return min(rooms[1], (data_format.MAX_ALLOCATED + 8) // alignment * alignment - 8)
 
 
 def lay_out(starts, frames, sizes, start, geometry):
@@ -104,13 +112,27 @@ def test_defect_25_sizes_are_integers(payload, headroom):
     """In float32, 20,000,001 bytes at ratio 1.0 got 20,000,000."""
     laid = lay_out(np.array([0, 1]), np.array([PUT]), np.array([payload]), 64, (headroom, 0, 8))
     room = allocated(payload + 24, headroom, 0, 8)
-    if room > data_format.MAX_ALLOCATED:
+    if room is None:
         assert laid is None
         return
     regions, lengths, given_ = laid
     assert int(lengths[0]) == payload + 24
     assert int(given_[0]) & ~7 == room >= payload + 24
     assert regions[1] == 64 + 8 + room
+
+
+@pytest.mark.parametrize("alignment", [8, 16, 32])
+@pytest.mark.parametrize("payload", [80 << 20, 3_500_000_000, frame.MAX_PAYLOAD])
+def test_headroom_gives_way_where_a_region_would_be_too_long(payload, alignment):
+    """A value that was accepted could never be compacted: nor could the log that it was in."""
+    for headroom in (0, 250, 59_000):
+        laid = lay_out(np.array([0, 1]), np.array([PUT]), np.array([payload]), 64, (headroom, 0, alignment))
+        room = int(laid[2][0]) & ~7
+        assert room == allocated(payload + 24, headroom, 0, alignment) <= data_format.MAX_ALLOCATED
+        assert room >= payload + 24 and (room + 8) % alignment == 0
+    sizes = np.array([payload, frame.MAX_PAYLOAD - payload + 100])  # two frames of one record
+    kinds, geometry = np.array([PUT, frame.MERGE]), (0, 0, alignment)
+    assert lay_out(np.array([0, 2]), kinds, sizes, 64, geometry) is None
 
 
 def region_header(at, room):

@@ -4,10 +4,12 @@ After every step each of a fixed set of queries is asked with the cache and with
 so are pages of older states that somebody still holds. Each defect of the original's cache has its test.
 """
 
+import gc
 import random
 import shutil
 import threading
 import time
+import weakref
 from functools import partial
 
 import numpy as np
@@ -411,6 +413,24 @@ def test_answers_survive_reopening(index):
         assert [again.query(where, sort, 10).cached for where, sort in asked] == [True, False, False]
     with bitdex.open(index.path) as again:
         assert again.query(WHERE, "-price", 10).cached
+
+
+@pytest.mark.parametrize("cache", [{}, {"max_bytes": 0}], ids=["cache", "no cache"])
+def test_a_reader_that_moves_on_lets_go_of_what_it_showed_first(tmp_path, cache):
+    """Files that were deleted since would stay mapped."""
+    content = {**SCHEMA, "config": {**SCHEMA["config"], "cache": cache}}
+    with bitdex.create(tmp_path / "index", content) as index:
+        index.put({"id": 1, "level": 1})
+        with bitdex.open(index.path, "r") as reader:
+            first = weakref.ref(reader.snapshot)
+            assert reader.ids().tolist() == reader.ids("level == 1").tolist() == [1]
+            assert reader.query(WHERE, cache=False).total == 1
+            index.put({"id": 2, "level": 1, "tags": [1]})
+            reader.refresh()
+            assert reader.ids().tolist() == [1, 2]
+            gc.collect()
+            assert first() is None
+            assert reader.query(WHERE).total == 2
 
 
 @pytest.mark.parametrize("kind", ["later", "schema", "damaged", "other index", "question", "no state"])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 import bitdex
-from bitdex.errors import NotFoundError
+from bitdex.errors import InvalidError, NotFoundError
 from bitdex.live import batch
 from bitdex.query import clauses as c
 from bitdex.schema import Schema
@@ -65,11 +65,12 @@ ADDED = {  # and dropped
     "tags": {"filter": "multi_value"},
     "url": {"filter": "single_value", "value_type": "low_cardinality_string"},
 }
+FRESH = ["fresh", "fresher"]  # labels that no document is given, but for those that are refused
 DEFAULTS = {
     "level": [None, 3, 7],
     "owner": [None, -1, 2**47],
     "flag": [None, True],
-    "type": [None, "a"],
+    "type": [None, "a", *FRESH],
     "model": [None, "a", "B"],
     "tags": [None, [1], []],
     "groups": [None, [1, -7]],
@@ -86,7 +87,7 @@ DEFAULTS = {
 QUERIES = [
     *(c.Eq("level", n) for n in (1, 3, 7)),
     *(c.Eq("owner", n) for n in (0, -1, 2**47)),
-    *(c.Eq("type", text) for text in ("a", "A", "b")),
+    *(c.Eq("type", text) for text in ("a", "A", "b", *FRESH)),
     *(c.Eq("model", text) for text in ("a", "b")),
     *(c.Eq("tags", n) for n in (1, -1, 2**63 - 1)),
     *(c.Eq("groups", n) for n in (1, 3, -7)),
@@ -236,6 +237,12 @@ class LiveMachine(RuleBasedStateMachine):
             {row["id"]: {n: v for n, v in row.items() if n != "id"} for row in rows}
         )
 
+    @rule(slot=slots, label=st.sampled_from(FRESH))
+    def refused(self, slot, label):
+        """Labels that nothing comes of."""
+        with pytest.raises(InvalidError), self.in_columns_or_not():
+            self.index.put_many([{"id": slot, "type": label}, {"id": slot, "at": "never"}])
+
     @rule(slot=slots, changes=patches)
     def patch_one(self, slot, changes):
         changes = self.model.known(changes)
@@ -320,15 +327,26 @@ class LiveMachine(RuleBasedStateMachine):
             patch.setattr(batch.Batch, "MANY", self.draw.choice([1, 1000]))
             yield
 
-    @rule(rows=st.lists(st.tuples(slots, patches), max_size=5), fails=st.booleans())
-    def batch(self, rows, fails):
-        """Puts, upserts, deletes and changes of all in one commit, which an error at its end takes back."""
+    @rule(
+        rows=st.lists(st.tuples(slots, patches), max_size=5),
+        fails=st.booleans(),
+        seconds=st.sampled_from([0, 5, 100, 4000]),
+    )
+    def batch(self, rows, fails, seconds):
+        """Puts, upserts, deletes and changes of all in one commit, which an error at its end takes back.
+
+        The clock goes on meanwhile, and somebody asks.
+        """
         model, rows = self.model, [(slot, self.model.known(changes)) for slot, changes in rows]
         visible = self.model.oracle(self.now).documents
         try:
             with self.index.batch(), pytest.MonkeyPatch.context() as patch:
                 patch.setattr(batch.Batch, "MANY", 1)
                 for slot, changes in rows:
+                    if self.draw.random() < 0.5:
+                        self.now += seconds
+                        visible = self.model.oracle(self.now).documents
+                        assert self.index.ids().tolist() == sorted(visible), "seen before its commit"
                     how = self.draw.choice(["delete", "put", "upsert", "upsert", "all"])
                     if how == "delete":
                         self.index.delete(slot, missing_ok=True)

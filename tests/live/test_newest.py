@@ -109,6 +109,20 @@ def test_any_history_of_changes_and_questions(tmp_path, monkeypatch, most):
             same(index.snapshot, fresh(index))
 
 
+def test_a_change_is_made_while_another_thread_shows_what_was_put_off(index, monkeypatch):
+    newest, is_over = index._newest, Snapshot.is_over
+
+    def over(snapshot):
+        newest._catch_up()  # what was looked at before is not there any more
+        return is_over(snapshot)
+
+    index.patch(3, {"price": 300})
+    monkeypatch.setattr(Snapshot, "is_over", over)
+    index.patch(3, {"level": 2})
+    monkeypatch.undo()
+    assert index.ids("price == 300 and level == 2").tolist() == [3]
+
+
 def test_threads_that_ask_see_commits_whole_and_in_order(index):
     """Each patch sets level and price to one number; who asks sees both of one commit."""
     over, wrong = threading.Event(), []

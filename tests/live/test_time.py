@@ -4,6 +4,8 @@ import datetime
 import random
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import bitdex
@@ -126,10 +128,23 @@ def test_a_window_is_written_in_four_ways(index):
     assert parse(str(clause)) == clause
 
 
-def test_a_moment_is_written_in_four_ways(index):
+def test_a_moment_is_written_in_many_ways(index):
     moment = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
-    for now in (NOW, float(NOW), moment, moment.isoformat()):
+    bare = moment.replace(tzinfo=None)
+    numbers = NOW, float(NOW), np.int64(NOW), np.float64(NOW)
+    dates = moment, bare, pd.Timestamp(bare), np.datetime64(bare, "ns"), moment.isoformat(), bare.isoformat()
+    for now in (*numbers, *dates):
         assert index.count("at within '24h'", now=now) == 145
+        assert index.count(f.sortAtUnix.within("24h") & (f.at <= bare), now=now) == 145
+
+
+def test_a_moment_without_a_zone_is_utc_wherever_it_is_asked(index, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        bare = datetime.datetime.fromtimestamp(NOW, datetime.UTC).replace(tzinfo=None)
+        assert index.count("at within '24h'", now=bare) == 145
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -144,6 +159,9 @@ def test_a_moment_is_written_in_four_ways(index):
         (None, {"now": "yesterday"}, "now: 'yesterday' is no moment; give Unix seconds, a datetime"),
         (None, {"now": True}, "now: True is no moment"),
         (None, {"now": float("nan")}, "now: nan is no moment"),
+        (None, {"now": np.float64("inf")}, "now: .*inf.* is no moment"),
+        (None, {"now": 10**400}, "now: 1000.* is no moment"),
+        (None, {"now": [1]}, r"now: a value is a number, string, boolean, date or None, not \[1\]"),
     ],
 )
 def test_what_is_refused(index, where, options, error):

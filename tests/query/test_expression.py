@@ -1,6 +1,7 @@
 """Queries in Python: every comparison, every misuse, and values from NumPy and pandas."""
 
 import datetime
+import enum
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +32,18 @@ from bitdex.query.clauses import (
 )
 from bitdex.query.expression import field as f
 from bitdex.query.expression import to_clause
+
+UNITS = ["s", "ms", "us", "ns"]
+NOON = datetime.datetime(2026, 1, 31, 12)
+
+
+class Kind(str, enum.Enum):  # noqa: UP042  # a StrEnum is shown as its text
+    VIDEO = "video"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
 
 MADE = [
     (f.a == 1, Eq("a", 1)),
@@ -69,6 +82,14 @@ MADE = [
     (f.a >= datetime.datetime(2026, 1, 31, 12), Gte("a", "2026-01-31T12:00:00")),
     (f.a >= pd.Timestamp("2026-01-31", tz="UTC"), Gte("a", "2026-01-31T00:00:00+00:00")),
     (f.a >= np.datetime64("2026-01-31T12", "ns"), Gte("a", "2026-01-31T12:00:00.000000000")),
+    (f.a == Kind.VIDEO, Eq("a", "video")),
+    (f.a[Kind.VIDEO], Eq("a", "video")),
+    (f.a.isin([Kind.VIDEO, "x"]), In("a", ("video", "x"))),
+    (f.a != Level.HIGH, NotEq("a", 3)),
+    *((f.a.isin(np.array([NOON], f"M8[{unit}]")), In("a", ("2026-01-31T12:00:00",))) for unit in UNITS),
+    (f.a.notin(np.array(["2026-01-31"], "M8[D]")), NotIn("a", ("2026-01-31T00:00:00",))),
+    (f.a.isin(np.array([NOON, None], "M8[ns]")), In("a", (NOON.isoformat(), None))),
+    (f.a.isin(pd.Series([NOON])), In("a", (NOON.isoformat(),))),
 ]
 
 
@@ -90,6 +111,8 @@ MISUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: 0 | f.poi, "found 0"),
     (lambda: f.a == [1, 2], r"not \[1, 2\]"),
     (lambda: f.a == object(), "a value is a number, string, boolean, date or None"),
+    (lambda: f.a == np.timedelta64(5, "ns"), "a value is a number, string, boolean, date or None"),
+    (lambda: f.a.isin(np.array([5], "m8[ns]")), "a value is a number, string, boolean, date or None"),
     (lambda: f.a.isin("abc"), "Expected a list of values, not 'abc'"),
     (lambda: f.a.isin(5), r"use == or \.has\(value\)"),
     (lambda: f[3], "name is a string, not 3"),

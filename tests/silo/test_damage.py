@@ -99,3 +99,27 @@ def test_a_damaged_record_is_refused_with_its_file(silos):
         CorruptError, match=rf"data\.bin.*offset {place}.*expected.*found|data\.bin: offset {place}"
     ):
         reader.get(1)
+
+
+@pytest.mark.parametrize("key", [1, 2], ids=["of a known key", "of a new key"])
+@pytest.mark.parametrize(
+    ("field", "content"),
+    [(4, 30_000_000), (4, 100_000), (4, 0), (8, 77), (24, 0x55)],
+    ids=["a length past the end", "a length inside", "no length", "another key", "the payload"],
+)
+def test_hot_compaction_verifies_every_frame(silos, key, field, content):
+    """The first frame of a new key was taken unseen: success was reported, or the process died."""
+    silos.damaged = True
+    silo = silos()
+    silo.put(1, b"one")
+    silo.compact()
+    place = log_end(silo)
+    silo.put(key, b"another")
+    path = silo.files.logs[1]
+    with path.open("r+b") as file:
+        file.seek(place + field)
+        file.write(content.to_bytes(4, "little"))
+    with pytest.raises(CorruptError, match=rf"{path.name}: offset {place}: expected .* key {key}"):
+        silo.compact()
+    silo.close()
+    assert int(silo.files.read_meta(None)["applied"][0]) == 1  # the log is as it was

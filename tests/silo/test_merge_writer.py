@@ -13,7 +13,7 @@ from bitdex.silo.silo import Silo
 @pytest.fixture
 def small_arenas(monkeypatch):
     """Arenas that are full soon, and much to be synced."""
-    for name, size in {"LEAST_ARENA": 1 << 10, "FIRST_ARENA": 1 << 10, "LAST_ARENA": 1 << 12}.items():
+    for name, size in {"LEAST_ARENAS": 1 << 10, "FIRST_ARENAS": 1 << 10, "LAST_ARENA": 1 << 12}.items():
         monkeypatch.setattr(merge_writer, name, size)
     monkeypatch.setattr(merge_writer, "EARLY", 1 << 12)
 
@@ -104,3 +104,17 @@ def test_keys_that_lie_together_all_find_room(tmp_path):
     with open_silo(tmp_path / "silo") as silo:
         assert list(silo.get_many(keys)) == [b"%d" % key for key in keys.tolist()]
         assert not list(silo.check())
+
+
+@pytest.mark.parametrize("threads", [2, 16, 64])
+def test_arenas_of_many_threads_waste_no_more_than_they_hold(silos, monkeypatch, threads):
+    """All doubled the same size, so that each of them soon reserved megabytes and left them dead."""
+    monkeypatch.setattr(merge_writer, "THREADS", threads)
+    silo = silos(headroom=1.0, reclaim=1.0)
+    keys = np.arange(300, dtype=np.uint64)
+    silo.put_many(keys, [bytes(200)] * 300)
+    silo.compact()
+    before, moved = len(silo.data), 300 * (8 + 2 * 224)
+    silo.merge_many(keys, [bytes(200)] * 300)
+    silo.compact()
+    assert moved < len(silo.data) - before < 2 * moved

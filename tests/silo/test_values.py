@@ -49,6 +49,50 @@ def test_keys_that_are_none_are_refused(silo, keys):
     assert silo.pending == 0
 
 
+@pytest.mark.parametrize("key", [1.7, 1.0, "1", None, np.float64(1)])
+def test_a_single_key_that_is_no_integer_is_refused(silo, key):
+    """1.7 was taken for 1."""
+    silo.put(1, b"one")
+    for call in (silo.get, silo.view, lambda key: silo.apply_few([(1, key, b"x")])):
+        with pytest.raises(InvalidError, match=r"expected .*integer"):
+            call(key)
+    assert silo.get(np.int8(1)) == silo.get(True) == b"one"
+
+
+def test_a_value_of_wide_items_is_stored_whole(silo):
+    """As many bytes were stored as it has items, and the values behind it began too early."""
+    wide, empty = np.arange(3, dtype="<u4"), np.empty((3, 0), np.uint8)
+    silo.put_many([1, 2, 3, 4], [wide, b"two", wide[::2], memoryview(b"four")])
+    assert values(silo, [1, 2, 3, 4]) == [wide.tobytes(), b"two", wide[::2].tobytes(), b"four"]
+    silo.apply_few([(1, 5, wide), (1, 6, empty), (1, 7, bytearray(b"seven"))])
+    assert values(silo, [5, 6, 7]) == [wide.tobytes(), b"", b"seven"]
+
+
+@pytest.mark.parametrize("value", ["text", 5, None, [1, 2]])
+def test_values_that_are_no_bytes_are_refused(silo, value):
+    for call in (lambda: silo.put_many([1, 2], [b"", value]), lambda: silo.apply_few([(1, 1, value)])):
+        with pytest.raises(InvalidError, match="bytes"):
+            call()
+    assert silo.pending == 0
+
+
+@pytest.mark.parametrize("sequence", [0, -1, 2**56, 50.0, "5"])
+@pytest.mark.parametrize("way", ["put_many", "apply_few", "nothing", "merge_writer"])
+def test_a_sequence_that_no_batch_can_have_is_refused_and_leaves_no_trace(silo, sequence, way):
+    """2**56 and 50.0 were taken before they were refused: every later batch failed."""
+    silo.put(1, b"one")
+    calls = {
+        "put_many": lambda: silo.put_many([1], [b""], sequence=sequence),
+        "apply_few": lambda: silo.apply_few([(1, 1, b"")], sequence=sequence),
+        "nothing": lambda: silo.put_many([], [], sequence=sequence),
+        "merge_writer": lambda: silo.merge_writer(sequence).__enter__(),
+    }
+    with pytest.raises(InvalidError, match=r"sequence: expected an integer from 1 to 2\^56-1, found"):
+        calls[way]()
+    assert silo.put(1, b"two") == 2
+    assert silo.put_many([1], [b"three"], sequence=np.int64(9)) == 9 and silo.put(1, b"four") == 10
+
+
 @pytest.mark.parametrize("key", [-1, 2**64])
 def test_a_single_key_outside_is_refused(silo, key):
     with pytest.raises(InvalidError, match=rf"keys?: {key} is"):
