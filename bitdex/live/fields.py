@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bitdex import registry_lost
 from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping
 from bitdex.live.extras import Extras
@@ -176,7 +177,10 @@ class Fields:
                     )
                 store.registry.ensure([name])
                 renewal.renew(field)
+            made = {store.registry.number(name) for name in fields or ()}
+            left = [] if fields is None else registry_lost.read(store.directory)
             self._change(renewal, store.schema, store.registry, None, progress)
+            registry_lost.write(store.directory, set(left) - made)
 
     @contextmanager
     def _defining(self) -> Iterator[Store]:
