@@ -4,6 +4,7 @@
 
     schema.json  fields.bin  dictionaries.bin   copied, verified
     dumps.json                                  the phases up to the commit
+    lost.json                                   if there is one
     documents/  bitmaps/                        two silos, as `silo.backup` writes them
     commit.bin                                  last: now there is an index
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitdex import filesystem
+from bitdex import filesystem, registry_lost
 from bitdex.errors import CorruptError, NotFoundError
 from bitdex.findings import findings_in
 from bitdex.formats import dictionary, registry, sealed
@@ -35,6 +36,7 @@ SHOWN = 5  # findings in a message
 
 def write_backup(store: Store, path: str | Path, progress: bool = False) -> None:
     """Write what a store has committed into a new or empty directory."""
+    fields = registry_lost.read(store.directory)  # first: a rebuild commits, and then takes fields out of it
     committed = store.committed
     states = {"documents": committed.documents.source, "bitmaps": committed.bitmaps.source}
     with vacant(path, *states) as directory:
@@ -44,6 +46,7 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
         log = PhaseLog.create(directory / "dumps.json")
         for run in committed.phases:
             log.record(run)
+        registry_lost.write(directory, fields)
         for name, state in states.items():
             assert isinstance(state, State)
             with counter(progress, name, len(state) if progress else 0, "records") as report:

@@ -6,13 +6,15 @@
     fields.bin           hold their checksums, and belong to this index
     dictionaries.bin
     dumps.json           holds its seal
+    lost.json            holds its seal; the fields in it lack bitmaps
     schema.json          holds its seal, and a schema of that commit or of one before
     documents/ bitmaps/  what `silo.check` reads, at the sequence that commit.bin names
     cache/               the same, at its own newest; nothing is lost with it
     other names          are left-overs
     together             the silos open at that sequence; fields and labels that bitmaps use are
-                         known; each phase in dumps.json has at least the documents of its bitmap; each
-                         saved set has a bitmap of as many documents, and each of those a name
+                         known; documents that queries find have records; each phase in dumps.json
+                         has at least the documents of its bitmap; each saved set has a bitmap of as
+                         many documents, and each of those a name
 """
 
 import re
@@ -23,10 +25,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from pyroaring import BitMap
 
-from bitdex import filesystem, phase_log, registry_sets
+from bitdex import filesystem, phase_log, registry_lost, registry_sets
 from bitdex.bitmaps import WIDE
 from bitdex.cache_silo import NAME as CACHE
+from bitdex.checking_records import find_unrecorded, shown, slots_of, telling_fields
 from bitdex.errors import BitdexError, NotFoundError
 from bitdex.formats import bitmap, dictionary, meta, registry
 from bitdex.phase_log import PhaseResult
@@ -38,7 +42,8 @@ from bitdex.silo.silo import Silo
 
 FILES = {"schema.json", "commit.bin", "fields.bin", "dictionaries.bin", "dumps.json"}
 SILOS = {"documents": "documents", "bitmaps": "bitmap"}  # directory -> merge rule
-BESIDE = {"writer.lock", "quarantine", "temporary", CACHE}
+BESIDE = {"writer.lock", "quarantine", "temporary", CACHE, registry_lost.NAME}
+ANEW = "nothing is lost; index.rebuild() makes the bitmaps of all fields anew"
 MADE_ANEW = "nothing is lost; who opens the index for writing removes what is kept of queries"
 HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{12}")  # by `filesystem.write_whole`
 ATTEMPTS = 8  # at reading one state while a writer commits
@@ -102,7 +107,9 @@ def _check_state(directory: Path) -> Iterator[Finding]:
     files = yield from _check_files(directory)
     yield from _check_names(directory)
     yield from check_cache(directory / CACHE)
+    yield from _check_lost(directory, files)
     sets: registry_sets.Entries | None = None
+    recorded: BitMap | None = None
     for name, rule in SILOS.items():
         silo = yield from _check_silo(directory / name, rule, files.sequence)
         if silo is None:
@@ -110,8 +117,11 @@ def _check_state(directory: Path) -> Iterator[Finding]:
         with silo:
             if name == "documents":
                 sets = yield from _read(silo.files.data, partial(_sets_of, silo))
+                recorded = slots_of(silo)
             elif files.commit is not None:
                 yield from _check_agreement(directory, files, silo)
+                if recorded is not None:
+                    yield from _check_recorded(directory / "documents" / "data.bin", files, recorded, silo)
                 if sets is not None:
                     yield from _check_sets(directory / "documents", sets, silo)
 
@@ -180,6 +190,20 @@ def _check_labels(path: Path, least: int, identity: int | None) -> Step[list[dic
     return None if held is None else held.labels
 
 
+def _check_lost(directory: Path, files: IndexFiles) -> Iterator[Finding]:
+    """Tell of the fields of which a repair has lost bitmaps."""
+    path = directory / registry_lost.NAME
+    try:
+        numbers = registry_lost.read(directory)
+    except (BitdexError, OSError) as error:
+        yield refused(error, "warning", ANEW, path)
+        return
+    names = {entry.field: entry.name for entry in files.fields or () if entry.field not in files.dropped}
+    for name in (names[number] for number in numbers if number in names):
+        what = f"field {name!r}: expected all of its bitmaps, found that a repair has lost some"
+        yield Finding(str(path), 0, what, "warning", f"index.rebuild([{name!r}]) makes them anew")
+
+
 def _check_names(directory: Path) -> Iterator[Finding]:
     for name in filesystem.list_directory(directory):
         if HALF_WRITTEN.fullmatch(name):
@@ -240,6 +264,17 @@ def _check_fields(
     used = np.union1d(filters >> np.uint64(48), of_layers)
     for number in np.setdiff1d(used, [entry.field for entry in known]).tolist():
         yield _unknown(path, f"field number {number}")
+
+
+def _check_recorded(path: Path, files: IndexFiles, recorded: BitMap, bitmaps: Silo) -> Iterator[Finding]:
+    """Compare the documents that queries find with those of which there are records."""
+    if files.fields is None or files.schema is None:
+        return
+    names = {entry.field: entry.name for entry in files.fields if entry.field not in files.dropped}
+    find = partial(find_unrecorded, recorded, bitmaps, telling_fields(files.schema, names))
+    found = yield from _read(bitmaps.files.data, lambda _: find())
+    if found:
+        yield Finding(str(path), 0, f"expected the records of {shown(found)}, found none", "error", RESTORE)
 
 
 def _unknown(path: Path, what: str) -> Finding:

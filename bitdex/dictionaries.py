@@ -43,7 +43,7 @@ class Dictionaries:
         self._integers: dict[int, np.ndarray] = {}
         self._lock = lock_of(self, threading.RLock)  # no map of numbers is to lack a label added meanwhile
         if not filesystem.exists(path):
-            raise CorruptError(f"{path}: offset 0: expected the labels of fields, found no file")
+            raise CorruptError.at(path, 0, "expected the labels of fields, found no file")
         content = filesystem.read(path)
         held = format_.decode_held(content, least, identity, str(path))
         for label in held.labels:

@@ -21,7 +21,25 @@ class InvalidError(BitdexError, ValueError):
 
 
 class CorruptError(BitdexError, OSError):
-    """Bytes on disk are not what was written; the message names file, offset, expected and found."""
+    """Bytes on disk are not what was written; the message names file, offset, expected and found.
+
+    Attributes
+    ----------
+    file : str or None
+        The file as the message names it, where it tells of a place in one.
+    offset : int
+        The place in bytes.
+    """
+
+    file: str | None = None
+    offset: int = 0
+
+    @classmethod
+    def at(cls, file: object, offset: int, what: str) -> "CorruptError":
+        """Return the error of a place in a file."""
+        error = cls(f"{file}: offset {offset}: {what}")
+        error.file, error.offset = str(file), int(offset)
+        return error
 
 
 class VersionError(BitdexError, NotImplementedError):

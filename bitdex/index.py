@@ -186,6 +186,7 @@ class Index(Querying, Changing, Looking):
         chosen = choose(load_phases(phases, self.schema), only)
         tables, present = Sources(source), present_of(now)
         store = self._store
+        store.turn.check()
         with store.maintenance.taken(), store.turn.taken(), store.guard.writing():
             results = [self._load_phase(phase, tables, present, progress) for phase in chosen]
             self._store.settle()
@@ -331,6 +332,7 @@ class Index(Querying, Changing, Looking):
 
     def compact(self, progress: bool = False) -> None:
         """Move what waits in the logs into the data files and reclaim dead space; queries go on meanwhile."""
+        self._store.turn.check()
         with self._store.maintenance.taken(), self._store.guard.writing():
             self._store.compact(progress)
             self._save_answers()
@@ -347,13 +349,20 @@ class Index(Querying, Changing, Looking):
         write_backup(self._store, path, progress)
 
     def close(self) -> None:
-        """Release files and threads. Closing twice is allowed; what another thread loads is awaited."""
+        """Release files and threads. Closing twice is allowed; what another thread loads is awaited.
+
+        Raises
+        ------
+        InvalidError
+            Inside a `batch` of this thread, which has to end first.
+        """
         guard = self._store.guard
         if guard.closed:
             return
         if not guard.here:  # a fork: the locks of its parent's threads never open here
             self._store.close()
             return
+        self._store.turn.check()
         self._stop_upkeep()
         with self._store.maintenance.awaited():
             self._save_answers()

@@ -103,13 +103,11 @@ def _number(run: PhaseResult) -> int:
 def read(path: Path) -> list[PhaseResult]:
     """Return all runs in a file, those above the committed sequence too, or refuse it."""
     if not filesystem.exists(path):
-        raise CorruptError(f"{path}: offset 0: expected the record of loaded phases, found no file")
+        raise CorruptError.at(path, 0, "expected the record of loaded phases, found no file")
     content = sealed.decode(filesystem.read(path), str(path))
     if content.get("format") != FORMAT:
         raise VersionError(f"{path}: format version {content.get('format')}; this package reads {FORMAT}")
     try:
         return [PhaseResult(**entry) for entry in content["phases"]]
     except (KeyError, TypeError) as error:
-        raise CorruptError(
-            f"{path}: offset 0: expected the record of loaded phases, found {error!r}"
-        ) from None
+        raise CorruptError.at(path, 0, f"expected the record of loaded phases, found {error!r}") from None

@@ -20,7 +20,7 @@ class FieldRegistry:
         self._path, self.dropped = path, frozenset(dropped)
         self.identity = identity
         if not filesystem.exists(path):
-            raise CorruptError(f"{path}: offset 0: expected the names of fields, found no file")
+            raise CorruptError.at(path, 0, "expected the names of fields, found no file")
         self._entries = format_.decode(filesystem.read(path), identity, str(path))
         known = [e for e in self._entries if not e.dropped and e.field not in self.dropped]
         self._numbers = {e.name: e.field for e in reversed(known)}

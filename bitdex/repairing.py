@@ -1,49 +1,56 @@
 """Repair of an index or a silo: what is damaged is set aside, what is whole is committed anew.
 
 An index is repaired silo by silo (`silo.repair`), at the sequence that ``commit.bin`` names. A document
-that is lost is taken out of the bitmaps of those that are visible or wait first, so that no query finds it,
-now or later. Saved sets whose names are lost get new ones; names whose sets are lost go. Names of fields,
+that is lost is taken out of all bitmaps first, so that no query finds it, now or when it is put again.
+Saved sets whose names are lost get new ones; names whose sets are lost go. Names of fields,
 labels, the definition and the record of phases are told nowhere else: a backup has them. What is kept of
 queries goes.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pyroaring import BitMap
 
-from bitdex import filesystem, registry_sets
+from bitdex import filesystem, registry_lost, registry_sets
 from bitdex.cache_silo import NAME as CACHE
 from bitdex.cache_silo import discard
 from bitdex.checking import FILES, HALF_WRITTEN, SILOS, check_cache
+from bitdex.checking_records import SLOTS, find_unrecorded, shown, slots_of, telling_fields
 from bitdex.dictionaries import Dictionaries
 from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import bitmap, frame
 from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog
 from bitdex.registry import FieldRegistry
+from bitdex.repairing_keys import (
+    ANEW,
+    UNRECORDED,
+    field_names,
+    fields_of,
+    of_bitmaps,
+    of_documents,
+    rebuilt_fields,
+)
 from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.check import Finding, refused
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.lock import WriterLock
 from bitdex.silo.quarantine import Quarantine
-from bitdex.silo.remedies import BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
+from bitdex.silo.remedies import AGAIN, BACKUP, NOTHING_LOST, UNTOUCHED, Refused, Repair, of_finding, refusal
 from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
+from bitdex.silo.steadily import confirmed
 from bitdex.silo.writes import Writes, reach
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["file", "offset", "what", "severity", "remedy", "action"]
-ANEW = (
-    "restore a backup, or load all phases into a new index: loaded here again, this one cannot tell "
-    "which of the old values are its own"
-)
-SLOTS = 1 << 32  # keys of documents; behind them lie the cursors of feeds and the record of saved sets
 SILO_FILES = {"meta.bin", "data.bin", "index.bin", "ops_a.log", "ops_b.log"}
 
 
@@ -82,12 +89,17 @@ def repair(path: str | Path, dry_run: bool = True) -> "pd.DataFrame":
 
 
 def repairs_of(directory: Path, dry_run: bool) -> list[Repair]:
-    """Repair an index or a silo, or list what would be done."""
+    """Repair an index or a silo, or list what would be done, also while somebody writes."""
     names = set(filesystem.list_directory(directory)) if filesystem.is_directory(directory) else set()
     if names & FILES:
-        return _IndexRepair(directory).run(dry_run)
+        silos = [SiloFiles(directory / name) for name in SILOS]
+        if not dry_run:
+            return _IndexRepair(directory).run(False)
+        return confirmed(lambda: _IndexRepair(directory).run(True), lambda: [one.look() for one in silos])
     if names & SILO_FILES:
-        return repair_silo(directory, dry_run)
+        if not dry_run:
+            return repair_silo(directory, False)
+        return confirmed(lambda: repair_silo(directory), SiloFiles(directory).look)
     raise NotFoundError(f"{directory}: there is no index and no silo here")
 
 
@@ -174,9 +186,13 @@ class _IndexRepair:
     def _repair_silos(self, record: np.ndarray, identity: int, dry_run: bool) -> None:
         """Repair the bitmaps, take lost documents out of them, and repair the documents."""
         at = int(record["sequence"][0])
-        bitmaps = repair_silo(self._directory / "bitmaps", dry_run, at)
-        names = _field_names(self._directory / "fields.bin", identity)
-        self._repairs += [_explained(one, names) for one in bitmaps]
+        bitmaps = repair_silo(self._directory / "bitmaps", True, at)
+        names = field_names(self._directory / "fields.bin", identity)
+        made_anew = rebuilt_fields(self._directory, at, names)
+        self._repairs += [of_bitmaps(one, names, made_anew) for one in bitmaps]
+        if not dry_run:
+            self._note_lost(bitmaps, made_anew)
+            repair_silo(self._directory / "bitmaps", False, at)
         if not bitmaps:
             self._repairs += _find_lost_phases(self._directory, at)
         documents = repair_silo(self._directory / "documents", True, at)
@@ -184,19 +200,31 @@ class _IndexRepair:
         lost = BitMap(key for key in keys if key < SLOTS)
         if not bitmaps and not documents:
             self._repairs += _find_unlike_sets(self._directory, at)
+            if unrecorded := _unrecorded(self._directory, at, names):
+                what = f"expected the records of {shown(unrecorded)}, found none"
+                path = str(self._directory / "documents" / "data.bin")
+                self._repairs.append(Repair(path, 0, what, "error", AGAIN, UNRECORDED))
         refused_ = any(one.action == UNTOUCHED for one in (*bitmaps, *documents))
-        self._repairs += [_document(one) for one in documents]
+        self._repairs += [of_documents(one) for one in documents]
         if dry_run:
             return
         prepared = self._newest("documents") > at  # a later sequence would commit that
         if lost and not refused_ and not prepared:
             self._bury(lost, record)
         repair_silo(self._directory / "documents", False, int(record["sequence"][0]))
-        if lost and not refused_ and prepared:
-            self._bury(lost, record)
         if not refused_:
+            gone = _unrecorded(self._directory, int(record["sequence"][0]), names)
+            self._bury(gone | lost, record)
             self._level(record)
             self._settle_sets(record)
+
+    def _note_lost(self, bitmaps: list[Repair], made_anew: set[int]) -> None:
+        """Write down which fields lack bitmaps from now on, before they are taken out."""
+        fields = {number for one in bitmaps for number in fields_of(one, made_anew)}
+        with suppress(CorruptError):  # which every check tells; rebuilding all fields mends it
+            before = registry_lost.read(self._directory)
+            if not fields <= set(before):
+                registry_lost.write(self._directory, fields.union(before))
 
     def _level(self, record: np.ndarray) -> None:
         """Let the documents reach as far as the bitmaps: the lesser reach of both would count."""
@@ -227,23 +255,40 @@ class _IndexRepair:
         self._write_commit(record)
 
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:
-        """Commit bitmaps of visible and of waiting documents without these."""
+        """Commit all bitmaps without these documents, but for saved sets, which keep ids of any.
+
+        What were left would count again as soon as a document is put in the place of a lost one.
+        """
+        if not lost:
+            return
         at = int(record["sequence"][0])
         with Silo.open(self._directory / "bitmaps", "w", "bitmap", at=at) as silo:
-            left = {}
-            for key in (bitmap.alive_key(), bitmap.deferred_key()):
-                payload = silo.get(key)
-                held = BitMap() if payload is None else bitmap.decode(payload)
-                if held & lost:
-                    left[key] = bitmap.encode(held - lost)
-            if not left:
+            left, emptied = _without(silo, lost)
+            if not left and not emptied:
                 return
             sequence = max(silo.next_sequence, at + 1)
             with silo.merge_writer(sequence, commit=False) as writer:
+                writer.delete_many(emptied)
                 writer.put_many(list(left), list(left.values()))
             record["sequence"] = sequence
             self._write_commit(record)
             silo.finish()
+
+
+def _without(silo: Silo, lost: BitMap) -> tuple[dict[int, bytes], list[int]]:
+    """Return the bitmaps that have some of these slots, by key, without them; and which have no others."""
+    left, emptied, keys = {}, [], silo.keys()
+    for key in keys[(keys < bitmap.SETS) | (keys >= bitmap.LAYERS)].tolist():
+        payload = silo.get(key)
+        assert payload is not None
+        held = bitmap.decode(payload)
+        if not held & lost:
+            continue
+        if held <= lost and key < bitmap.PHASES:
+            emptied.append(key)
+        else:
+            left[key] = bitmap.encode(held - lost)
+    return left, emptied
 
 
 def _find_beyond_repair(directory: Path, identity: int, at: int, labels: int) -> Iterator[Repair]:
@@ -295,6 +340,19 @@ def _find_unlike_sets(directory: Path, at: int) -> Iterator[Repair]:
         yield Repair(str(path), 0, what, "error", BACKUP, "its name is taken out")
 
 
+def _unrecorded(directory: Path, at: int, names: dict[int, str]) -> BitMap:
+    """Return the documents that queries find and of which no record is left."""
+    try:
+        schema = SchemaVersions(directory / "schema.json", at).last.schema
+        with (
+            Silo.open(directory / "documents", "r", at=at) as documents,
+            Silo.open(directory / "bitmaps", "r", "bitmap", at=at) as bitmaps,
+        ):
+            return find_unrecorded(slots_of(documents), bitmaps, telling_fields(schema, names))
+    except (CorruptError, FileNotFoundError, InvalidError):
+        return BitMap()  # which is told already
+
+
 def _sets_of(documents: Silo, bitmaps: Silo) -> tuple[registry_sets.Entries, registry_sets.Entries]:
     """Return the record of the saved sets, and what it is to be: those with a bitmap, each with a name."""
     told, keys = registry_sets.read(documents), bitmaps.keys()
@@ -308,38 +366,3 @@ def _sets_of(documents: Silo, bitmaps: Silo) -> tuple[registry_sets.Entries, reg
         assert payload is not None
         kept[name] = [number, len(bitmap.decode(payload))]
     return told, kept
-
-
-def _field_names(path: Path, identity: int) -> dict[int, str]:
-    try:
-        registry = FieldRegistry(path, identity)
-    except CorruptError:
-        return {}
-    return {number: name for number in range(1, bitmap.FIELD_MAX + 1) if (name := registry.name(number))}
-
-
-def _explained(one: Repair, names: dict[int, str]) -> Repair:
-    """Say which bitmap a lost key of the bitmaps is."""
-    if one.key is None:
-        return one
-    parts = bitmap.describe(one.key)
-    field = f" of field {names.get(parts.field_id, parts.field_id)!r}" if parts.field_id else ""
-    value = "" if parts.value is None else f" {parts.value}"
-    what = f"{one.what} (the bitmap {parts.kind}{value}{field})"
-    if parts.kind == "set" and one.severity == "error":
-        return replace(one, what=what, action=f"{one.action}; its name is taken out")
-    return replace(one, what=what, remedy=ANEW if parts.kind == "phase" else one.remedy)
-
-
-def _document(one: Repair) -> Repair:
-    """Say which document a lost key of the documents is, or what lies behind them."""
-    if one.key is None or one.action == UNTOUCHED:
-        return one
-    if one.key < SLOTS:
-        held, done = f"document {one.key}", "no query finds it"
-    elif one.key == registry_sets.KEY:
-        held, done = "the names of the saved sets", "they are 'set 0', 'set 1' and so on from now on"
-    else:
-        held, done = "the cursors of feeds", "feeds begin anew"
-    action = f"{one.action}; {done}" if one.severity == "error" else one.action
-    return replace(one, what=f"{one.what} ({held})", action=action)

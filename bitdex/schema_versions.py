@@ -76,7 +76,7 @@ class SchemaVersions:
         every = read(path)
         self._versions = [one for one in every if one.sequence <= committed]
         if not self._versions:
-            raise CorruptError(f"{path}: offset 0: expected a version of commit {committed}, found none")
+            raise CorruptError.at(path, 0, f"expected a version of commit {committed}, found none")
         self._given_up = len(every) > len(self._versions)
 
     @classmethod
@@ -118,7 +118,7 @@ def _write(path: Path, versions: list[SchemaVersion]) -> None:
 def read(path: Path) -> list[SchemaVersion]:
     """Return all versions in a file, those above the committed sequence too, or refuse it."""
     if not filesystem.exists(path):
-        raise CorruptError(f"{path}: offset 0: expected the index definition, found no file")
+        raise CorruptError.at(path, 0, "expected the index definition, found no file")
     content = sealed.decode(filesystem.read(path), str(path))
     if content.get("format") != FORMAT:
         raise VersionError(f"{path}: format version {content.get('format', 1)}; this package reads {FORMAT}")
@@ -127,5 +127,5 @@ def read(path: Path) -> list[SchemaVersion]:
         for one in versions:
             _ = one.version
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(f"{path}: offset 0: expected the index definition, found {error!r}") from None
+        raise CorruptError.at(path, 0, f"expected the index definition, found {error!r}") from None
     return sorted(versions, key=lambda one: one.sequence)

@@ -89,11 +89,22 @@ class CurrentValues:
         """Return values that only the sort layers hold."""
         kind = column_kind(field)
         if field.sort is None:
-            return pa.nulls(len(slots), ARROW[kind])
+            return self._filtered(number, slots).cast(ARROW[kind])
         known, words = self._store.bitmaps.layers(number)
         dtype = np.float64 if kind == "float" else np.int64 if field.sort.signed else np.uint64
         values = pa.array(format_.from_ordered(words, dtype)).cast(ARROW[kind])
         return _spread(slots, known, values)
+
+    def _filtered(self, number: int, slots: np.ndarray) -> pa.Array:
+        """Return values that only the bitmaps of a filter hold."""
+        bitmaps, wanted = self._store.bitmaps, bitmap_of(slots)
+        stored = bitmaps.stored_values(number)
+        each = [one & wanted for one in bitmaps.get_many(format_.filter_keys(number, stored).tolist())]
+        having = [np.frombuffer(one.to_array(), np.uint32) for one in each]
+        known = np.concatenate([*having, np.empty(0, np.uint32)])
+        values = np.repeat(bitmaps.decode_values(number, stored), [len(one) for one in having])
+        order = np.argsort(known)
+        return _spread(slots, known[order], pa.array(values[order], pa.int64()))
 
 
 def union_of_phases(store: Store, but: str) -> BitMap:

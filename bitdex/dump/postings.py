@@ -100,8 +100,8 @@ class _SpillFile:
         """Compare a section with its checksum."""
         found = crc32c(section.view(filesystem.map_read(self.path)).view(np.uint8))
         if found != section.crc:
-            raise CorruptError(
-                f"{self.path}, offset {section.offset}: expected CRC {section.crc:08x}, found {found:08x}"
+            raise CorruptError.at(
+                self.path, section.offset, f"expected CRC {section.crc:08x}, found {found:08x}"
             )
 
     def close(self) -> None:

@@ -52,23 +52,25 @@ def encode(answer: Answer) -> bytes:
 def decode(payload: bytes, name: str) -> Answer:
     """Return the answer in a payload, or refuse it."""
     if len(payload) < HEAD.size:
-        raise CorruptError(f"{name}: offset 0: expected {HEAD.size} bytes or more, found {len(payload)}")
+        raise CorruptError.at(name, 0, f"expected {HEAD.size} bytes or more, found {len(payload)}")
     total, length, rows, zero = HEAD.unpack_from(payload)
     first = HEAD.size + length + -length % 8
     if first + 13 * rows != len(payload) or zero or rows > total:
-        raise CorruptError(
-            f"{name}: offset 0: expected an answer of {len(payload)} bytes, found the head of one with "
-            f"{total} documents, {rows} rows and {length} bytes of question"
+        raise CorruptError.at(
+            name,
+            0,
+            f"expected an answer of {len(payload)} bytes, found the head of one with "
+            f"{total} documents, {rows} rows and {length} bytes of question",
         )
     try:
         question = payload[HEAD.size : HEAD.size + length].decode()
     except UnicodeDecodeError as error:
-        raise CorruptError(f"{name}: offset {HEAD.size}: expected UTF-8, found {error}") from None
+        raise CorruptError.at(name, HEAD.size, f"expected UTF-8, found {error}") from None
     if any(payload[HEAD.size + length : first]):
-        raise CorruptError(f"{name}: offset {HEAD.size + length}: expected zeros, found other bytes")
+        raise CorruptError.at(name, HEAD.size + length, "expected zeros, found other bytes")
     words = np.frombuffer(payload, "<u8", rows, first)
     slots = np.frombuffer(payload, "<u4", rows, first + 8 * rows)
     valued = np.frombuffer(payload, "u1", rows, first + 12 * rows)
     if valued.max(initial=0) > 1:
-        raise CorruptError(f"{name}: offset {first + 12 * rows}: expected 1 or 0, found {valued.max()}")
+        raise CorruptError.at(name, first + 12 * rows, f"expected 1 or 0, found {valued.max()}")
     return Answer(question, total, slots, words, valued.astype(np.bool_))

@@ -93,12 +93,12 @@ def decode_held(data: bytes, least: int, identity: int | None = None, name: str 
         more, stop = header.decode_entries(data, ENTRY, int(section["count"]), start, end, name)
         if stop != end:
             found = f"found {end - stop} bytes"
-            raise CorruptError(f"{name}: offset {stop}: expected the end of a section, {found}")
+            raise CorruptError.at(name, stop, f"expected the end of a section, {found}")
         entries += more
         sections += 1
     if len(entries) < least:
         found = f"found {len(data) - end} bytes that are none"
-        raise CorruptError(f"{name}: offset {end}: expected {least - len(entries)} more labels, {found}")
+        raise CorruptError.at(name, end, f"expected {least - len(entries)} more labels, {found}")
     labels = [Label(field, number, text) for (field, number), text in entries]
     return Held(labels, sections, end)
 

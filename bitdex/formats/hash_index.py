@@ -68,25 +68,22 @@ def decode(data: np.ndarray, name: str = "index.bin", data_end: int = ANYWHERE) 
     head = header.decode(data, MAGIC, VERSION, name)
     size = (int(head["capacity"]) + SPILL) * ENTRY.itemsize
     if len(data) != header.SIZE + size:
-        raise CorruptError(
-            f"{name}: offset {min(len(data), header.SIZE + size)}: expected {header.SIZE + size} bytes, "
-            f"found {len(data)}"
+        raise CorruptError.at(
+            name,
+            min(len(data), header.SIZE + size),
+            f"expected {header.SIZE + size} bytes, found {len(data)}",
         )
     body = data[header.SIZE :]
     found, expected = crc32c(body), int(head["body_crc"])
     if found != expected:
-        raise CorruptError(
-            f"{name}: offset {header.SIZE}: expected checksum {expected:#010x}, found {found:#010x}"
-        )
+        raise CorruptError.at(name, header.SIZE, f"expected checksum {expected:#010x}, found {found:#010x}")
     table = body.view(np.uint64)
     used = count_entries(table.view(ENTRY), data_end, header.SIZE, name)
     if used != int(head["count"]):
-        raise CorruptError(
-            f"{name}: offset 32: expected {used} keys, as there are entries, found {head['count']}"
-        )
+        raise CorruptError.at(name, 32, f"expected {used} keys, as there are entries, found {head['count']}")
     if table[-3 * EMPTY :].any():
         place = len(data) - EMPTY * ENTRY.itemsize
-        raise CorruptError(f"{name}: offset {place}: expected {EMPTY} empty entries, found others")
+        raise CorruptError.at(name, place, f"expected {EMPTY} empty entries, found others")
     return head, table
 
 
@@ -95,8 +92,9 @@ def count_entries(entries: np.ndarray, data_end: int, at: int, name: str) -> int
     used = check_entries(entries.view(np.uint64), np.uint64(data_end))
     if used < 0:
         entry = -1 - used
-        raise CorruptError(
-            f"{name}: offset {at + entry * ENTRY.itemsize}: expected a record inside its region, which ends "
-            f"by {data_end}, found {entries[entry]}"
+        raise CorruptError.at(
+            name,
+            at + entry * ENTRY.itemsize,
+            f"expected a record inside its region, which ends by {data_end}, found {entries[entry]}",
         )
     return used

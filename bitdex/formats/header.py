@@ -54,14 +54,14 @@ def encode(magic: bytes, version: int, identity: int, generation: int, **fields:
 def decode(data: Any, magic: bytes, version: int, name: str) -> np.void:
     """Return the header record at the start of `data`, or refuse it."""
     if len(data) < SIZE:
-        raise CorruptError(f"{name}: offset 0: expected a {SIZE}-byte header, found {len(data)} bytes")
+        raise CorruptError.at(name, 0, f"expected a {SIZE}-byte header, found {len(data)} bytes")
     raw = np.frombuffer(data, np.uint8, SIZE)
     header = raw.view(HEADER)[0]
     if raw[:8].tobytes() != magic.ljust(8, b"\0"):
-        raise CorruptError(f"{name}: offset 0: expected magic {magic!r}, found {raw[:8].tobytes()!r}")
+        raise CorruptError.at(name, 0, f"expected magic {magic!r}, found {raw[:8].tobytes()!r}")
     found, expected = int(header["crc"]), crc32c(raw[:60])
     if found != expected:
-        raise CorruptError(f"{name}: offset 60: expected checksum {expected:#010x}, found {found:#010x}")
+        raise CorruptError.at(name, 60, f"expected checksum {expected:#010x}, found {found:#010x}")
     if header["version"] != version:
         raise VersionError(f"{name}: format version {header['version']}; this package reads {version}")
     return header
@@ -71,9 +71,9 @@ def check_body(data: bytes, head: np.void, name: str, identity: int | None) -> N
     """Refuse a file whose body has another checksum, or which belongs to another store."""
     found, expected = crc32c(data[SIZE:]), int(head["body_crc"])
     if found != expected:
-        raise CorruptError(f"{name}: offset {SIZE}: expected checksum {expected:#010x}, found {found:#010x}")
+        raise CorruptError.at(name, SIZE, f"expected checksum {expected:#010x}, found {found:#010x}")
     if identity is not None and int(head["identity"]) != identity:
-        raise CorruptError(f"{name}: offset 16: expected identity {identity}, found {head['identity']}")
+        raise CorruptError.at(name, 16, f"expected identity {identity}, found {head['identity']}")
 
 
 def encode_named(
@@ -111,7 +111,7 @@ def decode_entries(
     unpack, found = _struct(dtype).unpack_from, []
     for _ in range(count):
         if at + dtype.itemsize > stop:
-            raise CorruptError(f"{name}: offset {at}: expected an entry, found the end of the file")
+            raise CorruptError.at(name, at, "expected an entry, found the end of the file")
         *fields, size = unpack(data, at)
         at += dtype.itemsize
         found.append((tuple(fields), text(data[at : min(at + size, stop)], size, name, at)))
@@ -123,7 +123,7 @@ def check_end(data: bytes, end: int, name: str) -> None:
     """Refuse a file that does not end here."""
     if end != len(data):
         found = f"found {len(data) - end} bytes"
-        raise CorruptError(f"{name}: offset {end}: expected the end of the file, {found}")
+        raise CorruptError.at(name, end, f"expected the end of the file, {found}")
 
 
 def _struct(dtype: np.dtype) -> Struct:
@@ -138,4 +138,4 @@ def text(raw: bytes, size: int, name: str, at: int) -> str:
             return raw.decode()
     except UnicodeDecodeError:
         pass
-    raise CorruptError(f"{name}: offset {at}: expected {size} bytes of UTF-8, found {raw[:20]!r}")
+    raise CorruptError.at(name, at, f"expected {size} bytes of UTF-8, found {raw[:20]!r}")

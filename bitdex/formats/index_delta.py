@@ -66,12 +66,10 @@ def decode(
             size += int(raw.view(BLOCK)["count"][0]) * ENTRY.itemsize
         content = data[at : at + size]
         if len(content) < size or at + size > end or raw[4:8].any():
-            raise CorruptError(f"{name}: offset {at}: expected a block up to {end}, found {size} bytes")
+            raise CorruptError.at(name, at, f"expected a block up to {end}, found {size} bytes")
         found, expected = int(raw.view(BLOCK)["crc"][0]), crc32c(content[8:], _seed(identity, at))
         if found != expected:
-            raise CorruptError(
-                f"{name}: offset {at}: expected checksum {expected:#010x}, found {found:#010x}"
-            )
+            raise CorruptError.at(name, at, f"expected checksum {expected:#010x}, found {found:#010x}")
         entries = content[BLOCK.itemsize :].view(ENTRY)
         count_entries(entries, data_end, at + BLOCK.itemsize, name)
         yield entries

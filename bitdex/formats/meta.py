@@ -134,8 +134,8 @@ def copies(data: Any) -> list[tuple[int, np.ndarray | None]]:
 def decode(data: Any, at: int | None = None, name: str = "meta.bin") -> np.ndarray:
     """Return the newest record that holds, shape (1,); with `at`, the newest not above that sequence."""
     if len(data) != FILE_SIZE:
-        raise CorruptError(
-            f"{name}: offset {min(len(data), FILE_SIZE)}: expected {FILE_SIZE} bytes, found {len(data)}"
+        raise CorruptError.at(
+            name, min(len(data), FILE_SIZE), f"expected {FILE_SIZE} bytes, found {len(data)}"
         )
     held = copies(data)
     found = [record for _, record in held if record is not None]
@@ -151,8 +151,8 @@ def decode(data: Any, at: int | None = None, name: str = "meta.bin") -> np.ndarr
     usable = [record for record in states.values() if at is None or int(record["sequence"][0]) <= at]
     if not usable:
         oldest = min(int(record["sequence"][0]) for record in states.values())
-        raise CorruptError(
-            f"{name}: offset 0: expected a record at or below sequence {at}, found none below {oldest}"
+        raise CorruptError.at(
+            name, 0, f"expected a record at or below sequence {at}, found none below {oldest}"
         )
     return max(usable, key=_commit)
 

@@ -41,14 +41,14 @@ def encode(mapping: Mapping[str, Any]) -> bytes:
 def decode(data: bytes, name: str) -> dict[str, Any]:
     """Return the object in a sealed text, or refuse it."""
     if not data.startswith(OPEN):
-        raise CorruptError(f"{name}: offset 0: expected {OPEN!r}, found {data[: len(OPEN)]!r}")
+        raise CorruptError.at(name, 0, f"expected {OPEN!r}, found {data[: len(OPEN)]!r}")
     digits, rest = data[len(OPEN) : _END], data[_END:]
     if (found := _seal(rest)) != digits:
-        raise CorruptError(f"{name}: offset {len(OPEN)}: expected checksum {digits!r}, found {found!r}")
+        raise CorruptError.at(name, len(OPEN), f"expected checksum {digits!r}, found {found!r}")
     try:
         return json.loads(b"{" + rest.removeprefix(b'"').removeprefix(b","))
     except ValueError as error:  # those of JSON and UTF-8 are such
-        raise CorruptError(f"{name}: offset {_END}: expected a JSON object, found {error}") from None
+        raise CorruptError.at(name, _END, f"expected a JSON object, found {error}") from None
 
 
 def _seal(rest: bytes) -> bytes:

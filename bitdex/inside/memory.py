@@ -163,9 +163,7 @@ def _containers(silo: Silo, starts: np.ndarray, stops: np.ndarray) -> tuple[np.n
     for lo in range(0, len(starts), BLOCK):
         bad = measure_containers(silo.data, starts, stops, lo, min(lo + BLOCK, len(starts)), counts, sizes)
         if bad >= 0:
-            raise CorruptError(
-                f"{silo.files.data}: offset {starts[bad]}: expected a bitmap, found damaged bytes"
-            )
+            raise CorruptError.at(silo.files.data, starts[bad], "expected a bitmap, found damaged bytes")
     return counts.reshape(-1, 3), sizes.reshape(-1, 3)
 
 
@@ -206,9 +204,7 @@ def _document_parts(store: Store) -> Parts:
         hi = min(lo + BLOCK, len(keys))
         bad = add_field_sizes(silo.data, starts, stops, lo, hi, counts, sizes)
         if bad >= 0:
-            raise CorruptError(
-                f"{silo.files.data}: offset {starts[bad]}: expected a document, found damaged bytes"
-            )
+            raise CorruptError.at(silo.files.data, starts[bad], "expected a document, found damaged bytes")
     numbers = np.flatnonzero(counts).tolist()
     live = int(silo.index_frame()["length"].sum())
     names = [store.registry.name(number) or f"field_{number}" for number in numbers]

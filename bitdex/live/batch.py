@@ -27,6 +27,8 @@ from bitdex.formats.document import decode_document, encode_document
 from bitdex.live.alterations import Alterations, Notes
 from bitdex.live.columns import sheet_of
 from bitdex.live.draft import Draft
+from bitdex.live.pile import Pile
+from bitdex.live.rows import columns_of
 from bitdex.live.saved import SavedSets
 from bitdex.live.sheet import Settling, Sheet
 from bitdex.live.sheets import Sheets
@@ -53,7 +55,7 @@ class Batch(Sheets):
     def __init__(self, writer: Writer, snapshot: Snapshot):
         self._writer, self._store, self._snapshot = writer, writer.store, snapshot
         self._drafts: dict[int, Draft] = {}
-        self._sheets: list[Sheet] = []  # no slot is in two of them, or in one and drafted
+        self._sheets = Pile()  # none has a slot that is drafted
         self._cursors: dict[str, str] = {}
         self._sets: dict[str, BitMap | None] = {}  # by name; None is deleted
         self.reveals = False
@@ -64,6 +66,8 @@ class Batch(Sheets):
 
     def put(self, documents: dict[int, dict[int, Any]]) -> None:
         """Create or replace documents, by slot."""
+        for slot, fields in documents.items() if self._writer.computed else ():
+            self.check(slot, fields)
         known = self._writer.fields.keys()
         if len(documents) >= self.MANY and all(known >= fields.keys() for fields in documents.values()):
             rows = {slot: self._complete(fields) for slot, fields in documents.items()}
@@ -72,6 +76,18 @@ class Batch(Sheets):
         self._load(documents)
         for slot, fields in documents.items():
             self._drafts[slot].replace(self._complete(fields))
+
+    def columns_of(self, rows: list[Any]) -> Any:
+        """Return documents as an Arrow table; None if they have to be looked at one by one."""
+        names = dict.fromkeys(["id", *self._store.schema.fields])
+        if not all(isinstance(row, Mapping) and row.keys() <= names.keys() for row in rows):
+            return None
+        return columns_of(rows, names)
+
+    def check(self, slot: int, fields: Mapping[int, Any]) -> None:
+        """Refuse a whole document of which a computed value does not fit."""
+        for _, field in self._writer.computed:
+            self._computed(field, slot, fields)
 
     def put_table(self, table: Any) -> int | None:
         """Create or replace the documents of an Arrow table; return how many, or None to do it row by row."""
@@ -99,7 +115,7 @@ class Batch(Sheets):
     def _update(self, slot: int, draft: Draft, fields: dict[int, Any]) -> None:
         """Change fields; one that tells whether its sources exist follows from them, where they change."""
         follows = {number: every for number, every in self._writer.exist.items() if fields.keys() & every}
-        needed = fields.keys() | {one for every in follows.values() for one in every}
+        needed = fields.keys() | follows.keys() | {one for every in follows.values() for one in every}
         self._look_up([slot], self._writer.bits.fields.keys() & needed)
         draft.update(fields)
         for number, sources in follows.items():
@@ -117,7 +133,7 @@ class Batch(Sheets):
 
     def combine(self, slot: int, name: str, values: Any, appends: bool) -> None:
         """Put values behind the list of a document, or take them out of it."""
-        number, given = self._given(name, values)
+        number, given = self.elements(name, values)
         draft = self._existing([slot])[slot]
         self._look_up([slot], self._writer.bits.fields.keys() & {number})
         held = (draft.after or {}).get(number, [])
@@ -125,9 +141,9 @@ class Batch(Sheets):
             held = [*held, *(one for one in given if one not in held)]
         else:
             held = [one for one in held if one not in given]
-        draft.update({number: held or None})
+        self._update(slot, draft, {number: held or None})
 
-    def _given(self, name: str, values: Any) -> tuple[int, list[int]]:
+    def elements(self, name: str, values: Any) -> tuple[int, list[int]]:
         """Return the number of a field of lists, and values as it holds them."""
         field = self._store.schema.field(name)
         if not field.is_list:
@@ -222,14 +238,14 @@ class Batch(Sheets):
             before = decode_document(payload or b"")
             exists = slot in snapshot.alive or slot in snapshot.deferred
             self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
-        taken = {slot: sheet for sheet in self._sheets for slot in fresh if slot in sheet}
+        found = {slot: self._sheets.find(slot) for slot in fresh}
+        taken = {slot: sheet for slot, sheet in found.items() if sheet is not None}
         for slot, sheet in taken.items():
             if sheet.keeps:  # what a column is put in the place of is compared with, and not read again
                 self._look_up([slot], self._writer.bits.fields.keys() & sheet.columns.keys())
             sheet.change(slot, self._drafts[slot])
         if taken:
-            gone = BitMap(taken)
-            self._sheets = [sheet.without(gone) for sheet in self._sheets]
+            self._sheets.remove(BitMap(taken))
 
     def _stored(self, slots: list[int]) -> Iterable[bytes | None]:
         """Return what is stored of documents."""
@@ -281,27 +297,28 @@ class Batch(Sheets):
                     notes.put(key, slot, False)
         if after is None:
             documents.add(frame.DELETE, slot, b"")
-        elif (stored := writer.stored(after)) != writer.stored(draft.before):
+        elif not _same(stored := writer.stored(after), writer.stored(draft.before)):
             documents.add(frame.PUT, slot, encode_document(stored))
 
-    def _value(self, name: str, slot: int, fields: dict[int, Any]) -> Any:
+    def _value(self, name: str, slot: int, fields: Mapping[int, Any]) -> Any:
         """Return what counts as a field's value: the computed one, the one given, the default."""
         field = self._store.schema.field(name)
         if field.sort is not None and field.sort.computed is not None:
             return self._computed(field, slot, fields)
         return fields.get(self._store.registry.number(name), field.default)
 
-    def _computed(self, field: Field, slot: int, fields: dict[int, Any]) -> Any:
+    def _computed(self, field: Field, slot: int, fields: Mapping[int, Any]) -> Any:
         """Return the greatest or least of a field's sources, or None where there is none."""
         assert field.sort is not None and field.sort.computed is not None
         sources = [self._value(name, slot, fields) for name in field.sort.computed.sources]
-        known = [float(one) if field.kind == "float" else int(one) for one in sources if one is not None]
+        given = [one for one in sources if one is not None and one == one]  # NaN is no value
+        known = [float(one) if field.kind == "float" else int(one) for one in given]
         if not known:
             return None
         value = max(known) if field.sort.computed.op == "greatest" else min(known)
         if not field.sort.low <= value <= field.sort.high:
             raise too_wide(field, value, slot)
-        return value
+        return bool(value) if field.is_boolean else value
 
     def _due(self, fields: dict[int, Any]) -> float:
         """Return when a document becomes visible, in Unix seconds."""
@@ -310,6 +327,13 @@ class Batch(Sheets):
             return -math.inf
         due = self._value(deferral.source_field, 0, fields)
         return -math.inf if due is None else due / deferral.unit
+
+
+def _same(document: Mapping[int, Any], other: Mapping[int, Any]) -> bool:
+    """Tell whether two documents hold the same; to Python 1, 1.0 and True are the same."""
+    if document != other:
+        return False
+    return encode_document(document) == encode_document({number: other[number] for number in document})
 
 
 def _missing(slots: list[int]) -> NotFoundError:

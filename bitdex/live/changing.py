@@ -12,8 +12,9 @@ from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
 from bitdex.live.fields import Fields
 from bitdex.live.records import LoadResult, Records, blocks_of, size_of
-from bitdex.live.rows import columns_of, rows_of, slot_of, table_of
+from bitdex.live.rows import rows_of, slot_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
+from bitdex.live.values import shown
 from bitdex.live.writer import Writer
 from bitdex.progress import reporter
 from bitdex.query.newest import Newest
@@ -97,7 +98,7 @@ class Changing(Shown, Fields):
     def put(self, document: Mapping[str, Any], id: int | None = None) -> None:
         """Create a document, or replace all of it; its id is under "id", unless it is given."""
         with self._changing() as batch:
-            batch.put(self._rows(batch, [document if id is None else {**document, "id": id}]))
+            batch.put(self._rows(batch, [_with_id(document, id)]))
 
     def put_many(self, documents: Any) -> int:
         """Create or replace documents; return how many.
@@ -112,7 +113,7 @@ class Changing(Shown, Fields):
             table = table_of(documents)
             rows = rows_of(documents) if table is None else None
             if rows is not None and len(rows) >= batch.MANY:
-                table = columns_of(rows)
+                table = batch.columns_of(rows)
             count = None if table is None else batch.put_table(table)
             if count is None:
                 held = self._rows(batch, rows_of(table) if rows is None else rows)
@@ -129,12 +130,12 @@ class Changing(Shown, Fields):
             If there is no such document.
         """
         with self._changing() as batch:
-            batch.update(self._rows(batch, [{**changes, "id": id}]))
+            batch.update(self._rows(batch, [_with_id(changes, slot_of(id))]))
 
     def upsert(self, document: Mapping[str, Any], id: int | None = None) -> None:
         """Change fields of a document as `patch` does, or create it with these fields."""
         with self._changing() as batch:
-            batch.upsert(self._rows(batch, [document if id is None else {**document, "id": id}]))
+            batch.upsert(self._rows(batch, [_with_id(document, id)]))
 
     def append(self, id: int, field: str, values: Any) -> None:
         """Add values (one or several) to the list of a document; those it has stay as they are."""
@@ -261,7 +262,7 @@ class Changing(Shown, Fields):
         rows = {}
         for document in documents:
             if not isinstance(document, Mapping):
-                raise InvalidError(f"document: expected a mapping of fields, found {document!r:.80}")
+                raise InvalidError(f"document: expected a mapping of fields, found {shown(document)}")
             if "id" not in document:
                 raise InvalidError(f'document: "id" is missing in {dict(document)!r:.80}')
             slot = slot_of(document["id"])
@@ -270,6 +271,11 @@ class Changing(Shown, Fields):
             except InvalidError as error:
                 raise InvalidError(f"id {slot}: {error}") from None
         return rows
+
+
+def _with_id(document: Any, id: Any) -> Any:
+    """Return a document with an id, unless that is in it; what is no document is refused later."""
+    return {**document, "id": id} if id is not None and isinstance(document, Mapping) else document
 
 
 def _several(values: Any) -> list[Any]:

@@ -16,13 +16,13 @@ from bitdex.dump.casts import is_unicode, seconds_of
 from bitdex.errors import InvalidError
 from bitdex.kernels.pairs import sort_pairs
 from bitdex.live.lists import list_array
-from bitdex.live.rows import listed
-from bitdex.live.sheet import Sheet
+from bitdex.live.sheet import Sheet, counted
 from bitdex.live.values import HIGH, LOW, Values, bounds_of
 from bitdex.live.writer import Writer
 from bitdex.query.cursor import LARGEST_SLOT
 from bitdex.schema import Field
 
+FIRST, LAST = -62_135_596_800, 253_402_300_799  # seconds of the moments that Python has, as rows have them
 Plain = Callable[[Field, pa.Array], pa.Array | None]
 
 
@@ -49,14 +49,20 @@ def sheet_of(table: pa.Table, writer: Writer) -> Sheet | None:
         if convert is not None:
             try:
                 held = held_column(writer.values, writer.fields[number], column)
-            except (InvalidError, pa.ArrowInvalid):
+            except (pa.ArrowException, ValueError, OverflowError):  # `InvalidError` is one of value
                 return None
             columns[number] = held.take(chosen)
     for number, sources in writer.exist.items():
         told = columns.get(number, pa.nulls(len(slots), pa.bool_())).fill_null(False)
         there = [np.asarray(pc.is_valid(columns[source])) for source in sources if source in columns]
         columns[number] = pa.array(np.logical_or.reduce([np.asarray(told), *there]))
-    return Sheet(slots, columns)
+    sheet = Sheet(slots, columns)
+    try:
+        for _, field in writer.computed:
+            counted(field, writer, slots, sheet.given)
+    except InvalidError:
+        return None
+    return sheet
 
 
 def held_column(values: Values, field: Field, column: pa.Array) -> pa.Array:
@@ -85,7 +91,7 @@ def held_column(values: Values, field: Field, column: pa.Array) -> pa.Array:
 
 def _one_by_one(values: Values, field: Field, column: pa.Array) -> pa.Array:
     convert = values.converter(field)
-    held = [None if value is None else convert(value) for value in listed(field.name, column)]
+    held = [None if value is None else convert(value) for value in column.to_pylist()]
     return pa.array(held, ARROW[column_kind(field)])
 
 
@@ -108,6 +114,7 @@ def _integers(field: Field, column: pa.Array) -> pa.Array | None:
     low, high = bounds_of(field)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = seconds_of(column)
+        low, high = max(low, FIRST), min(high, LAST)
     if pa.types.is_floating(column.type):
         column = column.cast(pa.float64())
         whole = pc.floor(column)

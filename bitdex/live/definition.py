@@ -65,7 +65,8 @@ def defaulting(schema: Schema, name: str, value: Any) -> Schema:
     if field.sort is not None and field.sort.computed is not None:
         sources = ", ".join(map(repr, field.sort.computed.sources))
         raise InvalidError(f"field {name!r} is computed: its default follows from those of {sources}")
-    if schema.deferred is not None and schema.deferred.source_field == name:
+    source = schema.deferred.source_field if schema.deferred is not None else None
+    if source is not None and (source == name or source in [one.name for one in computed_from(schema, name)]):
         raise InvalidError(
             f"field {name!r} tells when documents appear (deferred_alive); its default cannot change"
         )

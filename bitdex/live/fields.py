@@ -17,8 +17,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bitdex import registry_lost
 from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping
+from bitdex.live.extras import Extras
 from bitdex.live.renewal import Renewal
 from bitdex.progress import counter
 from bitdex.registry import FieldRegistry
@@ -89,7 +91,8 @@ class Fields:
         """
         with self._defining() as store:
             schema, made = adding(store.schema, field, filter, sort, described)
-            before, held = store.schema.fields.get(made.name), made.name in store.registry
+            before = store.schema.fields.get(made.name)
+            held = made.name in (store.registry if before is not None else Extras(store))
             store.registry.ensure([made.name])
             renewal = Renewal(store, schema, store.registry)
             if made.sort is not None and made.sort.computed is not None:
@@ -174,13 +177,17 @@ class Fields:
                     )
                 store.registry.ensure([name])
                 renewal.renew(field)
+            made = {store.registry.number(name) for name in fields or ()}
+            left = [] if fields is None else registry_lost.read(store.directory)
             self._change(renewal, store.schema, store.registry, None, progress)
+            registry_lost.write(store.directory, set(left) - made)
 
     @contextmanager
     def _defining(self) -> Iterator[Store]:
         """Hold the index: no change, load or compaction of another thread runs beside the block."""
         store = self._store
         store.guard.check_writable()
+        store.turn.check()
         with store.maintenance.taken(), store.turn.taken(), store.guard.writing():
             yield store
 

@@ -9,6 +9,7 @@ from bitdex.bitmaps import BitmapSilo
 from bitdex.formats import bitmap as format_
 from bitdex.live.alterations import Alterations
 from bitdex.live.inverse import Inverse
+from bitdex.live.words import Words
 from bitdex.schema import Field
 
 
@@ -23,6 +24,7 @@ class OnlyBits:
         self.fields = fields
         self._bitmaps = bitmaps
         self._held: dict[int, Inverse] = {}
+        self._sorted: dict[int, Words] = {}
 
     def values_of(self, number: int, slots: list[int]) -> dict[int, Any]:
         """Return what documents hold of a field, by slot; those without a value are left out."""
@@ -47,23 +49,15 @@ class OnlyBits:
 
     def words_of(self, number: int, slots: np.ndarray) -> np.ndarray:
         """Return sort values (u64) of slots (u32), 0 for none."""
-        return self._words(number, slots)[0]
-
-    def _words(self, number: int, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return sort values of slots, and which of them have one."""
-        held, words = self._bitmaps.layers(number)
-        found = np.zeros(len(slots), np.uint64)
-        places = np.searchsorted(held, slots)
-        inside = places < len(held)
-        inside[inside] = held[places[inside]] == slots[inside]
-        found[inside] = words[places[inside]]
-        return found, inside
+        return self._words(number).of(slots)[0]
 
     def note(self, altered: Alterations) -> None:
         """Follow a commit."""
         touched = np.unique(altered.keys >> np.uint64(48)).tolist() if self._held else []
         for number in self._held.keys() & touched:
             self._held[number].note(altered, (number + 1) << 48)
+        for number in self._sorted.keys() & altered.edits.keys() if self._sorted else ():
+            self._sorted[number].note(altered.edits[number])
 
     def _inverse(self, number: int) -> Inverse:
         if number not in self._held:
@@ -72,9 +66,14 @@ class OnlyBits:
             self._held[number] = Inverse(number << 48, keys, bitmaps)
         return self._held[number]
 
+    def _words(self, number: int) -> Words:
+        if number not in self._sorted:
+            self._sorted[number] = Words(*self._bitmaps.layers(number))
+        return self._sorted[number]
+
     def _sort_values(self, number: int, field: Field, slots: list[int]) -> dict[int, Any]:
         assert field.sort is not None
-        words, inside = self._words(number, np.array(slots, np.uint32))
+        words, inside = self._words(number).of(np.array(slots, np.uint32))
         dtype = np.float64 if field.kind == "float" else np.int64 if field.sort.signed else np.uint64
         values = format_.from_ordered(words, dtype).tolist()
         return {

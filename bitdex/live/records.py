@@ -4,8 +4,9 @@ What the schema says of a field's source makes a document of a record: `sources`
 that counts where that is missing or null, ``ms_to_seconds`` divides the first by 1000 (rounding down), an
 ``exists_boolean`` tells whether the first is there. Keys that the schema does not name are not looked at.
 
-Blocks of lines are parsed into columns. Where a block does not fit its types its lines are looked at one by
-one, and each that cannot be used is rejected with its number and the reason; the others stay.
+Blocks of lines are parsed into columns. Where a block does not fit its types, or fields ask for two types of
+one key, its lines are looked at one by one, and each that cannot be used is rejected with its number and the
+reason; the others stay.
 """
 
 import itertools
@@ -102,7 +103,9 @@ class Records:
         self._schema = schema
         self._fields = [one for one in schema.fields.values() if one.sort is None or not one.sort.computed]
         self._fields = [one for one in self._fields if one.name != "id"]
-        self._types = pa.schema(_types(schema, self._fields))
+        names = [schema.id_field, *(name for one in self._fields for name in one.sources[:2])]
+        self._names = dict.fromkeys(names)
+        self._types = _types(schema, self._fields, self._names)
         self._rejects, self._begin = Rejects(), time.perf_counter()
         self._rows = self._applied = 0
 
@@ -127,14 +130,14 @@ class Records:
         """Return records as columns; None where they are no columns of the types of their fields."""
         if isinstance(content, list):
             if all(isinstance(one, Mapping) for one in content):
-                return columns_of(content, self._schema.id_field)
+                return columns_of(content, self._names, self._schema.id_field)
             if not all(isinstance(one, str | bytes) for one in content):
                 return None
             lines = [_bytes_of(one) for one in content]
             if any(b"\n" in one for one in lines):
                 return None
             content = b"\n".join(lines)
-        return columns_of_lines(content, self._types)
+        return None if self._types is None else columns_of_lines(content, self._types)
 
     def _documents(self, table: pa.Table) -> pa.Table | None:
         """Return columns of fields, made of columns of records; None where that takes a look at each."""
@@ -160,7 +163,9 @@ class Records:
             self._rows += 1
             try:
                 document = self._document(line if isinstance(line, Mapping) else object_of(line))
-                documents[slot_of(document["id"])] = batch.held(document)
+                slot, held = slot_of(document["id"]), batch.held(document)
+                batch.check(slot, held)
+                documents[slot] = held
                 self._applied += 1
             except InvalidError as error:
                 reason = str(error).partition(": ")[0]
@@ -178,18 +183,16 @@ class Records:
         return document
 
 
-def _types(schema: Schema, fields: Iterable[Field]) -> Iterator[tuple[str, pa.DataType]]:
-    """Yield the types of the keys of records; none for one whose fields do not agree."""
+def _types(schema: Schema, fields: Iterable[Field], names: Iterable[str]) -> pa.Schema | None:
+    """Return the types of the keys of records; None if the fields of one do not agree, or do not tell."""
     found: dict[str, set[pa.DataType]] = {schema.id_field: {pa.int64()}}
     for one in fields:
         kind = _READ[one.kind] if one.kind in _READ else ARROW[column_kind(one)]
         for name in one.sources[:2] if one.kind != "exists_boolean" else ():
             found.setdefault(name, set()).add(kind)
-    named = {name for one in fields for name in one.sources[:2]}
-    for name in sorted(named | {schema.id_field}):
-        types = found.get(name, set())
-        if len(types) == 1:
-            yield name, next(iter(types))
+    if any(len(found.get(name, ())) != 1 for name in names):
+        return None
+    return pa.schema([(name, next(iter(found[name]))) for name in sorted(names)])
 
 
 def _joined(one: Field, found: list[pa.ChunkedArray | None], rows: int) -> pa.ChunkedArray | None:
@@ -200,11 +203,15 @@ def _joined(one: Field, found: list[pa.ChunkedArray | None], rows: int) -> pa.Ch
     if first is not None and one.ms_to_seconds:
         first = _floor_divided(first)
     rest = [column for column in (first, *found[1:]) if column is not None]
+    if len({column.type for column in rest} - {pa.null()}) > 1:
+        raise pa.ArrowInvalid(f"{one.name}: sources of several types")  # one of them would become the other
     return pc.coalesce(*rest) if len(rest) > 1 else rest[0] if rest else None
 
 
 def _floor_divided(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return integers by 1000, rounded down; Arrow rounds towards zero."""
+    if not pa.types.is_integer(column.type) and not pa.types.is_null(column.type):
+        raise pa.ArrowInvalid(f"{column.type} is no column of milliseconds")
     least = pc.subtract_checked(column.cast(pa.int64()), pc.if_else(pc.less(column, 0), 999, 0))
     return pc.divide(least, 1000)
 

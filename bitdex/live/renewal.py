@@ -21,7 +21,7 @@ from pyroaring import BitMap
 
 from bitdex.bitmaps import BitmapChanges, BitmapSilo, sort_word
 from bitdex.columns import ARROW, Column, decode_columns, encode_columns
-from bitdex.computed import picked
+from bitdex.computed import compute, observed
 from bitdex.documents import column_kind
 from bitdex.dump.postings import Postings
 from bitdex.dump.sinks import FieldSink
@@ -175,7 +175,8 @@ class Renewal:
         wanted = {}
         for name, field in self._fields.items():
             sources = field.sort.computed.sources if field.sort and field.sort.computed else ()
-            sources = field.sources if field.kind == "exists_boolean" and name in self._made else sources
+            if field.kind == "exists_boolean" and name in self._made:
+                sources = tuple(observed(self._schema, field))
             for one in (self._schema.fields.get(source) for source in sources):
                 if one is not None and one.stored:
                     wanted[one.name] = column_kind(one)
@@ -202,11 +203,12 @@ class Renewal:
             if array is None:
                 array = pa.nulls(len(slots), ARROW[column_kind(one)])
             sources.append(array if one.default is None else array.fill_null(one.default))
-        return picked(field, sources).cast(ARROW[column_kind(field)])
+        return compute(field, slots, sources)
 
     def _exists(self, field: Field, stored: Columns, slots: np.ndarray) -> pa.Array:
         """Return whether one of a field's sources has a value; nothing where no document can tell."""
-        known = [np.asarray(pc.is_valid(stored[name])) for name in field.sources if name in stored]
+        sources = [stored[name] for name in observed(self._schema, field) if name in stored]
+        known = [np.asarray(pc.is_valid(one)) for one in sources]
         if not known:
             return pa.nulls(len(slots), pa.bool_())
         return pa.array(np.logical_or.reduce(known))

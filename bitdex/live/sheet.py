@@ -12,7 +12,7 @@ whose bytes are the same as before is not written again.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,17 +76,9 @@ class Sheet:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def __contains__(self, slot: int) -> bool:
-        return self._place(slot) is not None
-
-    def _place(self, slot: int) -> int | None:
-        at = int(np.searchsorted(self.slots, np.uint32(slot)))
-        return at if at < len(self.slots) and int(self.slots[at]) == slot else None
-
     def change(self, slot: int, draft: Draft) -> None:
         """Let the draft of one of its documents, as it is stored, be as the sheet says."""
-        at = self._place(slot)
-        assert at is not None
+        at = int(np.searchsorted(self.slots, np.uint32(slot)))
         held = {number: column[at].as_py() for number, column in self.columns.items()}
         if not self.exist:
             draft.delete()
@@ -94,6 +86,11 @@ class Sheet:
             draft.update(held)
         else:
             draft.replace(held)
+
+    def given(self, number: int, field: Field) -> pa.Array:
+        """Return a column, of nulls where it has none."""
+        column = self.columns.get(number)
+        return pa.nulls(len(self), ARROW[column_kind(field)]) if column is None else column
 
     @property
     def members(self) -> BitMap:
@@ -187,13 +184,7 @@ class Settling:
     # -- values ----------------------------------------------------------------------------
 
     def _value(self, field: Field) -> pa.Array:
-        """Return what counts as a field's values: the computed ones, those given, the default."""
-        schema = self._writer.store.schema
-        if field.sort is not None and field.sort.computed is not None:
-            sources = [self._value(schema.field(name)) for name in field.sort.computed.sources]
-            return compute(field, self._slots, sources).cast(ARROW[column_kind(field)])
-        values = self._column(self._writer.store.registry.number(field.name), field)
-        return values if field.default is None else values.fill_null(field.default)
+        return counted(field, self._writer, self._slots, self._column)
 
     def _column(self, number: int, field: Field) -> pa.Array:
         if number in self._after:
@@ -312,6 +303,18 @@ class Settling:
         if not other.all():
             data, ends = data[np.repeat(other, sizes)], np.concatenate(([0], np.cumsum(sizes[other])))
         documents.add_many(frame.PUT, self._slots[other].astype(np.uint64), data, ends)
+
+
+def counted(
+    field: Field, writer: Writer, slots: np.ndarray, column: Callable[[int, Field], pa.Array]
+) -> pa.Array:
+    """Return what counts as a field's values: the computed ones, those given, the default."""
+    schema = writer.store.schema
+    if field.sort is not None and field.sort.computed is not None:
+        sources = [counted(schema.field(name), writer, slots, column) for name in field.sort.computed.sources]
+        return compute(field, slots, sources)
+    values = column(writer.store.registry.number(field.name), field)
+    return values if field.default is None else values.fill_null(field.default)
 
 
 def _cleared(absent: Mapping[int, np.ndarray], rows: int) -> Packed:

@@ -21,6 +21,7 @@ from bitdex.documents import column_kind
 from bitdex.live.before import Before
 from bitdex.live.draft import Draft
 from bitdex.live.lists import appended, removed
+from bitdex.live.pile import Pile
 from bitdex.live.sheet import Columns, Sheet, validity_of
 from bitdex.live.writer import Writer
 from bitdex.query.snapshot import Snapshot
@@ -36,7 +37,7 @@ class Sheets:
     _writer: Writer
     _snapshot: Snapshot
     _drafts: dict[int, Draft]
-    _sheets: list[Sheet]  # no slot is in two of them, or in one and drafted
+    _sheets: Pile  # none has a slot that is drafted
 
     def update(self, changes: dict[int, dict[int, Any]]) -> None:
         raise NotImplementedError
@@ -47,7 +48,7 @@ class Sheets:
     def _load(self, slots: Iterable[int]) -> None:
         raise NotImplementedError
 
-    def _given(self, name: str, values: Any) -> tuple[int, list[int]]:
+    def elements(self, name: str, values: Any) -> tuple[int, list[int]]:
         raise NotImplementedError
 
     def set_many(self, slots: BitMap, fields: dict[int, Any]) -> int:
@@ -64,7 +65,7 @@ class Sheets:
 
     def combine_many(self, slots: BitMap, name: str, values: Any, appends: bool) -> int:
         """Put values behind the lists of those documents that exist, or take them out; return how many do."""
-        number, given = self._given(name, values)
+        number, given = self.elements(name, values)
         combined = appended if appends else removed
 
         def changed(sheet: Sheet) -> Sheet:
@@ -83,35 +84,40 @@ class Sheets:
     def _put_sheet(self, sheet: Sheet) -> None:
         """Put documents as a whole."""
         slots = sheet.members
-        self._sheets = [*(one.without(slots) for one in self._sheets), sheet]
-        for slot in [one for one in self._drafts if one in slots]:
+        self._sheets.remove(slots)
+        self._sheets.add(sheet)
+        for slot in self._drafted(slots):
             del self._drafts[slot]
 
     def _change_many(self, slots: BitMap, one: Callable[[int], None], many: Callable[[Sheet], Sheet]) -> int:
         there = self._there(slots)
-        fresh, chosen, kept = there - BitMap(self._drafts), [], []
-        for sheet in self._sheets:
-            fresh -= sheet.members
-            chosen.append(sheet.within(there))
-            kept.append(sheet.without(there))
+        chosen = self._sheets.within(there)
+        fresh = there - BitMap(self._drafted(there)) - self._sheets.there
         if len(fresh) < self.MANY:
             self._load(fresh)
         else:
             every = np.frombuffer(fresh.to_array(), np.uint32)
             chosen += [Sheet(every[at : at + ROWS], {}, keeps=True) for at in range(0, len(every), ROWS)]
-        self._sheets = [sheet for sheet in [*kept, *(many(one) for one in chosen if len(one))] if len(sheet)]
-        for slot in [one for one in self._drafts if one in there]:
+        changed = [many(sheet) for sheet in chosen]
+        self._sheets.remove(there)
+        for sheet in changed:
+            self._sheets.add(sheet)
+        for slot in self._drafted(there):
             one(slot)
         return len(there)
 
+    def _drafted(self, slots: BitMap) -> list[int]:
+        """Return those of some slots that are drafted."""
+        if len(slots) < len(self._drafts):
+            return [slot for slot in slots if slot in self._drafts]
+        return [slot for slot in self._drafts if slot in slots]
+
     def _there(self, slots: BitMap) -> BitMap:
         """Return the slots that have a document, visible or waiting, after what was asked so far."""
-        there = slots & (self._snapshot.alive | self._snapshot.deferred)
-        for sheet in self._sheets:
-            there = there | (slots & sheet.members) if sheet.exist else there - sheet.members
-        for slot, draft in self._drafts.items():
-            if slot in slots:
-                (there.add if draft.exists else there.discard)(slot)
+        there = slots & self._snapshot.alive | slots & self._snapshot.deferred | slots & self._sheets.there
+        there -= self._sheets.gone
+        for slot in self._drafted(slots):
+            (there.add if self._drafts[slot].exists else there.discard)(slot)
         return there
 
     def _with(self, sheet: Sheet, columns: Columns) -> Sheet:

@@ -17,7 +17,7 @@ None is no value everywhere. A field outside the schema that documents hold alre
 
 import datetime
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,10 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 class Values:
     """Converts the values of one index; new labels get their numbers."""
 
-    def __init__(self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries):
+    def __init__(
+        self, schema: Schema, registry: FieldRegistry, dictionaries: Dictionaries, extras: Container[str]
+    ):
+        self._extras = extras  # names of fields outside the schema
         self.schema, self.registry, self.dictionaries = schema, registry, dictionaries
         self._converters: dict[str, tuple[int, Convert | None]] = {}
 
@@ -61,7 +64,7 @@ class Values:
     def known(self, name: str) -> tuple[int, Convert | None]:
         """Return a field's number and what converts a value that is not None; None for a computed field."""
         if not self.schema.has(name):
-            if name not in self.registry:
+            if name not in self._extras:
                 self.schema.field(name)  # says which names are near
             self._converters[name] = self.registry.number(name), _plain(name)
             return self._converters[name]
@@ -92,9 +95,25 @@ class Values:
 
 
 def _refusal(name: str, value: Any, accepted: str) -> InvalidError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return InvalidError(f"field {name!r}: {shown} is not accepted; give {accepted}, or None for no value")
+    return InvalidError(
+        f"field {name!r}: {shown(value)} is not accepted; give {accepted}, or None for no value"
+    )
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it; Python refuses to write integers of many digits."""
+    if isinstance(value, int) and abs(value) >> 256:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except ValueError:  # one of them is in it
+        text = f"a {type(value).__name__} of great integers"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is an integer; those of Python have booleans, those of NumPy spans of time."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
 
 
 def bounds_of(field: Field) -> tuple[int | float, int | float]:
@@ -114,8 +133,7 @@ def _integers_of(field: Field) -> Convert:
             value = _seconds(value)
         if isinstance(value, float | np.floating) and float(value).is_integer():
             value = int(value)
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or not low <= value <= high:
+        if not is_whole(value) or not low <= value <= high:
             raise _refusal(field.name, value, f"a whole number from {low} to {high}")
         return int(value)
 
@@ -131,14 +149,17 @@ def _seconds(value: datetime.date) -> int:
 
 
 def _float(field: Field, value: Any) -> float:
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or (field.sort is not None and math.isnan(value)):
-        raise _refusal(field.name, value, "a number")
-    return float(value)
+    number = is_whole(value) or isinstance(value, float | np.floating)
+    try:
+        if number and not (field.sort is not None and math.isnan(value)):
+            return float(value)
+    except OverflowError:  # an integer beyond all of them
+        pass
+    raise _refusal(field.name, value, "a number")
 
 
 def _boolean(field: Field, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_ | int | np.integer) or value not in (0, 1):
+    if not (isinstance(value, bool | np.bool_) or is_whole(value)) or value not in (0, 1):
         raise _refusal(field.name, value, "True or False")
     return bool(value)
 
@@ -173,8 +194,7 @@ def _integers(field: Field, value: Any) -> list[int] | None:
     if set(map(type, numbers)) == {int} and min(numbers) >= LOW and max(numbers) <= HIGH:
         return list(dict.fromkeys(numbers))
     for one in numbers:
-        whole = isinstance(one, int | np.integer) and not isinstance(one, bool)
-        if not whole or not LOW <= one <= HIGH:
+        if not is_whole(one) or not LOW <= one <= HIGH:
             raise _refusal(field.name, one, "whole numbers of 64 bits")
     return [int(one) for one in dict.fromkeys(numbers)] or None
 

@@ -5,8 +5,10 @@ from typing import Any
 
 from pyroaring import BitMap
 
+from bitdex.computed import observed
 from bitdex.formats import bitmap as format_
 from bitdex.live.alterations import Alterations, Roles
+from bitdex.live.extras import Extras
 from bitdex.live.only_bits import OnlyBits
 from bitdex.live.values import Values
 from bitdex.schema import Field
@@ -18,25 +20,22 @@ class Writer:
 
     Attributes
     ----------
+    exist : dict
+        The fields that tell whether others have values, and those others, by number.
     rests : set of int
         The fields of no document that computed values and the deferral rest on, or that are computed.
     """
 
     def __init__(self, store: Store):
         self.store, self.log, self.sequence = store, store.log, store.sequence
-        self.values = Values(store.schema, store.registry, store.dictionaries)
+        self.values = Values(store.schema, store.registry, store.dictionaries, Extras(store))
         self.roles = Roles(store.schema, store.registry, store.dictionaries)
         fields, number = store.schema.fields.values(), store.registry.number
         self.fields = {number(f.name): f for f in fields}
         self.bits = OnlyBits(store.bitmaps, {number(f.name): f for f in fields if f.indexed and not f.stored})
         self.computed = [(number(f.name), f) for f in fields if f.sort and f.sort.computed]
-        exist = [f for f in fields if f.kind == "exists_boolean"]
-        sources = {f.name: [one for one in f.sources if one != f.name] for f in exist}
-        self.exist = {
-            number(name): [number(one) for one in every if store.schema.has(one)]
-            for name, every in sources.items()
-            if every
-        }
+        exist = [f for f in fields if f.kind == "exists_boolean" and {*f.sources} != {f.name}]
+        self.exist = {number(f.name): [number(one) for one in observed(store.schema, f)] for f in exist}
         rests = {name for _, field in self.computed for name in (field.name, *_sources(field))}
         rests |= {store.schema.deferred.source_field} if store.schema.deferred is not None else set()
         self.rests = self.bits.fields.keys() & {number(name) for name in rests if name in store.schema.fields}

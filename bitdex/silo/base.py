@@ -105,7 +105,7 @@ def _walk(mapped: np.ndarray, meta: np.ndarray) -> "list[tuple[np.ndarray, ...]]
         )
         parts.append(tuple(column[:count] for column in columns))
         if stop[1]:
-            raise CorruptError(f"data.bin: offset {stop[0]}: expected a region header, found damaged bytes")
+            raise CorruptError.at("data.bin", stop[0], "expected a region header, found damaged bytes")
         if stop[0] >= len(mapped):
             return parts
         at = int(stop[0])

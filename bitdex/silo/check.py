@@ -103,9 +103,10 @@ def refused(error: Exception, severity: str, remedy: str, *paths: Path) -> Findi
     """Return the finding for a file that was refused: the one of `paths` that the error names."""
     text = str(error)
     file = next((str(path) for path in paths if text.startswith(str(path))), str(paths[0]))
-    offset = re.search(r"offset (\d+)", text)
-    what = re.sub(rf"^{re.escape(file)}: (offset \d+: )?", "", text)
-    return Finding(file, int(offset[1]) if offset else 0, what, severity, remedy)
+    if isinstance(error, CorruptError) and error.file is not None:
+        what = text.removeprefix(f"{error.file}: offset {error.offset}: ")
+        return Finding(file, error.offset, what, severity, remedy)
+    return Finding(file, 0, text.removeprefix(f"{file}: "), severity, remedy)
 
 
 # -- files ---------------------------------------------------------------------------------
@@ -153,11 +154,12 @@ def _check_names(files: SiloFiles, meta: np.ndarray, newest: np.ndarray) -> Iter
 def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
     wanted = (int(meta[name][0]) for name in ("data_generation", "identity", "data_end"))
     try:
-        mapped = files.map_data(*wanted)
+        path, whole = files.map_whole(*wanted)
     except (BitdexError, OSError) as error:
         yield refused(error, "error", RESTORE, files.unfinished(files.data), files.data)
         return
     rebuilt = stored = None
+    mapped = whole[: int(meta["data_end"][0])]
     try:
         rebuilt = in_key_order(rebuild_index(mapped, meta))
     except CorruptError as error:
@@ -170,7 +172,7 @@ def _check_data(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
     yield from _check_delta(files, meta)
     entries = rebuilt if stored is None else stored
     if entries is not None:
-        yield from _check_frames(files, mapped, meta, survey.in_order(entries, "offset"))
+        yield from _check_frames(path, whole, meta, survey.in_order(entries, "offset"))
         yield from _check_sizes(files.data, meta, entries)
     if stored is not None and rebuilt is not None:
         yield from _check_index(files.index, stored, rebuilt)
@@ -197,22 +199,18 @@ def _check_delta(files: SiloFiles, meta: np.ndarray) -> Iterator[Finding]:
             yield found
 
 
-def _check_frames(
-    files: SiloFiles, mapped: np.ndarray, meta: np.ndarray, entries: np.ndarray
-) -> Iterator[Finding]:
+def _check_frames(path: Path, whole: np.ndarray, meta: np.ndarray, entries: np.ndarray) -> Iterator[Finding]:
     """Verify every frame of every record that the index names, and look at what lies between records."""
     seed = np.uint32(frame.seed(int(meta["identity"][0])))
+    mapped = whole[: int(meta["data_end"][0])]
     bad = survey.find_damage(mapped, entries, seed)
     for row in np.flatnonzero(bad >= 0):
         what = f"expected a frame of key {entries['key'][row]} with a right checksum, found damaged bytes"
-        yield Finding(str(files.data), int(bad[row]), what, "error", RESTORE)
+        yield Finding(str(path), int(bad[row]), what, "error", RESTORE)
     loose = survey.find_padding(mapped, entries[bad < 0])
     if loose >= 0:
         what = "expected zeros behind a frame, found other bytes there or behind later ones"
-        yield Finding(str(files.data), loose, what, "note", HARMLESS)
-    path = files.of_generation(files.data, data.MAGIC, int(meta["data_generation"][0]))
-    assert path is not None
-    whole = filesystem.map_read(path)
+        yield Finding(str(path), loose, what, "note", HARMLESS)
     strays, sizes = survey.find_strays(whole, *survey.gaps_between(entries, len(whole)), seed)
     if (strays >= 0).any():
         what = f"expected zeros or whole frames where no record lies, found {sizes.sum()} other bytes "

@@ -144,9 +144,7 @@ class Commits:
         log = OpsLog.read(path, self.identity, applied, at, self.mode == "w")
         if log.generation > applied:  # emptied after the commit record was read
             log.close()
-            raise CorruptError(
-                f"{path}: offset 24: expected generation {applied} or below, found {log.generation}"
-            )
+            raise CorruptError.at(path, 24, f"expected generation {applied} or below, found {log.generation}")
         return log
 
     def _follow(self) -> bool:
@@ -317,9 +315,10 @@ def _check_floor(files: SiloFiles, meta: np.ndarray, at: int | None, logs: list[
     reached = max(int(meta["applied"][0]), *(log.last_sequence for log in logs))
     if reached < floor and (at is None or at >= floor) and int(meta["sequence"][0]) < floor:
         newest = max(logs, key=lambda log: log.last_sequence)
-        raise CorruptError(
-            f"{newest.path}: offset {newest.end}: expected batches up to sequence {floor}, which were "
-            f"acknowledged, found them up to {reached}"
+        raise CorruptError.at(
+            newest.path,
+            newest.end,
+            f"expected batches up to sequence {floor}, which were acknowledged, found them up to {reached}",
         )
 
 

@@ -89,7 +89,7 @@ def write_cold(
             columns = (layout.keys, layout.starts, layout.frames, layout.sizes, layout.regions)
             bad = records.copy_records(log, *columns, base, lo, hi, seed, out)
             if bad >= 0:
-                raise CorruptError(f"ops log: offset {bad}: expected a frame with a right checksum")
+                raise CorruptError.at("ops log", bad, "expected a frame with a right checksum")
             writer.put(out, base + int(layout.regions[lo]))
             filesystem.release(log)
 

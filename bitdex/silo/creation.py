@@ -69,9 +69,8 @@ class Settings:
                 )
         identity = int(meta["identity"][0])
         if self.identity not in (None, identity):
-            raise CorruptError(
-                f"{files.meta}: offset 16: expected identity {self.identity}, found {identity} "
-                "(another store's file)"
+            raise CorruptError.at(
+                files.meta, 16, f"expected identity {self.identity}, found {identity} (another store's file)"
             )
 
 

@@ -69,20 +69,26 @@ class SiloFiles:
             filesystem.close(descriptor)
 
     def map_data(self, generation: int, identity: int, end: int) -> np.ndarray:
-        """Map the data file of a generation and check that it belongs here and is long enough."""
+        """Map the data file of a generation up to its committed end; check that it belongs here."""
+        return self.map_whole(generation, identity, end)[1][:end]
+
+    def map_whole(self, generation: int, identity: int, end: int) -> tuple[Path, np.ndarray]:
+        """Map the data file of a generation as far as it goes, at least to its committed end.
+
+        The map stays what it is when a writer puts another file in the place of this one.
+        """
         found = self.map_generation(self.data, data.MAGIC, generation)
         if found is None:
             raise CorruptError(f"{self.data}: expected generation {generation}, found none")
         path, mapped = found
         head = data.decode_header(mapped, str(path))
         if int(head["identity"]) != identity:
-            raise CorruptError(
-                f"{path}: offset 16: expected identity {identity}, found {head['identity']} "
-                "(another store's file)"
+            raise CorruptError.at(
+                path, 16, f"expected identity {identity}, found {head['identity']} (another store's file)"
             )
         if len(mapped) < end:
             raise CorruptError(f"{path}: expected at least {end} bytes, found {len(mapped)}")
-        return mapped[:end]
+        return path, mapped
 
 
 def _map_of_generation(path: Path, magic: bytes, generation: int) -> np.ndarray | None:

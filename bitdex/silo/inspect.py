@@ -177,8 +177,8 @@ def _data_rows(base: Base, wanted: np.ndarray | None) -> dict[str, np.ndarray]:
     counts, bad = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
     probes.verify_records(base.data, keys, places, lengths, base.seed, 0, len(keys), counts, bad)
     for row in np.flatnonzero(bad >= 0)[:1]:
-        raise CorruptError(
-            f"data.bin: offset {bad[row]}: expected a frame of key {keys[row]}, found damaged bytes"
+        raise CorruptError.at(
+            "data.bin", bad[row], f"expected a frame of key {keys[row]}, found damaged bytes"
         )
     starts = np.cumsum(counts) - counts
     listed = np.empty(int(counts.sum()), np.int64)

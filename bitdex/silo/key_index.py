@@ -173,15 +173,14 @@ def read_index(files: SiloFiles, meta: np.ndarray, before: KeyIndex | None = Non
 def _of_generation(files: SiloFiles, path: Path, magic: bytes, generation: int) -> tuple[Path, np.ndarray]:
     found = files.map_generation(path, magic, generation)
     if found is None:
-        raise CorruptError(f"{path}: offset 24: expected generation {generation}, found none")
+        raise CorruptError.at(path, 24, f"expected generation {generation}, found none")
     return found
 
 
 def _check_identity(head: np.void, identity: int, path: Path) -> None:
     if int(head["identity"]) != identity:
-        raise CorruptError(
-            f"{path}: offset 16: expected identity {identity}, found {head['identity']} "
-            "(another store's file)"
+        raise CorruptError.at(
+            path, 16, f"expected identity {identity}, found {head['identity']} (another store's file)"
         )
 
 

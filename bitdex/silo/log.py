@@ -256,9 +256,10 @@ class OpsLog:
         data = filesystem.map_read(self.path)
         head = oplog.decode_header(data, name)
         if int(head["identity"]) != self.identity:
-            raise CorruptError(
-                f"{name}: offset 16: expected identity {self.identity}, found {head['identity']} "
-                "(another store's file)"
+            raise CorruptError.at(
+                name,
+                16,
+                f"expected identity {self.identity}, found {head['identity']} (another store's file)",
             )
         self.generation = int(head["generation"])
         self._mapped = data

@@ -391,7 +391,9 @@ class MergeWriter:
 
 def _refuse_damaged(operations: Operations, outcome: np.ndarray, name: str) -> None:
     for row in np.flatnonzero(outcome == merge.DAMAGED)[:1]:
-        raise CorruptError(
-            f"{name}: offset {operations.places[row]}: expected a frame of key {operations.keys[row]} with "
-            f"{operations.sizes[row]} bytes and a right checksum, found another"
+        raise CorruptError.at(
+            name,
+            operations.places[row],
+            f"expected a frame of key {operations.keys[row]} with "
+            f"{operations.sizes[row]} bytes and a right checksum, found another",
         )

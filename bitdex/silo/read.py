@@ -161,6 +161,6 @@ def _copy(
 
 
 def damaged(name: str, key: Any, place: Any) -> CorruptError:
-    return CorruptError(
-        f"{name}: offset {place}: expected a frame of key {key} with a right checksum, found damaged bytes"
+    return CorruptError.at(
+        name, place, f"expected a frame of key {key} with a right checksum, found damaged bytes"
     )

@@ -5,7 +5,7 @@
     diagnose    reads only: which commit counts, what stays of the data file and of the logs
     carry out   1  bytes and files that are to go are copied to quarantine/, synced
                 2  files that no commit names are moved there
-                3  a key whose value is lost while a log adds to it: logs first, and a delete
+                3  a key whose value is lost while a log adds to it: logs first, in which it is deleted
                 4  data.bin.new and index.bin.new are written, synced
                 5  meta.bin is replaced: this is the repair
                 6  they get their names; the logs are replaced
@@ -27,6 +27,7 @@ from bitdex import filesystem
 from bitdex.errors import CorruptError
 from bitdex.formats import data, frame, hash_index, index_delta, oplog
 from bitdex.formats import meta as meta_format
+from bitdex.kernels import frames as kernels
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.check import Finding, leftovers, used_bytes
@@ -199,9 +200,6 @@ def _read_data(found: Diagnosis, files: SiloFiles, at: int | None) -> None:
         what = f"key {key}: expected the record that operations in the log add to, found none that holds"
         action = f"key {key} is deleted in the log"
         found.repairs.append(Repair(str(kept.path), 0, what, "error", AGAIN, action, key))
-    if found.deleted and at is not None:
-        what = f"key {found.deleted[0]}: expected the record that operations in the log add to, found none"
-        raise refusal(Finding(str(kept.path), 0, what, "error", ""))
 
 
 def _pending_keys(found: Diagnosis, at: int | None) -> tuple[set[int], set[int]]:
@@ -231,7 +229,6 @@ class _Surgery:
         with ThreadPoolExecutor(THREADS, "bitdex-repair") as pool:
             if found.deleted:
                 self._replace_logs()
-                self._delete(pool)
             if kept is not None and (kept.rewrite or kept.reindex):
                 self._write_data(kept, pool)
                 self._write_records()
@@ -248,7 +245,7 @@ class _Surgery:
         if found.renew:
             quarantine.keep(files.meta)
         for log in found.logs:
-            if log.renew and filesystem.exists(log.path):
+            if (log.renew or len(self._deleted_in(log))) and filesystem.exists(log.path):
                 quarantine.keep(log.path)
         if found.kept is None:
             return
@@ -260,26 +257,31 @@ class _Surgery:
 
     def _replace_logs(self) -> None:
         for log in self._found.logs:
-            if log.renew and len(log.kept):
-                head = oplog.encode_header(self._identity, log.generation)
-                replace_file(log.path, [(oplog.START, log.end)], head, -(-log.end // PAGE) * PAGE)
+            head = oplog.encode_header(self._identity, log.generation)
+            length = -(-log.end // PAGE) * PAGE
+            if len(deleted := self._deleted_in(log)):
+                content = np.zeros(length, np.uint8)
+                content[: log.end] = log.mapped[: log.end]
+                if log.renew:
+                    content[: oplog.START] = np.frombuffer(head, np.uint8)
+                seed = np.uint32(frame.seed(self._identity))
+                for place in deleted.tolist():
+                    kernels.mark_frame(content, place, np.uint64(frame.MERGE ^ frame.DELETE), seed)
+                filesystem.write_whole(log.path, content.tobytes())
+            elif log.renew and len(log.kept):
+                replace_file(log.path, [(oplog.START, log.end)], head, length)
             elif log.renew:
                 OpsLog.create(log.path, self._identity, log.generation).close()
 
-    def _delete(self, pool: ThreadPoolExecutor) -> None:
-        """Delete the keys to whose lost values a log adds: nothing is better than a part."""
-        found = self._found
-        newest = max(found.logs, key=lambda log: log.last_sequence)
-        used = [int(self._record[name][0]) for name in ("sequence", "pending", "floor")]
-        sequence = 1 + max(*used, int(self._record["aborted"][0].max()), newest.last_sequence)
-        log = OpsLog.read(newest.path, self._identity, 0, None, True)
-        try:
-            keys = np.array(found.deleted, np.uint64)
-            nothing = np.empty(0, np.uint8), np.zeros(len(keys) + 1, np.int64)
-            log.append(keys, *nothing, np.array([frame.order(sequence, frame.DELETE)], np.uint64), pool)
-            log.sync()
-        finally:
-            log.close()
+    def _deleted_in(self, log: LogSalvage) -> np.ndarray:
+        """Return the places of the frames that add to lost values: each of them becomes a delete.
+
+        Nothing is better than a part. They keep their batch and their length, so that nothing moves.
+        """
+        kept, deleted = log.kept, np.array(self._found.deleted, np.uint64)
+        waiting = sequences_of(kept) > self._record["applied"][0]
+        merges = kept.words & np.uint64(frame.KIND_MASK) == frame.MERGE
+        return kept.places[waiting & merges & np.isin(kept.keys, deleted)]
 
     def _write_data(self, kept: Salvage, pool: ThreadPoolExecutor) -> None:
         """Write the unfinished data file and index of the new commit."""

@@ -27,9 +27,11 @@ def whole_batches(data: np.ndarray, at: int, last: int, seed: np.uint32, name: s
         if later < 0:
             return found[: _committed(found[:end])]
         if after == seen:
-            raise CorruptError(
-                f"{name}: offset {after}: expected a frame with a right checksum, found damaged bytes; "
-                f"a later batch follows at offset {later}"
+            raise CorruptError.at(
+                name,
+                after,
+                "expected a frame with a right checksum, found damaged bytes; "
+                f"a later batch follows at offset {later}",
             )
         seen = after
 
@@ -67,9 +69,8 @@ def _torn_from(found: Operations, last: int, name: str) -> int:
     stop = int(stray[0]) if len(stray) else len(found)
     if len(disorder) and disorder[0] < stop:
         row = int(disorder[0])
-        raise CorruptError(
-            f"{name}: offset {found.places[row]}: expected a batch above sequence "
-            f"{before[row]}, found {sequences[row]}"
+        raise CorruptError.at(
+            name, found.places[row], f"expected a batch above sequence {before[row]}, found {sequences[row]}"
         )
     return stop
 

@@ -10,7 +10,6 @@ A batch behind a lost one may rest on it, so it is set aside as well. A batch wi
 nothing behind it, is what a writer that died has left: it was never acknowledged.
 """
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -167,9 +166,7 @@ def _batches(log: LogSalvage, at: int, last: int, seed: np.uint32) -> tuple[Oper
     try:
         return whole_batches(log.mapped, at, last, seed, str(log.path)), -1, ""
     except CorruptError as error:
-        place = re.search(r"offset (\d+)", str(error))
-        assert place is not None
-        stop = int(place[1])
+        stop = error.offset
         return whole_batches(log.mapped[:stop], at, last, seed, str(log.path)), stop, str(error)
 
 

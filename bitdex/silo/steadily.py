@@ -8,6 +8,8 @@ from bitdex.errors import CorruptError
 
 ATTEMPTS = 1000
 PAUSE = 0.001  # seconds between them
+LOOKS = 8  # at what may be damage
+LONGER = 0.05  # seconds between those, longer than a batch takes
 T = TypeVar("T")
 
 
@@ -27,3 +29,20 @@ def steadily(attempt: Callable[[], T], look: Callable[[], object]) -> T:
             passed = error
         time.sleep(PAUSE)
     raise passed
+
+
+def confirmed(attempt: Callable[[], list[T]], look: Callable[[], object]) -> list[T]:
+    """Return what `attempt` finds, made again until it finds the same twice: a writer may pass by.
+
+    If that does not come, what the last two have found in common.
+    """
+    found = steadily(attempt, look)
+    for _ in range(LOOKS):
+        if not found:
+            return found
+        before = found
+        time.sleep(LONGER)
+        found = steadily(attempt, look)
+        if found == before:
+            return found
+    return [one for one in found if one in before]

@@ -26,11 +26,15 @@ class Turn:
         """Whether this thread holds it."""
         return self._holder == threading.get_ident()
 
+    def check(self) -> None:
+        """Refuse a thread that holds it: before it waits for another, who may wait for this one."""
+        if self.mine:
+            raise InvalidError(self._refusal)
+
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Wait until nobody holds it, and hold it for the block."""
-        if self.mine:
-            raise InvalidError(self._refusal)
+        self.check()
         with self._lock:
             self._holder = threading.get_ident()
             try:

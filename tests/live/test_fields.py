@@ -187,7 +187,7 @@ def test_a_field_of_phases_outside_the_schema_is_declared(index):
         ),
         (
             {"field": "new", "sort": {"bits": 4, "computed": {"op": "least", "source_fields": ["price"]}}},
-            "id 2: field 'new': 30 is no number from 0 to 15",
+            "field 'new': 30 is computed for id 2, outside 0 to 15; declare it with the source_type",
         ),
     ],
 )  # fmt: skip

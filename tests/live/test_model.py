@@ -52,7 +52,9 @@ VALUES = {
     "names": ["p", "q"],
     "lists": [[1], [2, 9], []],
     "rate": [0.5, -2.0],
+    "marks": [[1], [2, 3], []],
 }
+EXIST = {"marked": "marks", "dated": "due"}  # which tell whether another has a value; one in bitmaps only
 ADDED = {  # and dropped
     "extra": {"filter": "single_value", "sort": True, "default": 4},
     "names": {"filter": "single_value", "value_type": "low_cardinality_string"},
@@ -95,6 +97,7 @@ QUERIES = [
     c.NotIn("level", (1, None)),
     c.Eq("flag", True),
     c.Eq("hot", True),
+    *(c.Eq(name, there) for name in EXIST for there in (True, False)),
     c.Gte("likes", 2),
     c.Between("at", 1, 50),
     c.Lt("score", 1.6),
@@ -129,15 +132,20 @@ patches = st.fixed_dictionaries(
 
 
 def definition(deferred):
-    """Return an index definition with fields of every kind, two of them in bitmaps only."""
+    """Return an index definition with fields of every kind, three of them in bitmaps only."""
     content = schema(deferred)
     content["config"]["filter_fields"] += [
         {"name": "groups", "field_type": "multi_value"},
         {"name": "hot", "field_type": "boolean"},
+        {"name": "marks", "field_type": "multi_value"},
+        *({"name": name, "field_type": "boolean"} for name in EXIST),
     ]
     content["data_schema"]["fields"] += [
         {"source": "groups", "target": "groups", "value_type": "integer_array", "filter_only": True},
         {"source": "hot", "target": "hot", "value_type": "boolean", "filter_only": True},
+        {"source": "marks", "target": "marks", "value_type": "integer_array"},
+        {"source": "marks", "target": "marked", "value_type": "exists_boolean"},
+        {"source": "due", "target": "dated", "value_type": "exists_boolean", "filter_only": True},
     ]
     return content
 
@@ -185,7 +193,7 @@ class Model:
         oracle = Oracle(self.schema)
         for slot, fields in self.documents.items():
             given = {n: value for n, value in fields.items() if value is not None and value != []}
-            oracle.put(slot, given)
+            oracle.put(slot, given | {name: source in given for name, source in EXIST.items()})
             if self.schema.deferred and (oracle.value(slot, "due") or 0) > now:
                 oracle.hidden[slot] = oracle.documents.pop(slot)
         return oracle
@@ -261,7 +269,7 @@ class LiveMachine(RuleBasedStateMachine):
 
     @rule(
         slot=slots,
-        name=st.sampled_from(["tags", "groups"]),
+        name=st.sampled_from(["tags", "groups", "marks"]),
         values=st.lists(st.sampled_from([1, 2, 3, -1, -7])),
         appends=st.booleans(),
     )
@@ -300,7 +308,7 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(
         query=st.sampled_from(QUERIES),
         changes=patches,
-        name=st.sampled_from(["tags", "groups"]),
+        name=st.sampled_from(["tags", "groups", "marks"]),
         values=st.lists(st.sampled_from([1, 2, 3, -1, -7])),
         appends=st.booleans(),
     )

@@ -1,0 +1,37 @@
+"""Extras: fields outside the schema that documents hold, because a phase has written them.
+
+A name alone says nothing: a phase or a new field that failed may have left it in the registry.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from bitdex.columns import scan_fields
+from bitdex.store import Store
+
+CHUNK = 1 << 17  # documents that are looked at in one go
+
+
+class Extras:
+    """Those of one state of a store; documents are read only for a name that no phase tells of."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def __contains__(self, name: object) -> bool:
+        registry = self._store.registry
+        if not isinstance(name, str) or name not in registry:
+            return False
+        return any(name in run.targets for run in self._store.log) or registry.number(name) in self.held
+
+    @cached_property
+    def held(self) -> set[int]:
+        """The numbers of all fields that documents hold, of the schema or not."""
+        silo, found = self._store.documents.silo, set()
+        keys = silo.keys()
+        keys = keys[keys < np.uint64(1 << 32)]
+        for start in range(0, len(keys), CHUNK):
+            values = silo.get_many(keys[start : start + CHUNK])
+            found.update(scan_fields(values.data, values.offsets))
+        return found
