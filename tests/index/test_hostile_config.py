@@ -207,7 +207,7 @@ def test_arguments_of_dump(indexes: Indexes) -> None:
 def test_a_present_of_dump_that_is_none(indexes: Indexes, now: Any) -> None:
     """With nan, documents of the future were committed as visible, for good."""
     index = indexes.create(SCHEMA)
-    with pytest.raises(InvalidError, match="^now: "):
+    with pytest.raises(InvalidError, match=r"^now: "):
         index.dump(phase(), source=indexes.write({"goods.csv": "id,price\n1,2\n"}), now=now)
     assert len(index) == 0 and index.phases == []
 
