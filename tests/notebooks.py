@@ -26,6 +26,7 @@ SECONDS = 280  # for one notebook; within the timeout of a test
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)")
 DURATION = re.compile(r"\b\d+(?:\.\d+)? (?:us|µs|ms|s|min)\b")
+OWN = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp[a-z0-9_]{8}/")  # the directory a notebook works in
 PLACE = re.compile(r"/(?:tmp|home|root|Users|var|work|private)/\S*")
 EXPECTED = ("bitdex: compiling kernels", "Matplotlib is building the font cache")  # on a new machine
 
@@ -59,6 +60,7 @@ def execute(path: Path, **environment: str) -> Any:
     for cell in code_cells(notebook):
         cell["outputs"] = [_without_notices(output) for output in cell["outputs"]]
         cell["outputs"] = [_without_moments(output) for output in cell["outputs"] if output]
+        cell["outputs"] = [_without_place(output) for output in cell["outputs"]]
     return notebook
 
 
@@ -118,6 +120,16 @@ def store(path: Path) -> None:
         "language_info": {"name": "python"},
     }
     path.write_text(nbformat.writes(notebook) + "\n")
+
+
+def _without_place(value: Any) -> Any:
+    """Return an output in which files of the directory that the notebook works in have their names alone."""
+    if isinstance(value, dict):
+        for name in value:
+            value[name] = _without_place(value[name])
+    elif isinstance(value, list):
+        value[:] = map(_without_place, value)
+    return OWN.sub("", value) if isinstance(value, str) else value
 
 
 def _without_notices(output: Any) -> Any:

@@ -9,13 +9,9 @@ The order of steps, and what a crash leaves behind::
     5  meta: sequence = S, synced       committed
     6  index.bin.new renamed            the next opener does it otherwise
 
-Readers keep the old index and see old lengths; committed bytes are not touched. An arena
-is space behind the committed end that `posix_fallocate` has reserved before anything is
-stored through the map. Running a phase again after a crash starts from the committed
-state and therefore gives the same result.
-
-What goes into an arena is gathered in memory and written when the arena is full; the headroom
-is reached through the map.
+Readers keep the old index and see old lengths; committed bytes are not touched. An arena is space behind the
+committed end that `posix_fallocate` has reserved. What goes there is gathered in memory and written when the
+arena is full; the headroom is reached through the map.
 """
 
 import threading
@@ -153,9 +149,7 @@ class MergeWriter:
 
         `name` is that file's, `last` says that no others follow.
         """
-        ended(self._ready)
-        self._index.prepare(operations.keys[self._first :])
-        self._first = 0
+        self._prepare(operations.keys)
         while len(operations):
             keys, places, sizes = operations.keys, operations.places, operations.sizes
             outcome = self._run(keys, partial(merge.merge_frames, keys, frames, places, sizes), last)
@@ -176,12 +170,19 @@ class MergeWriter:
             self._write_out(arena)
         filesystem.release(self._data)  # else the sync interrupts both threads for every page it takes
         self._begin_sync()
+        self._prepare(NOTHING)
         index, changed = self._index.finish()
         return NewData(index, self._end, self._dead, changed, self._settle)
 
     def _settle(self) -> None:
         if self._syncing is not None:
             self._syncing.result()
+
+    def _prepare(self, keys: np.ndarray, coming: int = 0) -> None:
+        """Make sure that the index has the entries of these keys, behind the first ones."""
+        ended(self._ready)  # else two threads would change it
+        self._index.prepare(keys[self._first :], coming)
+        self._first = 0
 
     def _begin_sync(self) -> None:
         self._unsynced = 0
@@ -235,7 +236,7 @@ class MergeWriter:
         with self._whole():
             for lo in range(0, len(keys), BLOCK):
                 hi = min(lo + BLOCK, len(keys))
-                self._index.prepare(keys[lo:hi], len(keys) - lo)
+                self._prepare(keys[lo:hi], len(keys) - lo)
                 self._apply_block(keys[lo:hi], values, offsets[lo : hi + 1], frame.order(self.sequence, kind))
                 self._since_release += hi - lo
                 if self._since_release > RELEASE_EVERY:

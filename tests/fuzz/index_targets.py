@@ -18,7 +18,7 @@ LENGTHS = np.array([frame.SIZE + len(one) for one in PAYLOADS], np.uint64)
 WANTED = np.concatenate((KEYS, EDGES))
 NOTHING, EVERY = np.empty(0, np.uint64), np.full(1, 2**64 - 1, np.uint64)  # marks
 ARENA = 1 << 12  # bytes behind the data that merges may write to
-GEOMETRY = np.array([250, 0, 8])
+GEOMETRY = np.array([250, 0, 8, len(DATA)])
 
 
 def sound_table():

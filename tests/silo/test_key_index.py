@@ -1,5 +1,7 @@
 """The index in two tables, and the one that merges work on, against a dict."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -170,3 +172,26 @@ def test_a_small_compaction_of_a_large_silo_copies_nothing(tmp_path):
 def test_the_shares_of_both_tables_are_those_of_the_files():
     assert key_index.SHARE == working_index.SHARE
     assert format_.ENTRY.itemsize == working_index.ENTRY
+
+
+def test_a_merge_does_not_begin_before_its_index_is_ready(tmp_path, monkeypatch):
+    """Two threads copied what had changed into the table of a merge, and entries of before came back."""
+    with_entries = working_index.with_entries
+
+    def late(*arguments):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)
+        return with_entries(*arguments)
+
+    with Silo.open(tmp_path / "silo", "w", sync="none") as silo:
+        silo.put_many(range(2000), [b"first"] * 2000)
+        silo.compact()
+        silo.put_many(range(50), [b"second"] * 50)
+        silo.compact()
+        assert len(silo.pin().base.index.recent)
+        monkeypatch.setattr(working_index, "with_entries", late)
+        monkeypatch.setattr(working_index, "SHARE", 10**6)  # the table is copied as a whole
+        with silo.merge_writer() as writer:
+            writer.put_many(range(50), [b"third, and longer than its region has room for"] * 50)
+        assert set(silo.get_many(list(range(50)))) == {b"third, and longer than its region has room for"}
+        assert list(silo.check()) == []
