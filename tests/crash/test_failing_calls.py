@@ -248,7 +248,8 @@ class Campaign:
 @pytest.mark.parametrize("name", COURSES)
 def test_every_call_fails(tmp_path, name):
     campaign = Campaign(tmp_path, *COURSES[name], FIRST_SEED)
-    campaign.fail_calls(1, *scale((7, 20, False), (1, 1, True)))
+    changes = scale(3, 1) if name in ("a new index", "fields") else 1
+    campaign.fail_calls(changes, *scale((7, 20, False), (1, 1, True)))
     tell(name, campaign)
 
 

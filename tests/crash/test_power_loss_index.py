@@ -1,6 +1,7 @@
 """An index whose power is cut while phases are loaded or fields change: all of each is there, or nothing."""
 
 from functools import partial
+from itertools import islice
 from random import Random
 
 import pytest
@@ -129,7 +130,7 @@ def test_while_an_index_is_made(tmp_path, openings):
             empty = openings.kind.content(index)
         tracer.acknowledge()
     made = []
-    for state in power.cuts(disk, tracer.end(), Random(FIRST_SEED)):
+    for state in islice(power.cuts(disk, tracer.end(), Random(FIRST_SEED)), 0, None, scale(3, 1)):
         try:
             assert openings.content(state, 1, Random(FIRST_SEED)) == empty, state
             made.append(state)
