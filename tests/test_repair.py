@@ -105,6 +105,23 @@ def place_of(directory, silo, key):
         return int(opened.find_many([key])[0][0]) + 24
 
 
+def killed_repairs(directory, tmp_path, monkeypatch, step):
+    """Yield copies of an index whose repair was killed at a file call, a later one each time, to its end."""
+    for allowed in range(0, 400, step):
+        case = Path(shutil.copytree(directory, tmp_path / f"{allowed}"))
+        with monkeypatch.context() as patched:
+            killer = Killer(patched, allowed)
+            with suppress(Killed):
+                repairs_of(case, dry_run=False)
+        killer.bury()
+        yield allowed, case
+        shutil.rmtree(case)
+        if killer.calls <= allowed:
+            break
+    assert 30 < killer.calls <= allowed
+    print(f"torture: the repair of an index killed at every {step} of {killer.calls} calls")
+
+
 def test_a_sound_index_is_left_alone(directory, right):
     assert not len(repair(directory))
     assert answers(directory) == right and not list(directory.rglob("quarantine"))
@@ -241,20 +258,9 @@ def test_a_repair_that_dies_is_begun_again(directory, right, tmp_path, monkeypat
     repair(done)
     expected = answers(done)
     assert 17 not in expected[0] and len(expected[0]) == len(right[0]) - 1
-    for allowed in range(0, 400, scale(3, 1)):
-        case = Path(shutil.copytree(directory, tmp_path / f"{allowed}"))
-        with monkeypatch.context() as patched:
-            killer = Killer(patched, allowed)
-            with suppress(Killed):
-                repairs_of(case, dry_run=False)
-        killer.bury()
+    for allowed, case in killed_repairs(directory, tmp_path, monkeypatch, scale(3, 1)):
         repair(case)
         assert answers(case) == expected, allowed
-        shutil.rmtree(case)
-        if killer.calls <= allowed:
-            break
-    assert 30 < killer.calls <= allowed
-    print(f"torture: the repair of an index killed at every {scale(3, 1)} of {killer.calls} calls")
 
 
 def harm(rng, directory):

@@ -1,7 +1,6 @@
 """Defects of repair and check that were found and mended: each keeps a test."""
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -10,14 +9,12 @@ import pytest
 import bitdex
 from bitdex.errors import CorruptError
 from bitdex.formats import bitmap
-from bitdex.repairing import repairs_of
 from bitdex.silo import survey
 from bitdex.silo.repair import repair_silo
 from bitdex.silo.silo import Silo
 from tests.scale import scale
 from tests.silo.damaged_store import flip
-from tests.silo.store import Killed, Killer
-from tests.test_repair import place_of
+from tests.test_repair import killed_repairs, place_of
 
 SCHEMA = {
     "name": "small",
@@ -306,13 +303,7 @@ def test_a_repair_of_a_lost_bitmap_that_dies_leaves_it_said(directory, tmp_path,
         index.put({"id": 50, "n": 1, "tags": [8], "x": 3})
     flip(directory / "bitmaps" / "data.bin", place_of(directory, "bitmaps", key_of(directory, "n", 1)))
     flip(directory / "documents" / "data.bin", place_of(directory, "documents", 5))
-    for allowed in range(0, 400, scale(9, 1)):
-        case = Path(shutil.copytree(directory, tmp_path / f"{allowed}"))
-        with monkeypatch.context() as patched:
-            killer = Killer(patched, allowed)
-            with suppress(Killed):
-                repairs_of(case, dry_run=False)
-        killer.bury()
+    for allowed, case in killed_repairs(directory, tmp_path, monkeypatch, scale(9, 1)):
         bitdex.repair(case, dry_run=False)
         (one,) = bitdex.check(case).itertuples()
         assert Path(one.file).name == "lost.json", allowed
@@ -320,7 +311,3 @@ def test_a_repair_of_a_lost_bitmap_that_dies_leaves_it_said(directory, tmp_path,
             assert not len(index.ids("n == 1")) and 5 not in index.ids(), allowed
             index.rebuild(["n"])
             assert index.ids("n == 1").tolist() == [id for id in index.ids() if id != 5]
-        shutil.rmtree(case)
-        if killer.calls <= allowed:
-            break
-    assert 30 < killer.calls <= allowed

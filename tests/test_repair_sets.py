@@ -1,9 +1,6 @@
 """Repair of what an index holds beside visible documents: saved sets, cursors, documents that wait."""
 
-import shutil
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +9,9 @@ from bitdex.errors import NotFoundError
 from bitdex.formats import bitmap
 from bitdex.live.batch import FEEDS
 from bitdex.registry_sets import KEY
-from bitdex.repairing import repairs_of
 from tests.scale import scale
 from tests.silo.damaged_store import flip
-from tests.silo.store import Killed, Killer
-from tests.test_repair import place_of
+from tests.test_repair import killed_repairs, place_of
 
 SCHEMA = {
     "name": "small",
@@ -120,16 +115,6 @@ def test_a_document_that_waits_and_is_lost_does_not_appear_at_its_time(directory
 
 def test_a_repair_of_sets_that_dies_is_begun_again(directory, tmp_path, monkeypatch):
     flip(directory / "documents" / "data.bin", place_of(directory, "documents", KEY))
-    for allowed in range(0, 400, scale(5, 1)):
-        case = Path(shutil.copytree(directory, tmp_path / f"{allowed}"))
-        with monkeypatch.context() as patched:
-            killer = Killer(patched, allowed)
-            with suppress(Killed):
-                repairs_of(case, dry_run=False)
-        killer.bury()
+    for allowed, case in killed_repairs(directory, tmp_path, monkeypatch, scale(5, 1)):
         repaired(case)
         assert sets_of(case) == dict(zip(["set 0", "set 1", "set 2"], SETS.values())), allowed
-        shutil.rmtree(case)
-        if killer.calls <= allowed:
-            break
-    assert 30 < killer.calls <= allowed

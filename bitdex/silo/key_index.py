@@ -13,7 +13,7 @@ and not for what there is. When an eighth of the table has changed, the next com
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from bitdex.kernels import apart
 from bitdex.kernels import hash_index as kernels
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.files import SiloFiles
-from bitdex.silo.threads import each
+from bitdex.silo.threads import begun, ended
 
 SHARE = 8  # changes lie beside the table until they are an eighth of it
 MARKS = 16  # bits for each place in the table of changes
@@ -113,15 +113,19 @@ class KeyIndex:
         kernels.copy_entries(*self.tables, keys, offsets, extents)
         return offsets, extents
 
-    def merged(self, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+    def merged(self, pool: ThreadPoolExecutor) -> np.ndarray:
         """Return one new table of all entries."""
-        table = apart.zeros(len(self.table), np.uint64)
-        parts = list(zip(np.array_split(table, THREADS), np.array_split(self.table, THREADS)))
-        if pool is None:
-            np.copyto(table, self.table)
-        else:
-            each(pool, lambda part: np.copyto(*part), parts)
+        table, copying = begun_copy(self.table, pool)
+        for one in copying:
+            ended(one)
         return with_entries(table, self.held, self.recent) if len(self.recent) else table
+
+
+def begun_copy(table: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, list[Future[None]]]:
+    """Let threads copy a table; return what it becomes, and what to wait for."""
+    copy = apart.zeros(len(table), np.uint64)
+    parts = zip(np.array_split(copy, THREADS), np.array_split(table, THREADS))
+    return copy, [begun(pool, np.copyto, *part) for part in parts]
 
 
 def _counting(extents: np.ndarray) -> np.ndarray:

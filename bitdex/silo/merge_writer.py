@@ -170,7 +170,7 @@ class MergeWriter:
             self._write_out(arena)
         filesystem.release(self._data)  # else the sync interrupts both threads for every page it takes
         self._begin_sync()
-        self._prepare(NOTHING)
+        ended(self._ready)
         index, changed = self._index.finish()
         return NewData(index, self._end, self._dead, changed, self._settle)
 

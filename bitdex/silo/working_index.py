@@ -11,12 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from bitdex.kernels import apart, merge
 from bitdex.kernels import hash_index as kernels
+from bitdex.kernels import merge
 from bitdex.kernels.jit import THREADS
-from bitdex.silo.key_index import NOTHING, SHARE, KeyIndex, columns_of, with_entries
+from bitdex.silo.key_index import NOTHING, SHARE, KeyIndex, begun_copy, columns_of, with_entries
 from bitdex.silo.scratch import scratch
-from bitdex.silo.threads import begun, each, ended
+from bitdex.silo.threads import each, ended
 
 ENTRY = 24
 ALONE = 4_000  # keys whose entries one thread brings
@@ -98,9 +98,7 @@ class WorkingIndex:
     def _begin_copy(self) -> None:
         """Let threads copy the whole table."""
         self._changed = None
-        self.table = apart.zeros(len(self._base.table), np.uint64)
-        parts = zip(np.array_split(self.table, THREADS), np.array_split(self._base.table, THREADS))
-        self._copying = [begun(self._pool, np.copyto, *part) for part in parts]
+        self.table, self._copying = begun_copy(self._base.table, self._pool)
 
     def _end_copy(self, changes: np.ndarray) -> None:
         """Wait for the copy, and change it as another table says."""
