@@ -30,7 +30,8 @@ from pyroaring import BitMap
 from bitdex import filesystem, phase_log, registry_lost, registry_sets
 from bitdex.bitmaps import WIDE
 from bitdex.cache_silo import NAME as CACHE
-from bitdex.checking_records import find_unrecorded, shown, slots_of, telling_fields
+from bitdex.checking_records import find_unrecorded, shown, telling_fields
+from bitdex.documents import slots_of
 from bitdex.errors import BitdexError, NotFoundError
 from bitdex.formats import bitmap, dictionary, meta, registry
 from bitdex.phase_log import PhaseResult
@@ -117,7 +118,7 @@ def _check_state(directory: Path) -> Iterator[Finding]:
         with silo:
             if name == "documents":
                 sets = yield from _read(silo.files.data, partial(_sets_of, silo))
-                recorded = slots_of(silo)
+                recorded = BitMap(slots_of(silo))
             elif files.commit is not None:
                 yield from _check_agreement(directory, files, silo)
                 if recorded is not None:

@@ -3,14 +3,11 @@
 A document that has never had a stored value has no record, and lacks none.
 """
 
-import numpy as np
 from pyroaring import BitMap
 
 from bitdex.formats import bitmap
 from bitdex.schema import Schema
 from bitdex.silo.silo import Silo
-
-SLOTS = 1 << 32  # keys of documents; behind them lie the cursors of feeds and the record of saved sets
 
 
 def telling_fields(schema: Schema, numbers: dict[int, str]) -> list[int]:
@@ -22,12 +19,6 @@ def _tells(schema: Schema, name: str) -> bool:
     field = schema.fields[name]
     made = field.kind == "exists_boolean" or (field.sort is not None and field.sort.computed is not None)
     return field.indexed and field.stored and field.default in (None, ()) and not made
-
-
-def slots_of(documents: Silo) -> BitMap:
-    """Return the slots of which there is a record."""
-    keys = documents.keys()
-    return BitMap(keys[keys < SLOTS].astype(np.uint32))
 
 
 def find_unrecorded(recorded: BitMap, bitmaps: Silo, fields: list[int]) -> BitMap:

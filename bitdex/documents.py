@@ -17,6 +17,7 @@ from bitdex.schema import Field, Schema
 from bitdex.silo.silo import Silo
 from bitdex.silo.state import State
 
+SLOTS = 1 << 32  # keys of documents; behind them lie the cursors of feeds and the record of saved sets
 HEADROOM = 1.4
 SETTLED_HEADROOM = 1.05
 _SETTINGS: dict[str, Any] = {"headroom": HEADROOM, "minimum": 0, "alignment": 8}
@@ -27,6 +28,12 @@ COLUMN_KINDS = {
     "string": "string",
     "integer_array": "list",
 }
+
+
+def slots_of(silo: Silo) -> np.ndarray:
+    """Return the slots of which a silo of documents has a record, ascending uint32."""
+    keys = silo.keys()
+    return keys[keys < SLOTS].astype(np.uint32)
 
 
 def column_kind(field: Field) -> str:

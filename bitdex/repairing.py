@@ -20,8 +20,9 @@ from bitdex import filesystem, registry_lost, registry_sets
 from bitdex.cache_silo import NAME as CACHE
 from bitdex.cache_silo import discard
 from bitdex.checking import FILES, HALF_WRITTEN, SILOS, check_cache
-from bitdex.checking_records import SLOTS, find_unrecorded, shown, slots_of, telling_fields
+from bitdex.checking_records import find_unrecorded, shown, telling_fields
 from bitdex.dictionaries import Dictionaries
+from bitdex.documents import SLOTS, slots_of
 from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import bitmap, frame
 from bitdex.formats import meta as meta_format
@@ -348,7 +349,7 @@ def _unrecorded(directory: Path, at: int, names: dict[int, str]) -> BitMap:
             Silo.open(directory / "documents", "r", at=at) as documents,
             Silo.open(directory / "bitmaps", "r", "bitmap", at=at) as bitmaps,
         ):
-            return find_unrecorded(slots_of(documents), bitmaps, telling_fields(schema, names))
+            return find_unrecorded(BitMap(slots_of(documents)), bitmaps, telling_fields(schema, names))
     except (CorruptError, FileNotFoundError, InvalidError):
         return BitMap()  # which is told already
 

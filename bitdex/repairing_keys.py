@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitdex import registry_sets
-from bitdex.checking_records import SLOTS
+from bitdex.documents import SLOTS
 from bitdex.errors import CorruptError, InvalidError
 from bitdex.formats import bitmap
 from bitdex.registry import FieldRegistry

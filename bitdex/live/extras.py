@@ -5,9 +5,8 @@ A name alone says nothing: a phase or a new field that failed may have left it i
 
 from functools import cached_property
 
-import numpy as np
-
 from bitdex.columns import scan_fields
+from bitdex.documents import slots_of
 from bitdex.store import Store
 
 CHUNK = 1 << 17  # documents that are looked at in one go
@@ -29,9 +28,8 @@ class Extras:
     def held(self) -> set[int]:
         """The numbers of all fields that documents hold, of the schema or not."""
         silo, found = self._store.documents.silo, set()
-        keys = silo.keys()
-        keys = keys[keys < np.uint64(1 << 32)]
-        for start in range(0, len(keys), CHUNK):
-            values = silo.get_many(keys[start : start + CHUNK])
+        slots = slots_of(silo)
+        for start in range(0, len(slots), CHUNK):
+            values = silo.get_many(slots[start : start + CHUNK])
             found.update(scan_fields(values.data, values.offsets))
         return found

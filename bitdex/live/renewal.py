@@ -22,7 +22,7 @@ from pyroaring import BitMap
 from bitdex.bitmaps import BitmapChanges, BitmapSilo, sort_word
 from bitdex.columns import ARROW, Column, decode_columns, encode_columns
 from bitdex.computed import compute, observed
-from bitdex.documents import column_kind
+from bitdex.documents import column_kind, slots_of
 from bitdex.dump.postings import Postings
 from bitdex.dump.sinks import FieldSink
 from bitdex.errors import InvalidError
@@ -126,8 +126,7 @@ class Renewal:
     @property
     def slots(self) -> np.ndarray:
         """The slots of all documents, ascending uint32."""
-        keys = self._store.documents.silo.keys()
-        stored, bitmaps = bitmap_of(keys[keys < 1 << 32].astype(np.uint32)), self._store.bitmaps
+        stored, bitmaps = bitmap_of(slots_of(self._store.documents.silo)), self._store.bitmaps
         every = stored | bitmaps.alive() | bitmaps.get(format_.deferred_key())
         return np.frombuffer(every.to_array(), np.uint32)
 
