@@ -53,8 +53,8 @@ from bitdex.silo.lock import WriterLock
 from bitdex.silo.modes import check_sync
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
-from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.writes import Writes
+from bitdex.uninterrupted import uninterrupted
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
 

@@ -20,7 +20,18 @@ MODULES = {
 # From the ground up: a module may import its own layer and those below it. `cli_output` belongs to `cli`.
 LAYERS = [
     ["errors"],
-    ["kernels", "formats", "filesystem", "locks", "cached", "progress", "html", "charts", "quantities"],
+    [
+        "kernels",
+        "formats",
+        "filesystem",
+        "locks",
+        "uninterrupted",
+        "cached",
+        "progress",
+        "html",
+        "charts",
+        "quantities",
+    ],
     ["completion", "silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking", "remains"],
@@ -33,7 +44,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-SEES_THE_SYSTEM = {"bitdex.filesystem", "bitdex.kernels.cache"}  # the seam, and machine code on disk
+SEES_THE_SYSTEM = {"bitdex.filesystem", "bitdex.kernels.cache", "bitdex.kernels.unused"}  # machine code
 SYSTEM_MODULES = {"os", "mmap", "shutil", "tempfile", "fcntl", "glob"}
 HARMLESS = {"os.environ.get", "os.getpid", "os.cpu_count", "os.register_at_fork", "shutil.get_terminal_size"}
 FILE_METHODS = {"read_bytes", "read_text", "write_bytes", "write_text", "unlink", "mkdir", "rmdir", "rename"}

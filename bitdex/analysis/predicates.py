@@ -29,7 +29,7 @@ from bitdex.analysis.postings import postings_of
 from bitdex.cached import cached
 from bitdex.errors import InvalidError
 from bitdex.formats.bitmap import to_ordered
-from bitdex.kernels.jit import THREADS
+from bitdex.kernels.jit import THREADS, whole
 from bitdex.kernels.predicates import WORDS, checked, loop_of
 from bitdex.kernels.roaring import ARRAY_MAX, BITSET_BYTES, PLAIN_COOKIE
 from bitdex.query.order import SortColumn, bitmap_of
@@ -236,6 +236,7 @@ def _all_there(read: list[tuple[np.ndarray, np.ndarray | None]], rows: int) -> n
 
 def _run(loop: Any, columns: Any, words: Any, keys: Any, lo: int, hi: int, out: Any, stop: Any) -> None:
     """Go through words [lo, hi) in calls of some milliseconds, until it is to stop."""
+    whole(lambda: loop(columns, words, keys, lo, lo, out))  # compiled for these columns from here on
     step = 16
     while lo < hi and not stop.is_set():
         clock = time.perf_counter()

@@ -18,8 +18,8 @@ from bitdex.formats import bitmap as format_
 from bitdex.formats.document import encode_document
 from bitdex.query.order import among, bitmap_of
 from bitdex.schema import Field, Schema
-from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.writes import reach
+from bitdex.uninterrupted import uninterrupted
 
 
 class DocumentSink:

@@ -7,7 +7,7 @@ is compiled again and never executed.
 
 The digest is taken when this module is imported: what a process runs is what it has imported, whatever
 lies in the files by the time a kernel is compiled. Where there is no source to tell versions by, or no
-directory of the user's, nothing is kept.
+directory of the user's, nothing is kept. What nobody uses any more is removed (`kernels.unused`).
 """
 
 import functools
@@ -24,6 +24,8 @@ import numba
 import numpy as np
 from numba.core import caching
 from numba.core import config as numba_config
+
+from bitdex.kernels import unused
 
 config: Any = numba_config  # its settings are made at run time
 
@@ -162,6 +164,7 @@ class _Cache(caching.FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
+            unused.note_use(Path(self._cache_path))  # which may be new
         except OSError as error:
             tell(f"kernels are not cached: {error.strerror}: {cache_directory()}")
 
@@ -172,6 +175,8 @@ class _SerialCache(_Cache):
 
 def cache_of(function: Callable, serial: bool) -> _Cache | None:
     """Return the cache of a kernel, or of one compiled without its threads; None if nothing is kept."""
-    if cache_directory() is None:
+    directory = cache_directory()
+    if directory is None:
         return None
+    unused.note_use(directory)
     return _SerialCache(function) if serial else _Cache(function)

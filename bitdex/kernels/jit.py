@@ -5,6 +5,8 @@ is compiled (or read from the cache) when it is first called, never at import. A
 inputs are declared read-only, which accepts read-only and writable arrays alike, so
 that memory maps, Arrow buffers and pandas columns pass without a copy.
 
+The compiler is not to be left half-way: an interrupt waits until the kernel is there (`whole`).
+
 Machine code is kept in `kernels.cache`.
 """
 
@@ -12,9 +14,9 @@ import ctypes
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -23,7 +25,9 @@ from numba import types
 from numba.core import config as numba_config
 
 from bitdex.kernels.cache import cache_of
+from bitdex.uninterrupted import uninterrupted
 
+Result = TypeVar("Result")
 config: Any = numba_config  # its settings are made at run time
 JIT_ENABLED = not config.DISABLE_JIT
 
@@ -78,14 +82,16 @@ class Kernel:
 
     def compile(self) -> Callable:
         """Compile this kernel, or read it from the cache, and return the compiled function."""
-        with _compile_lock:
-            if self._compiled is None:
-                serial = self.parallel and _forked
-                dispatcher = numba.njit(parallel=self.parallel and not serial, **_OPTIONS)(self.python)
-                dispatcher._cache = cache_of(self.python, serial) or dispatcher._cache
-                dispatcher.compile(self.signature)
-                dispatcher.disable_compile()
-                self._compiled = dispatcher
+        return whole(self._compile)
+
+    def _compile(self) -> Callable:
+        if self._compiled is None:
+            serial = self.parallel and _forked
+            dispatcher = numba.njit(parallel=self.parallel and not serial, **_OPTIONS)(self.python)
+            dispatcher._cache = cache_of(self.python, serial) or dispatcher._cache
+            dispatcher.compile(self.signature)
+            dispatcher.disable_compile()
+            self._compiled = dispatcher
         return self._compiled
 
     def __call__(self, *arguments: Any) -> Any:
@@ -164,11 +170,10 @@ def foreign(function: Callable) -> Any:
     return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-@contextmanager
-def compiling() -> Iterator[None]:
-    """Hold the compiler, so that no fork inherits it half-way."""
+def whole(work: Callable[[], Result]) -> Result:
+    """Use the compiler: no fork inherits it half-way, and what interrupts it is raised behind its end."""
     with _compile_lock:
-        yield
+        return uninterrupted(work)
 
 
 prange = numba.prange

@@ -26,7 +26,7 @@ from numba.core.errors import NumbaError
 from numba.extending import overload
 
 from bitdex.errors import InvalidError
-from bitdex.kernels.jit import JIT_ENABLED, compiling, foreign
+from bitdex.kernels.jit import JIT_ENABLED, foreign, whole
 from bitdex.kernels.roaring import lowest_bit
 
 WORDS = 1024  # of a chunk
@@ -95,14 +95,16 @@ def checked(function: Callable, kinds: tuple[str, ...]) -> Callable:
         )
     if not JIT_ENABLED:
         return function
-    taken = ", ".join(f"{TYPES[kind]}" for kind in kinds)
+    given = tuple(TYPES[kind] for kind in kinds)
+    taken = ", ".join(map(str, given))
+
+    def compiled_for() -> tuple[Any, Any]:
+        own = hasattr(function, "typingctx")
+        compiled: Any = function if own else _once(function, "_bitdex_compiled", foreign)
+        return compiled, types.Dispatcher(compiled).get_call_type(compiled.typingctx, given, {})
+
     try:
-        with compiling():
-            compiled: Any = (
-                function if hasattr(function, "typingctx") else _once(function, "_bitdex_compiled", foreign)
-            )
-            given = tuple(TYPES[kind] for kind in kinds)
-            call: Any = types.Dispatcher(compiled).get_call_type(compiled.typingctx, given, {})
+        compiled, call = whole(compiled_for)
     except (NumbaError, TypeError, AttributeError, NotImplementedError) as error:
         said = str(error).strip()
         said = said if len(said) <= LONGEST else said[:LONGEST] + " ..."

@@ -10,7 +10,7 @@ The order of a commit::
 
 Between 3 and 5 a state is prepared: a store of several silos makes it count by writing
 its own commit record, and opens each silo at the sequence that this record names. Steps 2 to 5 are not
-interrupted half-way (`silo.uninterrupted`).
+interrupted half-way (`bitdex.uninterrupted`).
 
 Batches go on while a commit is prepared: they lie in the log that is not being compacted, and carry
 sequences above the one that is committed.

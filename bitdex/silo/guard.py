@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bitdex.errors import ClosedError, LockedError, WriteFailedError
-from bitdex.silo.uninterrupted import uninterrupted
+from bitdex.uninterrupted import uninterrupted
 
 Result = TypeVar("Result")
 

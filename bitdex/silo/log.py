@@ -14,7 +14,7 @@ from bitdex.silo.pending import PendingTable, Waiting
 from bitdex.silo.replay import sequences_of, whole_batches
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import each
-from bitdex.silo.uninterrupted import uninterrupted
+from bitdex.uninterrupted import uninterrupted
 
 CHUNK = 4 << 20  # bytes encoded and written at a time
 MOST_ROOM = 16 << 20  # bytes allocated ahead of what is written

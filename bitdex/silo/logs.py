@@ -25,7 +25,7 @@ from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.silo.guard import Guard
 from bitdex.silo.log import OpsLog
 from bitdex.silo.pending import Waiting
-from bitdex.silo.uninterrupted import uninterrupted
+from bitdex.uninterrupted import uninterrupted
 
 
 class OpsLogs:

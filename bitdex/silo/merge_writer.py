@@ -38,9 +38,9 @@ from bitdex.silo.key_index import NOTHING
 from bitdex.silo.operations import Operations
 from bitdex.silo.scratch import scratch
 from bitdex.silo.threads import begun, each, ended
-from bitdex.silo.uninterrupted import uninterrupted
 from bitdex.silo.values import as_keys, as_packed
 from bitdex.silo.working_index import WorkingIndex
+from bitdex.uninterrupted import uninterrupted
 
 LEAST_ARENAS, FIRST_ARENAS, LAST_ARENA = (
     1 << 12,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
-from bitdex.silo.uninterrupted import uninterrupted
+from bitdex.uninterrupted import uninterrupted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

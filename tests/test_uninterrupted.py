@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from bitdex import uninterrupted as module
 from bitdex.errors import WriteFailedError
-from bitdex.silo import uninterrupted as module
-from bitdex.silo.uninterrupted import PutOff, uninterrupted
+from bitdex.uninterrupted import PutOff, uninterrupted
 
 NUMBERS = {"Ctrl-C": signal.SIGINT, "timer": signal.SIGUSR1}
 
