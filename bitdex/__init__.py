@@ -3,6 +3,13 @@
 from importlib import import_module
 from typing import Any
 
+try:
+    import fcntl as _fcntl  # noqa: F401
+except ImportError:
+    raise ImportError(
+        "BitDex needs a POSIX system, as Linux or macOS; on Windows it runs in the Subsystem for Linux (WSL)"
+    ) from None
+
 __version__ = "0.1.0"
 
 _HOMES = {

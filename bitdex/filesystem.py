@@ -6,6 +6,14 @@ handed out only over space that has been allocated before, so that a full disk i
 because somebody may have them mapped. A call that fails to change something raises
 `WriteFailedError`, which tells a writer that it must not go on.
 
+Systems differ in two things, told by what they have and not by their names::
+
+    sync       fcntl(F_FULLFSYNC)   macOS, where fsync leaves the bytes in the drive's own memory
+               fdatasync            else, where there is one
+               fsync                else, and where a file system refuses the first
+    allocate   posix_fallocate      where there is one, and the file system has it
+               zeros are written    else; within the file, what is there is written again
+
 The system is reached through this module's `os`, `mmap` and `fcntl` alone: tests put a
 recorder, a fault injector or a quota in the place of `os`.
 """
@@ -24,6 +32,8 @@ import numpy as np
 from bitdex.errors import WriteFailedError
 
 HUGE_FROM = 4 << 20  # bytes of memory that are asked for in huge pages
+WRITTEN = 1 << 20  # bytes at once, where space is allocated by writing it
+REFUSED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}  # not known there
 
 _names: dict[int, Path] = {}  # of open descriptors, for errors
 _locks: set[int] = set()  # descriptors whose locks a fork must not keep
@@ -121,10 +131,34 @@ def write_at(descriptor: int, data: np.ndarray | bytes, offset: int) -> None:
 
 
 def allocate(descriptor: int, offset: int, length: int) -> None:
-    """Reserve space on disk, so that later stores through a map cannot run out of it."""
-    if length > 0:
+    """Reserve space on disk, so that later stores through a map cannot run out of it.
+
+    What lies in it stays as it is, and is zero where nothing was.
+    """
+    if length > 0 and not _reserved(descriptor, offset, length):
+        _write_again(descriptor, offset, length)
+
+
+def _reserved(descriptor: int, offset: int, length: int) -> bool:
+    """Let the system reserve space; return False if it, or the file system, has no call for that."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, offset, length)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise _failed(error, _names.get(descriptor)) from error
+        return False
+    return True
+
+
+def _write_again(descriptor: int, offset: int, length: int) -> None:
+    """Write what a range of a file holds, zeros behind its end and in its holes: then it has its space."""
+    for start in range(offset, offset + length, WRITTEN):
+        count = min(WRITTEN, offset + length - start)
         with _changing(_names.get(descriptor)):
-            os.posix_fallocate(descriptor, offset, length)
+            held = os.pread(descriptor, count, start)
+        write_at(descriptor, held.ljust(count, b"\0"), start)
 
 
 def fill_holes(descriptor: int) -> None:
@@ -176,14 +210,26 @@ def host() -> str:
 def sync(descriptor: int) -> None:
     """Force a file's bytes and length to the device."""
     with _changing(_names.get(descriptor)):
-        _sync_data(descriptor)
+        if _flushed(descriptor):
+            return
+        if hasattr(os, "fdatasync"):  # leaves out the times, whose journal costs a third
+            os.fdatasync(descriptor)
+        else:
+            os.fsync(descriptor)
 
 
-def _sync_data(descriptor: int) -> None:
-    if hasattr(os, "fdatasync"):  # leaves out the times, whose journal costs a third
-        os.fdatasync(descriptor)
-    else:
-        os.fsync(descriptor)
+def _flushed(descriptor: int) -> bool:
+    """Let the system flush the drive too; return False if it, or the file system, has no call for that."""
+    command = getattr(fcntl, "F_FULLFSYNC", None)
+    if command is None:
+        return False
+    try:
+        fcntl.fcntl(descriptor, command)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        return False
+    return True
 
 
 def sync_directory(path: Path) -> None:
@@ -191,7 +237,8 @@ def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with _changing(path):
-            os.fsync(descriptor)
+            if not _flushed(descriptor):
+                os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -263,7 +310,7 @@ def release(mapped: np.ndarray, larger_than: int = 1 << 27) -> None:
     owner: object = mapped
     while owner is not None and not isinstance(owner, mmap.mmap):
         owner = getattr(owner, "base", None) if isinstance(owner, np.ndarray) else getattr(owner, "obj", None)
-    if owner is not None and len(owner) > larger_than:
+    if owner is not None and len(owner) > larger_than and hasattr(mmap, "MADV_DONTNEED"):
         owner.madvise(mmap.MADV_DONTNEED)
 
 

@@ -50,8 +50,8 @@ CHANGES = (
     "unlink",
     "makedirs",
 )
-CALLS = (*CHANGES, "close", "read", "stat", "fstat", "listdir")
-BY_DESCRIPTOR = ("mmap", "pwrite", "posix_fallocate", "fsync", "fdatasync", "close", "read", "fstat")
+CALLS = (*CHANGES, "close", "read", "pread", "stat", "fstat", "listdir")
+BY_DESCRIPTOR = ("mmap", "pwrite", "posix_fallocate", "fsync", "fdatasync", "close", "read", "pread", "fstat")
 UNSEEN = ("write", "writev", "pwritev", "sendfile", "copy_file_range", "truncate", "ftruncate", "rename")
 UNSEEN = (*UNSEEN, "renames", "remove", "mkdir", "rmdir", "removedirs", "link", "symlink", "fdopen")
 
@@ -157,7 +157,7 @@ def _mapping(system: System) -> type[mmap.mmap]:
     return Mapping
 
 
-class _MapModule:
+class MapModule:
     """The module `mmap`, with another class of maps."""
 
     def __init__(self, system: System):
@@ -171,7 +171,7 @@ def install(monkeypatch: Any, *plugs: Any) -> System:
     """Put a system with these plugs below `bitdex.filesystem`, until the monkeypatch is undone."""
     system = System(*plugs)
     monkeypatch.setattr(filesystem, "os", system)
-    monkeypatch.setattr(filesystem, "mmap", _MapModule(system))
+    monkeypatch.setattr(filesystem, "mmap", MapModule(system))
     return system
 
 

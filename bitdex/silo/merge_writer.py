@@ -10,7 +10,7 @@ The order of steps, and what a crash leaves behind::
     6  index.bin.new renamed            the next opener does it otherwise
 
 Readers keep the old index and see old lengths; committed bytes are not touched. An arena is space behind the
-committed end that `posix_fallocate` has reserved. What goes there is gathered in memory and written when the
+committed end that was allocated before. What goes there is gathered in memory and written when the
 arena is full; the headroom is reached through the map.
 """
 

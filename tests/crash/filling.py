@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from bitdex.errors import LockedError, WriteFailedError
+from tests import macos
 from tests.crash.cutting import SwallowedSyncs
 from tests.crash.failing_work import IndexCourse, SiloCourse
 from tests.crash.index_work import Load
@@ -29,11 +30,11 @@ AFTERWARDS = 4  # steps that are done when there is room again
 
 
 class QuotaDisk:
-    """Room for some bytes below a directory."""
+    """Room for some bytes below a directory, on a system that `put` puts below the seam."""
 
-    def __init__(self, root, monkeypatch):
+    def __init__(self, root, monkeypatch, put=install):
         self._quota = Quota(root, PLENTY)
-        install(monkeypatch, self._quota, SwallowedSyncs())
+        put(monkeypatch, self._quota, SwallowedSyncs())
 
     def leave(self, free):
         """Leave room for so many bytes more than there are."""
@@ -155,11 +156,11 @@ def may_mount(directory):
         return False
 
 
-def fill_memory_disks(directory, kind, sizes):
+def fill_memory_disks(directory, kind, sizes, as_macos=False):
     """Fill real disks of these sizes, in a child process that may mount them; return what `fill` does."""
     ended = subprocess.run(
         ["unshare", "-rm", sys.executable, "-c", "from tests.crash.filling import main; main()"],
-        input=json.dumps([str(directory), kind, list(sizes)]),
+        input=json.dumps([str(directory), kind, list(sizes), as_macos]),
         cwd=Path(__file__).parents[2],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
@@ -171,8 +172,10 @@ def fill_memory_disks(directory, kind, sizes):
 
 def main():
     """Be that child."""
-    directory, kind, sizes = json.loads(sys.stdin.read())
+    directory, kind, sizes, as_macos = json.loads(sys.stdin.read())
     done = []
+    if as_macos:
+        macos.install(pytest.MonkeyPatch())
     for free in sizes:
         disk = MemoryDisk(directory)
         try:
