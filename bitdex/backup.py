@@ -2,11 +2,14 @@
 
 ::
 
+    documents/  bitmaps/                        two silos, as `silo.backup` writes them
     schema.json  fields.bin  dictionaries.bin   copied, verified
     dumps.json                                  the phases up to the commit
     lost.json                                   if there is one
-    documents/  bitmaps/                        two silos, as `silo.backup` writes them
     commit.bin                                  last: now there is an index
+
+Records come first: what a backup that was killed has left is then never taken for what a creation leaves
+(`remains`), of which no file holds anything.
 
 Everything shows the same commit of the source. Names and labels are copied from its files as they are at that
 moment, which may be later: they only grow, so a later file is right as well. A backup is an
@@ -40,6 +43,10 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
     committed = store.committed
     states = {"documents": committed.documents.source, "bitmaps": committed.bitmaps.source}
     with vacant(path, *states) as directory:
+        for name, state in states.items():
+            assert isinstance(state, State)
+            with counter(progress, name, len(state) if progress else 0, "records") as report:
+                silos.write_backup(state, directory / name, report)
         commit = store.directory / "commit.bin"
         record = meta_format.decode(filesystem.read(commit), None, str(commit))
         _copy_names(store.directory, directory, record)
@@ -47,10 +54,6 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
         for run in committed.phases:
             log.record(run)
         registry_lost.write(directory, fields)
-        for name, state in states.items():
-            assert isinstance(state, State)
-            with counter(progress, name, len(state) if progress else 0, "records") as report:
-                silos.write_backup(state, directory / name, report)
         record["sequence"] = committed.sequence
         filesystem.write_whole(directory / "commit.bin", meta_format.whole(record))
 

@@ -134,11 +134,25 @@ def test_a_process_that_dies_at_any_call_leaves_nothing_that_opens(kind, store, 
         except NotFoundError:
             with pytest.raises(NotFoundError):
                 bitdex.restore(target, tmp_path / "restored")
+            _put_another_in_its_place(kind, target)
         else:
             assert found == expected
             opened.append(number)
     last = list(range(number - len(opened), number))
     assert number > 20 and opened == last and len(opened) <= 2, f"opened after {opened} of {number} calls"
+
+
+def _put_another_in_its_place(kind, target):
+    """See that it is refused where a backup has left files; it took the first ones for those of a creation."""
+    left = files_of(target) if target.exists() else set()
+    if not left:
+        return
+    with pytest.raises((InvalidError, CorruptError), match=r"not empty|expected the commit records"):
+        if kind.name == "silo":
+            Silo.open(target, "w")
+        else:
+            bitdex.create(target, {"name": "another", "config": {}})
+    assert files_of(target) == left
 
 
 @pytest.mark.parametrize("way", ["backup", "restore"])
