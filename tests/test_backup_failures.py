@@ -143,7 +143,7 @@ def test_a_process_that_dies_at_any_call_leaves_nothing_that_opens(kind, store, 
 
 
 def _put_another_in_its_place(kind, target):
-    """See that it is refused where a backup has left files; it took the first ones for those of a creation."""
+    """See that it is refused where a backup has left files: the first were taken for those of a creation."""
     left = files_of(target) if target.exists() else set()
     if not left:
         return
