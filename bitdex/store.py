@@ -29,7 +29,7 @@ would put an end to that choice, so everything is synced before one begins.
 import secrets
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from bitdex.dictionaries import Dictionaries
 from bitdex.documents import SETTLED_HEADROOM, DocSilo
 from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.formats import meta as meta_format
+from bitdex.holding import holding
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.remains import BITMAPS, DOCUMENTS, check_vacant, missing
@@ -340,7 +341,7 @@ class Store:
         with self.turn.awaited():
             self._publish()
 
-    @contextmanager
+    @holding
     def _between_batches(self) -> Iterator[None]:
         with self.turn.awaited():
             self.settle_logs()
@@ -348,8 +349,10 @@ class Store:
 
     def close(self) -> None:
         """Release files, threads and the lock."""
-        if self.guard.closed:  # by a thread that was faster
-            return
+        if not self.guard.closed:  # by a thread that was faster
+            uninterrupted(self._end)
+
+    def _end(self) -> None:
         self.guard.close()
         with ExitStack() as ending:
             ending.callback(self._release)

@@ -6,12 +6,13 @@ wait and then read what the first has compiled.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
 from bitdex import filesystem
+from bitdex.holding import holding
 from bitdex.progress import counter
 
 
@@ -57,7 +58,7 @@ def _import_kernels() -> None:
         import_module(module.name)
 
 
-@contextmanager
+@holding
 def _locked(directory: Path) -> Iterator[None]:
     """Hold the directory's lock; the system releases it if the process dies."""
     filesystem.make_directory(directory)

@@ -22,10 +22,12 @@ def raising() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def interrupted_at(step: int, work: Callable[[], Any]) -> bool | None:
+def interrupted_at(
+    step: int, work: Callable[[], Any], kept: list[BaseException] | None = None
+) -> bool | None:
     """Do some work and press Ctrl-C at its n-th step, from 0; tell whether it was interrupted.
 
-    None says that it has fewer steps.
+    None says that it has fewer steps. The interrupt goes to `kept`, as a prompt keeps it, with all frames.
     """
     left = step
 
@@ -39,7 +41,9 @@ def interrupted_at(step: int, work: Callable[[], Any]) -> bool | None:
     try:
         sys.setprofile(count)
         work()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if kept is not None:
+            kept[:] = [error]
         return True
     finally:
         sys.setprofile(None)

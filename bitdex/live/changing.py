@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from bitdex.errors import InvalidError
+from bitdex.holding import holding
 from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
 from bitdex.live.fields import Fields
@@ -39,7 +39,7 @@ class Changing(Shown, Fields):
 
     # -- one commit ------------------------------------------------------------------------
 
-    @contextmanager
+    @holding
     def batch(self) -> Iterator[None]:
         """Make one commit of all changes in the block; none of them, if it is left by an error.
 
@@ -69,7 +69,7 @@ class Changing(Shown, Fields):
             finally:
                 self._batch = None
 
-    @contextmanager
+    @holding
     def _changing(self) -> Iterator[Batch]:
         """Give the batch that this thread is in, or one of its own."""
         if self._batch is not None and self._store.turn.mine:

@@ -14,11 +14,11 @@ own. Changes and compactions of other threads wait meanwhile, queries go on.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from bitdex import registry_lost
 from bitdex.errors import InvalidError, WriteFailedError
+from bitdex.holding import holding
 from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping
 from bitdex.live.extras import Extras
 from bitdex.live.renewal import Renewal
@@ -182,7 +182,7 @@ class Fields:
             self._change(renewal, store.schema, store.registry, None, progress)
             registry_lost.write(store.directory, set(left) - made)
 
-    @contextmanager
+    @holding
     def _defining(self) -> Iterator[Store]:
         """Hold the index: no change, load or compaction of another thread runs beside the block."""
         store = self._store

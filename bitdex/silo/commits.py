@@ -19,7 +19,7 @@ sequences above the one that is committed.
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from bitdex import filesystem
 from bitdex.errors import CorruptError, WriteFailedError
 from bitdex.formats import data, hash_index, index_delta
 from bitdex.formats import meta as meta_format
+from bitdex.holding import holding
 from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.belongings import Belongings, weakly
@@ -45,6 +46,7 @@ from bitdex.silo.rules import rule
 from bitdex.silo.state import State
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
+from bitdex.uninterrupted import uninterrupted
 
 
 class Commits:
@@ -176,7 +178,7 @@ class Commits:
 
     # -- the commit: one at a time, beside readers and appending writers -------------------
 
-    @contextmanager
+    @holding
     def _maintaining(self) -> Iterator[None]:
         """Hold off other compactions, merges and rewrites; those of other threads wait."""
         with self._turn.taken(), self._guard.writing():
@@ -284,7 +286,7 @@ class Commits:
             return
         with self._turn.awaited():
             if not self._guard.closed:  # another thread may have been faster
-                self._end()
+                uninterrupted(self._end)
 
     def _end(self) -> None:
         with ExitStack() as ending:  # all of it, whatever fails

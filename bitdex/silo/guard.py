@@ -4,11 +4,11 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from bitdex.errors import ClosedError, LockedError, WriteFailedError
+from bitdex.holding import holding
 from bitdex.uninterrupted import uninterrupted
 
 Result = TypeVar("Result")
@@ -63,7 +63,7 @@ class Guard:
                 "a fork may read"
             )
 
-    @contextmanager
+    @holding
     def writing(self) -> Iterator[None]:
         """Run a block that writes; remember a write that fails, whatever else is raised behind it."""
         self.check_writable()

@@ -18,10 +18,11 @@ another process may have read it.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 
 from bitdex.errors import InvalidError, WriteFailedError
+from bitdex.holding import holding
 from bitdex.silo.guard import Guard
 from bitdex.silo.log import OpsLog
 from bitdex.silo.pending import Waiting
@@ -92,7 +93,7 @@ class OpsLogs:
         with self._appending:
             return None if any(log.appended for log in self.both) else self._take_sequence(wanted)
 
-    @contextmanager
+    @holding
     def held(self) -> Iterator[None]:
         """Let other threads wait before they append."""
         with self._entering:

@@ -5,7 +5,7 @@ the time has to wait for a moment before a merge begins, which comes after all o
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from bitdex.errors import WriteFailedError
 from bitdex.formats import frame
 from bitdex.formats import meta as meta_format
+from bitdex.holding import holding
 from bitdex.progress import counter
 from bitdex.silo.commits import Commits, list_aborted
 from bitdex.silo.compaction import Geometry, NewData, blocks_of, write_cold, write_folded
@@ -50,7 +51,7 @@ class Maintenance(Commits):
             for log in cut:  # not before: else nothing would tell the next opener, if this one dies
                 log.blank()
 
-    @contextmanager
+    @holding
     def merge_writer(self, sequence: int | None = None, commit: bool = True) -> Iterator[MergeWriter]:
         """Merge straight into the data file: visible as a whole when the block ends, or not at all.
 

@@ -17,7 +17,6 @@ arena is full; the headroom is reached through the map.
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import astuple
 from functools import partial
 from itertools import pairwise
@@ -28,6 +27,7 @@ import numpy as np
 from bitdex import filesystem
 from bitdex.errors import ClosedError, CorruptError, InvalidError, WriteFailedError
 from bitdex.formats import data, frame
+from bitdex.holding import holding
 from bitdex.kernels import apart, merge
 from bitdex.kernels import frames as frame_kernels
 from bitdex.kernels.jit import THREADS
@@ -220,7 +220,7 @@ class MergeWriter:
                 f"the merge is not committed: a part of it was refused ({self._failure}); begin it again"
             ) from self._failure
 
-    @contextmanager
+    @holding
     def _whole(self) -> Iterator[None]:
         """Run a block that merges; if it fails nothing more is merged, and nothing committed."""
         try:

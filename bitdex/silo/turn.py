@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from bitdex.errors import InvalidError
+from bitdex.holding import holding
 
 
 class Turn:
@@ -31,7 +31,7 @@ class Turn:
         if self.mine:
             raise InvalidError(self._refusal)
 
-    @contextmanager
+    @holding
     def taken(self) -> Iterator[None]:
         """Wait until nobody holds it, and hold it for the block."""
         self.check()
@@ -42,7 +42,7 @@ class Turn:
             finally:
                 self._holder = None
 
-    @contextmanager
+    @holding
     def awaited(self) -> Iterator[None]:
         """Let no other thread hold it during the block; this one may."""
         if self.mine:

@@ -1,18 +1,19 @@
 """A new or empty directory to put a store into, held while it is filled."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from bitdex import filesystem
 from bitdex.errors import InvalidError
+from bitdex.holding import holding
 from bitdex.silo.lock import WriterLock
 
 COMMITS = ("commit.bin", "meta.bin")  # the file that makes a directory an index or a silo
 LOCK = "writer.lock"
 
 
-@contextmanager
+@holding
 def vacant(path: str | Path, *inside: str) -> Iterator[Path]:
     """Hold a new or empty directory for a block that fills it, and directories of these names inside.
 
@@ -64,7 +65,7 @@ def _is_left_over(path: Path) -> bool:
     return filesystem.is_directory(path) and not filesystem.list_directory(path)
 
 
-@contextmanager
+@holding
 def _cleared(directories: list[Path]) -> Iterator[None]:
     """Remove the files in these directories if the block fails, as far as the system lets us."""
     try:

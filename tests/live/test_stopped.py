@@ -59,6 +59,60 @@ def test_a_change_is_there_or_not_whenever_ctrl_c_comes(index):
     assert step > 300 and differences(index) == []
 
 
+def in_a_batch(index):
+    with index.batch():
+        index.append(1, "tags", [7])
+
+
+WORKS = {
+    "a change": (lambda index: index.append(1, "tags", [7]), 7),
+    "a batch": (in_a_batch, 3),
+    "a compaction": (lambda index: index.compact(), 31),
+    "a field made anew": (lambda index: index.rebuild(["level"]), 101),
+}
+
+
+# One that comes in the callback of a weak reference is told and goes no further.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("work", WORKS)
+def test_nothing_stays_held_while_a_prompt_keeps_the_traceback(index, work):
+    """A batch that was not left stayed open: the next put was part of it, and committed by nobody."""
+    do, stride = WORKS[work]
+    do(index), index.put({"id": 2, "level": 0}), seen_by_others(index)  # all is compiled
+    kept, step, interrupted = [], 0, True
+    with raising():
+        while interrupted is not None:
+            interrupted = interrupted_at(step, partial(do, index), kept)
+            index.put({"id": 1, "level": 10 + step})
+            assert seen_by_others(index)["level"] == 10 + step, f"lost behind an interrupt at step {step}"
+            other = threading.Thread(target=index.put, args=({"id": 2, "level": step},), daemon=True)
+            other.start(), other.join(20)
+            assert not other.is_alive(), f"held since an interrupt at step {step}"
+            index.compact()
+            step += stride
+    assert step > 10 * stride and differences(index) == []
+
+
+# One that comes in the callback of a weak reference is told and goes no further.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("mode", ["w", "r"])
+def test_an_index_whose_closing_was_interrupted_can_be_closed(index, mode):
+    """It was taken for closed, and stayed locked."""
+    index.close()
+    kept, step, interrupted = [], 0, True
+    with raising():
+        while interrupted is not None:
+            opened = bitdex.open(index.path, mode)
+            if mode == "w":
+                opened.put({"id": 1, "level": step})
+            interrupted = interrupted_at(step, opened.close, kept)
+            opened.close()
+            with bitdex.open(index.path, "w") as again:
+                assert mode == "r" or again.get(1)["level"] == step
+            step += 3
+    assert step > 30
+
+
 def failing(*arguments):
     raise MemoryError("told to fail")
 

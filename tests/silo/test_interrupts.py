@@ -143,6 +143,42 @@ def test_a_reader_that_is_interrupted_takes_no_batch_twice(silos):
             step += 1
 
 
+@pytest.mark.parametrize("way", ["merge", "in chunks", "compact", "merge writer", "rewrite"])
+def test_nothing_stays_held_while_a_prompt_keeps_the_traceback(silos, way):
+    """A silo took itself for one that is being compacted, for good."""
+    warm(silos)
+    silos.damaged = True  # files that nobody names may be left
+    silo = silos()
+    works = {"compact": silo.compact, "rewrite": silo.rewrite, "merge writer": partial(merge, silo, b"!")}
+    work = works.get(way) or partial(WRITES[way], silo, b"!")
+    kept, step, interrupted = [], 0, True
+    while interrupted is not None:
+        silo.put_many([1, 2], [b"", b""])
+        interrupted = interrupted_at(step, work, kept)
+        other = threading.Thread(target=silo.put, args=(1, b"%d" % step), daemon=True)
+        other.start(), other.join(20)
+        assert not other.is_alive(), step
+        silo.compact()
+        merge(silo, b"?")
+        assert silo.get(1) == seen_by_others(silo) == b"%d?" % step, step
+        step += {"merge": 1, "in chunks": 1, "rewrite": 31}.get(way, 11)
+    assert step > 10
+
+
+def test_a_silo_whose_closing_was_interrupted_can_be_closed(silos):
+    """Threads and descriptors were left, and the lock."""
+    warm(silos)
+    kept, step, interrupted = [], 0, True
+    while interrupted is not None:
+        silo = silos()
+        silo.put(1, b"%d" % step)
+        interrupted = interrupted_at(step, silo.close, kept)
+        silo.close()
+        assert silos(mode="r").get(1) == b"%d" % step
+        step += 1
+    assert step > 20
+
+
 @pytest.mark.parametrize("then", ["merge writer", "freeze", "close"])
 def test_a_batch_that_was_interrupted_behind_its_write_does_not_come_back(silos, monkeypatch, tmp_path, then):
     """It lay whole in the log, unknown to this process, and a later opener took it for the newest."""
