@@ -11,6 +11,7 @@ from bitdex.errors import LockedError
 from bitdex.store import Store
 from tests.interrupting import close_left, interrupted_at, raising
 from tests.live.bits import differences
+from tests.scale import scale
 
 SCHEMA = {
     "name": "shop",
@@ -65,10 +66,10 @@ def in_a_batch(index):
 
 
 WORKS = {
-    "a change": (lambda index: index.append(1, "tags", [7]), 7),
-    "a batch": (in_a_batch, 3),
-    "a compaction": (lambda index: index.compact(), 31),
-    "a field made anew": (lambda index: index.rebuild(["level"]), 101),
+    "a change": (lambda index: index.append(1, "tags", [7]), scale(11, 3)),
+    "a batch": (in_a_batch, scale(5, 1)),
+    "a compaction": (lambda index: index.compact(), scale(61, 11)),
+    "a field made anew": (lambda index: index.rebuild(["level"]), scale(101, 11)),
 }
 
 
@@ -90,7 +91,7 @@ def test_nothing_stays_held_while_a_prompt_keeps_the_traceback(index, work):
             assert not other.is_alive(), f"held since an interrupt at step {step}"
             index.compact()
             step += stride
-    assert step > 10 * stride and differences(index) == []
+    assert step > 5 * stride and differences(index) == []
 
 
 # One that comes in the callback of a weak reference is told and goes no further.
@@ -109,7 +110,7 @@ def test_an_index_whose_closing_was_interrupted_can_be_closed(index, mode):
             opened.close()
             with bitdex.open(index.path, "w") as again:
                 assert mode == "r" or again.get(1)["level"] == step
-            step += 3
+            step += scale(7, 1)
     assert step > 30
 
 
