@@ -61,6 +61,8 @@ def moved(bar: Any, done: int) -> None:
 
 def load(folder: Path, target: Path) -> None:
     heading(f"Load them, phase by phase, into {target}/")
+    if target.exists() and not (target / "commit.bin").exists():
+        sys.exit(f"{target}: is there, and no index; name another directory with --index")
     shutil.rmtree(target, ignore_errors=True)
     clock = time.perf_counter()
     with bitdex.create(target, sample_schema()) as index:

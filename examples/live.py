@@ -1,14 +1,13 @@
 """A small shop whose documents change while it is queried: run ``python examples/live.py``."""
 
 import random
-import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import bitdex
 
-DIRECTORY = Path("live-index")
 SCHEMA = {
     "name": "live",
     "config": {
@@ -49,9 +48,14 @@ def feed(index: bitdex.Index, seconds: float) -> None:
 
 
 def main() -> None:
+    """Show it, in an index that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as directory:
+        show(Path(directory) / "shop")
+
+
+def show(directory: Path) -> None:
     """Let a feed run for five seconds and print twice a second what queries see."""
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-    with bitdex.create(DIRECTORY, SCHEMA) as index:
+    with bitdex.create(directory, SCHEMA) as index:
         index.put(
             {"id": 4_000_000_000, "kind": "video", "likes": 1_000_000, "publishedAt": int(time.time()) + 3}
         )
@@ -70,9 +74,8 @@ def main() -> None:
         index.compact()
         found = index.check()
         print(f"\ncompacted; check finds {'nothing' if found.empty else found}")
-    with bitdex.open(DIRECTORY, "r") as reader:
+    with bitdex.open(directory, "r") as reader:
         print(f"opened again: {len(reader):,} documents, the feed is at {reader.cursors['demo']}")
-    shutil.rmtree(DIRECTORY)
 
 
 if __name__ == "__main__":

@@ -150,3 +150,13 @@ def test_the_demo_runs(
     shown = capsys.readouterr().out
     assert "3,000" in shown
     assert "bitdex query demo-index" in shown
+
+
+def test_the_demo_removes_nothing_but_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").touch()
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--rows", "100", "--index", "mine"])
+    with pytest.raises(SystemExit, match="mine: is there, and no index"):
+        runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")
+    assert (tmp_path / "mine" / "notes").exists()
