@@ -25,6 +25,7 @@ LAYERS = [
         "formats",
         "filesystem",
         "locks",
+        "holding",
         "uninterrupted",
         "cached",
         "progress",
