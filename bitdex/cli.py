@@ -242,12 +242,10 @@ def _content_of(directory: Path) -> str:
 
 
 def _size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a directory."""
+    """Return the bytes of all files below a directory."""
     from bitdex import filesystem
 
-    if not filesystem.is_directory(path):
-        return filesystem.size(path)
-    return sum(_size_of(path / name) for name in filesystem.list_directory(path))
+    return sum(count for _, count in filesystem.sizes(path))
 
 
 @app.command()

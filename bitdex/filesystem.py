@@ -71,6 +71,17 @@ def size(path: Path) -> int:
     return os.stat(path).st_size
 
 
+def sizes(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield names and lengths of the files below a directory; those that go meanwhile are left out."""
+    with suppress(FileNotFoundError):
+        for name in list_directory(path):
+            if is_directory(path / name):
+                yield from ((f"{name}/{inside}", length) for inside, length in sizes(path / name))
+            else:
+                with suppress(FileNotFoundError):
+                    yield name, size(path / name)
+
+
 def number(path: Path) -> int:
     """Return the number the system gives a file, another when it was replaced; 0 where there is none."""
     try:

@@ -214,7 +214,7 @@ class Silo(Maintenance):
 
     def stats(self) -> dict[str, Any]:
         """Return counts, sizes and index figures (`silo.inspect.stats`)."""
-        return inspect.stats(self)
+        return inspect.stats(self.pin(), self.files)
 
     def check(self) -> Iterator[Finding]:
         """Read everything; yield what is not as it was written, never raise for damage."""
@@ -222,15 +222,15 @@ class Silo(Maintenance):
 
     def index_frame(self) -> "pd.DataFrame":
         """Return the entries of the hash index (`silo.inspect.index_frame`)."""
-        return inspect.index_frame(self)
+        return inspect.index_frame(self.pin())
 
     def records_frame(self, keys: Any = None) -> "pd.DataFrame":
         """Return the frames of all or of some records (`silo.inspect.records_frame`)."""
-        return inspect.records_frame(self, keys)
+        return inspect.records_frame(self.pin(), keys)
 
     def ops_frame(self) -> "pd.DataFrame":
         """Return the operations that still lie in the logs (`silo.inspect.ops_frame`)."""
-        return inspect.ops_frame(self)
+        return inspect.ops_frame(self.pin())
 
     def plot(self, what: str = "space", ax: Any = None) -> Any:
         """Draw what lies in the silo (`silo.plots`); return the axes of matplotlib.
@@ -241,8 +241,7 @@ class Silo(Maintenance):
         ax : matplotlib axes, optional
             New ones by default. Without matplotlib: `MissingError`.
         """
-        self._guard.check_open()
-        return plots.plot(self, what, ax)
+        return plots.draw({self.files.directory.name: self.pin()}, what, ax)
 
     def _repr_html_(self) -> str:
         return silo_panel(self)
