@@ -29,8 +29,8 @@ from bitdex.query.windows import present_of
 from bitdex.querying import Querying
 from bitdex.schema import Schema
 from bitdex.sets import Sets
-from bitdex.silo.files import SiloFiles
-from bitdex.store import BITMAPS, DOCUMENTS, Committed, Store
+from bitdex.staying import Staying
+from bitdex.store import Committed, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def open_index(
     return Index(Path(path), mode, sync, maintenance)
 
 
-class Index(Querying, Changing, Looking):
+class Index(Querying, Changing, Looking, Staying):
     """An index opened for reading or writing.
 
     Any number of threads may query it, also while one of them loads: they see the last commit. Readers in
@@ -303,7 +303,6 @@ class Index(Querying, Changing, Looking):
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the index and its silos; `kept`: bytes in memory for queries."""
         from bitdex.analysis import found, kept
-        from bitdex.silo.inspect import stats
 
         snapshot, committed = self.snapshot, self._store.committed
         derived = {"codes": kept.kept_bytes(snapshot.derived), "sets": found.kept_bytes(snapshot)}
@@ -313,10 +312,7 @@ class Index(Querying, Changing, Looking):
             "phases": [run.name for run in committed.phases],
             "cache": self._answers.stats(),
             "kept": snapshot.kept | derived,
-            "silos": {
-                name: stats(committed.state(name), SiloFiles(self.path / name))
-                for name in (DOCUMENTS, BITMAPS)
-            },
+            "silos": committed.silo_stats(self.path),
         }
 
     def check(self) -> "pd.DataFrame":
@@ -380,6 +376,9 @@ class Index(Querying, Changing, Looking):
             return
         with store.turn.awaited(), suppress(BitdexError, OSError), store.guard.writing():
             self._answers.save(self.snapshot, store.settle_logs)
+
+    def _instead(self) -> tuple[str, str]:
+        return f"{self!r}", f'hand on its path and open it there: bitdex.open({str(self.path)!r}, "r")'
 
     def __enter__(self) -> "Index":
         return self

@@ -31,6 +31,7 @@ from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
 from bitdex.query.windows import Moment, moment_of
+from bitdex.staying import Staying
 from bitdex.summaries import Summaries
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ SHOWN = 5  # documents in a notebook
 WIDE = 1 << 26  # ids up to which labels are looked up in a mask
 
 
-class Selection(Summaries, Combining):
+class Selection(Summaries, Combining, Staying):
     """The documents of an index that match a query: lazy, and a set.
 
     ``index.where(query)``, ``index["type == 'video'"]`` and ``index[f.x == 1]`` make one. Other operands of
@@ -352,6 +353,9 @@ class Selection(Summaries, Combining):
         most = len(self) if limit is None else min(int(limit), len(self))
         order = Sort.parse(sort)
         return rank(self._snapshot, self._found, order, most, None).slots if most else self.ids[:0]
+
+    def _instead(self) -> tuple[str, str]:
+        return f"{self!r}", "hand on its ids, or what to_arrow() or to_pandas() return"
 
     def __repr__(self) -> str:
         return f"<Selection of {len(self):,} documents: {self._text:.200}>"

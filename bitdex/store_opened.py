@@ -11,6 +11,7 @@ go of when nobody does.
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from bitdex.registry import FieldRegistry
 from bitdex.remains import BITMAPS, DOCUMENTS
 from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersions
+from bitdex.silo.files import SiloFiles
+from bitdex.silo.inspect import stats
 from bitdex.silo.state import State
 
 
@@ -42,6 +45,10 @@ class Committed:
         source = self.documents.source if name == DOCUMENTS else self.bitmaps.source
         assert isinstance(source, State)
         return source
+
+    def silo_stats(self, directory: Path) -> dict[str, dict[str, Any]]:
+        """Return counts and sizes of both silos, which lie in this directory."""
+        return {name: stats(self.state(name), SiloFiles(directory / name)) for name in (DOCUMENTS, BITMAPS)}
 
 
 class Opened:

@@ -21,6 +21,7 @@ MODULES = {
 LAYERS = [
     ["errors"],
     ["kernels", "formats", "filesystem", "locks", "cached", "progress", "html", "charts", "quantities"],
+    ["staying"],
     ["completion", "silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking", "remains"],

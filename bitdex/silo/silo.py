@@ -31,12 +31,13 @@ from bitdex.silo.panel import silo_panel
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
 from bitdex.silo.values import Values, as_keys, as_packed, as_sequence
+from bitdex.staying import Staying
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Silo(Maintenance):
+class Silo(Maintenance, Staying):
     """A key-value store in one directory: uint64 keys, byte values, merges by a named rule.
 
     Use `Silo.open`; close it, or use it as a context manager.
@@ -319,6 +320,10 @@ class Silo(Maintenance):
     def failure(self) -> WriteFailedError | None:
         """The write that failed and made this silo read-only, or None."""
         return self._guard.failure
+
+    def _instead(self) -> tuple[str, str]:
+        path = str(self.files.directory)
+        return f"{self!r}", f"hand on its path and open it there: bitdex.Silo.open({path!r})"
 
     def __enter__(self) -> "Silo":
         return self
