@@ -1,14 +1,15 @@
-"""A small shop whose documents change while it is queried: run ``python examples/live.py``."""
+"""A small shop whose documents change while it is queried: run ``python examples/live.py``.
+
+Its index lies in a temporary directory and leaves nothing.
+"""
 
 import random
-import shutil
+import tempfile
 import threading
 import time
-from pathlib import Path
 
 import bitdex
 
-DIRECTORY = Path("live-index")
 SCHEMA = {
     "name": "live",
     "config": {
@@ -50,8 +51,13 @@ def feed(index: bitdex.Index, seconds: float) -> None:
 
 def main() -> None:
     """Let a feed run for five seconds and print twice a second what queries see."""
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-    with bitdex.create(DIRECTORY, SCHEMA) as index:
+    with tempfile.TemporaryDirectory() as directory:
+        show(directory)
+
+
+def show(directory: str) -> None:
+    """Do so with an index in this directory, which is empty."""
+    with bitdex.create(directory, SCHEMA) as index:
         index.put(
             {"id": 4_000_000_000, "kind": "video", "likes": 1_000_000, "publishedAt": int(time.time()) + 3}
         )
@@ -70,9 +76,8 @@ def main() -> None:
         index.compact()
         found = index.check()
         print(f"\ncompacted; check finds {'nothing' if found.empty else found}")
-    with bitdex.open(DIRECTORY, "r") as reader:
+    with bitdex.open(directory, "r") as reader:
         print(f"opened again: {len(reader):,} documents, the feed is at {reader.cursors['demo']}")
-    shutil.rmtree(DIRECTORY)
 
 
 if __name__ == "__main__":
