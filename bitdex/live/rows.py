@@ -157,4 +157,6 @@ def ids_of(ids: Any, name: str = "ids") -> np.ndarray:
     """Return ids, in any form that several come in, as uint32, shape (n,), in their order; or refuse them."""
     if isinstance(ids, AbstractBitMap):
         return np.frombuffer(ids.to_array(), np.uint32)
+    if isinstance(ids, np.ndarray) and ids.dtype == np.uint32 and ids.ndim == 1:
+        return ids.copy()  # none of them can be wrong
     return as_integers(ids, name, LARGEST_SLOT).astype(np.uint32)

@@ -276,9 +276,9 @@ class Silo(Maintenance, Staying):
 
         Returns the batch's sequence.
         """
-        kinds = np.asarray(kinds, np.uint64)
+        kinds, keys = np.asarray(kinds, np.uint64), as_keys(keys)
         known = (kinds >= frame.PUT) & (kinds <= frame.DELETE)
-        if kinds.shape != np.shape(keys) or not known.all():
+        if kinds.shape != keys.shape or not known.all():
             raise InvalidError(f"kinds: expected 1, 2 or 3 for each of {len(keys)} keys, found {kinds!r}")
         return self._write(keys, values, offsets, kinds, sequence)
 

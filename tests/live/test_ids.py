@@ -17,6 +17,7 @@ FORMS = {
     "tuple": (3, 1),
     "numbers of NumPy": [np.uint8(3), np.int64(1)],
     "numbers of both": [3, np.int16(1)],
+    "array of ids": np.array([3, 1], np.uint32),
     "array": np.array([3, 1], np.uint16),
     "big-endian": np.array([3, 1], ">i4"),
     "strided": np.array([3, 0, 1, 0])[::2],
@@ -98,6 +99,8 @@ def test_every_form_of_keys(silo, name):
     silo.put_many(again(form), [b"%d" % key for key in keys])
     assert list(silo.get_many(again(form))) == [b"%d" % key for key in keys]
     assert silo.records_frame(again(form))["key"].tolist() == [1, 3]
+    silo.apply_many([1, 1], again(form), [b"new"] * 2)
+    assert list(silo.get_many(again(form))) == [b"new"] * 2
     silo.delete_many(again(form))
     assert len(silo) == 0
 
