@@ -10,7 +10,7 @@ of a text; or, of documents without one, a default that counted so far. All docu
 not. The bitmaps that were there are not read: damaged ones are replaced as well.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -58,6 +58,7 @@ class Renewal:
         self._fills: dict[str, Any] = {}
         self._only_bits: dict[str, Any] = {}
         self._dropped: list[int] = []
+        self._states: Mapping[int, BitMap] = {}
 
     # -- what is to be done ----------------------------------------------------------------
 
@@ -93,6 +94,10 @@ class Renewal:
         """Take a field, by number, out of documents and bitmaps."""
         self._dropped.append(number)
 
+    def tell(self, states: Mapping[int, BitMap]) -> None:
+        """Let these bitmaps, by key, say which documents there are."""
+        self._states = states
+
     # -- doing it --------------------------------------------------------------------------
 
     def prepare(self, sequence: int, report: Callable[[int], Any]) -> None:
@@ -116,6 +121,8 @@ class Renewal:
             changes = BitmapChanges(store.bitmaps)
             sink.write(changes, list(self._fields), BitMap())
             changes.delete(self._stale([*numbers.values(), *self._dropped]))
+            for key, told in self._states.items():
+                changes.put(key, told)
             for name, held in self._only_bits.items():
                 self._fill_bits(changes, self._schema.field(name), held)
             if changes:
