@@ -20,7 +20,7 @@ from typing import Any
 
 from bitdex import registry_lost
 from bitdex.errors import CorruptError, InvalidError, WriteFailedError
-from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping
+from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping, observing
 from bitdex.live.extras import Extras
 from bitdex.live.renewal import Renewal
 from bitdex.progress import counter
@@ -106,6 +106,9 @@ class Fields:
                 renewal.number_texts(made)
             elif held:
                 renewal.renew(made)
+            for one in observing(schema, made.name) if before is None else ():
+                store.registry.ensure([one.name])
+                renewal.follow(one)
             self._change(renewal, schema, store.registry, f"add_field {made.name!r}", progress)
 
     def drop_field(self, name: str, progress: bool = False) -> None:
@@ -146,6 +149,9 @@ class Fields:
             before = store.schema.field(name).default
             if before not in (None, ()):
                 renewal.fill(store.schema.field(name), before)
+                for one in observing(schema, name):
+                    registry.ensure([one.name])
+                    renewal.follow(one)
             for one in computed:
                 registry.ensure([one.name])
                 renewal.compute(one)
