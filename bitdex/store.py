@@ -94,6 +94,7 @@ class Store:
         self._commit_path = directory / "commit.bin"
         self.temporary = directory / "temporary"
         self._descriptor: int | None = None
+        self._labels: Dictionaries | None = None
         self._writer = secrets.randbits(64)
         self._closing: weakref.finalize[..., Store] | None = None
         if mode not in ("r", "w"):
@@ -194,7 +195,9 @@ class Store:
         self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
         self.registry = FieldRegistry(self.directory / "fields.bin", identity, dropped)
         least = int(self._record["labels"][0])
-        self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity, least)
+        if self.mode == "w" or self._labels is None or not self._labels.follow(least):
+            self._labels = Dictionaries(self.directory / "dictionaries.bin", identity, least)
+        self.dictionaries = self._labels
         if self.mode == "w":
             number_defaults(self.schema, self.registry, self.dictionaries)
 

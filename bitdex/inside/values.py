@@ -22,7 +22,7 @@ def shown_values(store: Store, number: int, stored: np.ndarray) -> list[Any]:
     if field.is_boolean:
         return list(map(bool, values))
     if field.is_labelled:
-        texts = store.dictionaries.labels(number)
+        texts = store.dictionaries.texts_of(number, values)
     else:
         texts = {held: text for text, held in (field.string_map or {}).items()}
     return [texts.get(value, value) for value in values] if texts else values
