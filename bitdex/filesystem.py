@@ -104,9 +104,10 @@ def read_parts(path: Path, *parts: tuple[int, int | None]) -> list[bytes]:
 def _read_at(descriptor: int, at: int, size: int) -> bytes:
     """Return so many bytes from an offset on, fewer where the file ends."""
     parts = []
-    while size > 0 and (part := os.pread(descriptor, min(size, 1 << 30), at)):
+    os.lseek(descriptor, at, os.SEEK_SET)
+    while size > 0 and (part := os.read(descriptor, min(size, 1 << 30))):
         parts.append(part)
-        at, size = at + len(part), size - len(part)
+        size -= len(part)
     return b"".join(parts)
 
 
