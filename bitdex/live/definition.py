@@ -144,7 +144,8 @@ def _dependent(schema: Schema, name: str) -> str | None:
     if buckets is not None and name in (buckets.sort_field, buckets.filter_field):
         return f"the time buckets {buckets.filter_field!r} rest on it"
     for field in schema.fields.values():
-        if field.kind == "exists_boolean" and field.name != name and name in field.sources:
+        tells = field.kind == "exists_boolean" and field.name != name
+        if tells and name in (*field.sources, *observed(schema, field)):
             return f"{field.name!r} tells whether it has a value; drop that first"
     return None
 

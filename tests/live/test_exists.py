@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 import bitdex
+from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch
 from tests.live.bits import differences
 
@@ -187,3 +188,42 @@ def test_one_that_a_phase_has_written_is_dropped_and_added_again_at_a_second_att
     later._store.registry.ensure(["counted"])
     later.add_field("counted", filter="boolean", value_type="exists_boolean", source="a")
     assert [told(later, "counted", id) for id in (1, 2, 8, 9)] == [[True], [False], [True], [False]]
+
+
+# -- sources that are columns -----------------------------------------------------------------
+
+READ = {
+    "name": "shop",
+    "config": {
+        "filter_fields": [
+            {"name": "isOut", "field_type": "boolean"},
+            {"name": "isIn", "field_type": "boolean"},
+        ],
+        "sort_fields": [{"name": "outAt", "bits": 32}],
+    },
+    "data_schema": {
+        "fields": [
+            {"source": "outAtUnix", "target": "isOut", "value_type": "exists_boolean"},
+            {"source": "outAtUnix", "target": "outAt", "value_type": "integer", "ms_to_seconds": True},
+            {"source": "inAtUnix", "target": "isIn", "value_type": "exists_boolean"},
+            {"source": "either", "fallback": "inAtUnix", "target": "either", "value_type": "integer"},
+        ]
+    },
+}
+
+
+def test_one_whose_source_another_field_is_read_from_follows_that_field(tmp_path):
+    """It followed the column in loads, and nothing in changes: a patched date left it false."""
+    with bitdex.create(tmp_path / "index", READ) as index:
+        index.load([{"id": 1, "outAtUnix": 5000}, {"id": 2}])
+        index.put_many([{"id": 3, "outAt": 7}, {"id": 4, "either": 1}])
+        assert [told(index, "isOut", id) for id in (1, 2, 3, 4)] == [[True], [False], [True], [False]]
+        index.patch(1, {"outAt": None})
+        index.patch(2, {"outAt": 9})
+        assert told(index, "isOut", 1) == [False] and told(index, "isOut", 2) == [True]
+        assert told(index, "isIn", 4) == [False], "it may be the first of two columns"
+        with pytest.raises(InvalidError, match="'outAt' cannot be dropped: 'isOut' tells whether"):
+            index.drop_field("outAt")
+        index.add_field("inAt", sort=True, source="inAtUnix", value_type="integer")
+        index.patch(4, {"inAt": 5})
+        assert told(index, "isIn", 4) == [True] and differences(index) == []
