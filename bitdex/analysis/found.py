@@ -21,9 +21,9 @@ from bitdex.kernels.jit import THREADS
 from bitdex.query import plan as planner
 from bitdex.query.clauses import Eq, Not, NotEq
 from bitdex.query.given import Given
+from bitdex.query.order import close
 from bitdex.query.snapshot import Snapshot
 
-SPREAD = 4  # slots for each document, up to which words from the first slot on are worth their space
 FEW = 1000  # members up to which a set is expanded in no time
 LEAST = 1024  # members of a chunk from which on joining words is faster than meeting bitmaps
 BYTES = 1 << 29  # what expanded sets may take, about
@@ -31,7 +31,7 @@ BYTES = 1 << 29  # what expanded sets may take, about
 
 def members_of(snapshot: Snapshot, steps: list[planner.Step]) -> Members:
     """Return what the steps of a plan leave."""
-    chunks, first = flat_chunks(snapshot), steps[0]
+    chunks, first = flat_chunks(snapshot.alive, len(snapshot.alive)), steps[0]
     if not chunks or any(step.bitmap is None for step in steps):
         return Members(planner.run(steps))
     if len(steps) == 1:
@@ -94,11 +94,10 @@ def kept_bytes(snapshot: Snapshot) -> int:
     return sum(one.nbytes for one in list(snapshot.derived.get("members", {}).values()))
 
 
-def flat_chunks(snapshot: Snapshot) -> int:
-    """Return how many chunks the documents reach into; 0 if their ids lie far apart."""
-    alive = snapshot.alive
-    chunks = (alive.max() >> 16) + 1 if alive else 0
-    return chunks if chunks and (chunks - 1) << 16 <= SPREAD * len(alive) else 0
+def flat_chunks(slots: BitMap, documents: int) -> int:
+    """Return how many chunks these slots reach into; 0 if they lie too far apart for so many documents."""
+    chunks = (slots.max() >> 16) + 1 if slots else 0
+    return chunks if close((chunks - 1) << 16, documents) else 0
 
 
 def _expanded(snapshot: Snapshot, step: planner.Step) -> Members:

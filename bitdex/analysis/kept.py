@@ -11,6 +11,7 @@ import numpy as np
 
 from bitdex.analysis.along import ByCode
 from bitdex.analysis.codes import FEW, Column, Lists
+from bitdex.analysis.found import flat_chunks
 from bitdex.analysis.members import checked, stretches
 from bitdex.analysis.postings import Postings, altered_values, base_postings
 from bitdex.analysis.team import share
@@ -19,7 +20,6 @@ from bitdex.kernels.jit import THREADS
 from bitdex.query.snapshot import Snapshot
 
 BYTES = 1 << 30
-SPREAD = 4  # slots for each document, up to which codes by slot are worth their space
 ASKED = 2  # how often a field is asked for before its codes are made
 NARROW = 1 << 16  # codes of two bytes
 BAND = 32  # chunks whose lists are made together
@@ -90,9 +90,9 @@ def _made(parts: list[Postings], snapshot: Snapshot, number: int, single: bool) 
     """Make the codes of a field, if there is room."""
     key = "codes", number
     slots = snapshot.alive | snapshot.bitmaps.present(number)  # also those that may be put once more
-    chunks = (slots.max() >> 16) + 1 if slots else 0
+    chunks = flat_chunks(slots, len(snapshot.alive))
     values = sum(len(one.values) for one in parts)
-    if not values or 65536 * (chunks - 1) > SPREAD * len(snapshot.alive):
+    if not values or not chunks:
         return None
     if single:
         size = chunks * 65536 * 4 if values > FEW else chunks * 65536 * 2 + 4 * len(snapshot.alive)

@@ -20,7 +20,7 @@ from bitdex import filesystem
 from bitdex.dump.blocks import EXAMPLES, Block, Rejects, one_chunk
 from bitdex.dump.cells import EXPECTED, FALSE, TRUE, TYPES, convert_text, marked_text
 from bitdex.errors import InvalidError
-from bitdex.kernels.csv_rows import find_row_end
+from bitdex.kernels.csv_rows import find_hexadecimal, find_row_end
 from bitdex.kernels.integer_csv import count_lines, parse_integers
 
 BLOCK = 8 << 20  # bytes of text parsed at a time
@@ -145,12 +145,11 @@ class TextSource:
         }
 
     def _has_hexadecimal(self, text: np.ndarray) -> bool:
-        """Tell whether a cell begins as ``0x1F`` does, which Arrow takes for an integer and wraps."""
+        """Tell whether a number is written as ``0x1F``, which Arrow takes for an integer and wraps."""
         if not self._numbers:
             return False
-        at = np.flatnonzero((text[1:] | 32 == ord("x")) & (text[:-1] == ord("0")))
-        before = text[at[at > 0] - 1]
-        return len(before) < len(at) or bool(np.isin(before, [*b'\r\n\t "+-', ord(self.delimiter)]).any())
+        wanted = np.array([name in self._numbers for name in self.names])
+        return int(find_hexadecimal(text, ord(self.delimiter), wanted)) >= 0
 
     def _read(
         self, text: np.ndarray, rejects: Rejects, types: Mapping[str, pa.DataType], pieces: int

@@ -34,7 +34,7 @@ BANDS, STRIPS, NARROW = 64, 512, 8
 SAMPLED = 64  # positions of the order between two whose values are kept
 WALK_COST, GATHER_COST = 6, 3  # nanoseconds per position and per candidate
 SLOT_LIMIT = 1 << 32
-SPREAD = 4  # slots for each that has a value, up to which values by slot are worth their space
+SPREAD = 4
 
 _ALL, _LOW = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0xFFFFFFFF)
 _Cursor = tuple[int, int]
@@ -45,6 +45,11 @@ def bitmap_of(slots: np.ndarray) -> BitMap:
     """Return the bitmap of ascending, distinct slots (u32)."""
     payload, _ = encode_runs(slots, np.array([0, len(slots)]))
     return BitMap.deserialize(payload.data)  # type: ignore[arg-type]  # any buffer will do
+
+
+def close(last: int, count: int) -> bool:
+    """Whether so many slots, up to `last`, are close enough for arrays by slot to be worth their space."""
+    return last < SPREAD * count
 
 
 def among(slots: np.ndarray, members: BitMap) -> np.ndarray:
@@ -114,7 +119,7 @@ class SortColumn:
     def dense(self) -> np.ndarray | None:
         """The values by slot, 0 where there is none, for whole words; None where slots lie far apart."""
         last = int(self.slots[-1]) if len(self) else 0
-        if last >= SPREAD * len(self):
+        if not close(last, len(self)):
             return None
         dense = np.zeros((last | 63) + 1, self.values.dtype)
         dense[self.slots] = self.values

@@ -11,6 +11,7 @@ import pytest
 import bitdex
 from bitdex.analysis import along, binned, codes, counting, found, groups, kept, members, numbers, team
 from bitdex.errors import InvalidError
+from bitdex.query import order
 from tests.analysis.shop import LISTS, NUMBERS, SCHEMA, SINGLE, change, frame_of, make
 from tests.scale import scale
 
@@ -32,10 +33,9 @@ def pair(request, tmp_path, monkeypatch):
     draw = random.Random(request.param)
     monkeypatch.setattr(counting, "FEW", draw.choice([0, 2, FEW]))
     monkeypatch.setattr(groups, "FEW", draw.choice([0, groups.FEW]))
-    monkeypatch.setattr(kept, "SPREAD", 10**6)
     monkeypatch.setattr(kept, "ASKED", draw.choice([1, 1, 2, 9]))
     monkeypatch.setattr(binned, "FEW", draw.choice([0, 255]))
-    monkeypatch.setattr(found, "SPREAD", draw.choice([0, 10**6]))
+    monkeypatch.setattr(order, "SPREAD", draw.choice([0, 10**6]))
     monkeypatch.setattr(found, "LEAST", draw.choice([0, 1, found.LEAST]))
     monkeypatch.setattr(found, "FEW", draw.choice([0, found.FEW]))
     monkeypatch.setattr(found, "BYTES", draw.choice([0, found.BYTES]))
@@ -281,7 +281,7 @@ def test_a_quantile_takes_numbers_of_numpy(compacted, kind):
 @pytest.fixture
 def compacted(tmp_path, monkeypatch):
     """An index whose documents lie in the data files; what is asked twice is counted by codes."""
-    monkeypatch.setattr(kept, "SPREAD", 10**6)
+    monkeypatch.setattr(order, "SPREAD", 10**6)
     with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
         change(index, random.Random(3), list(range(900)))
         index.compact()
@@ -339,7 +339,7 @@ def test_codes_take_the_memory_that_they_may(compacted, monkeypatch):
 
 
 def test_codes_are_not_made_where_ids_lie_far_apart(compacted, monkeypatch):
-    monkeypatch.setattr(kept, "SPREAD", 4)
+    monkeypatch.setattr(order, "SPREAD", 4)
     compacted.put_many([{"id": 2**32 - 1, "kind": "far"}])
     compacted.compact()
     for _ in range(3):

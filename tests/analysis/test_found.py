@@ -8,6 +8,7 @@ import pytest
 
 import bitdex
 from bitdex.analysis import found
+from bitdex.query import order
 from bitdex.query import plan as planner
 from tests.analysis.shop import SCHEMA, change
 from tests.scale import scale
@@ -28,7 +29,7 @@ CLAUSES += ["price > 50", "not (open and size == 3)", "state is null", "id < 700
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """An index of some hundred documents in two chunks, whose sets are joined however small they are."""
-    monkeypatch.setattr(found, "SPREAD", 10**6)
+    monkeypatch.setattr(order, "SPREAD", 10**6)
     monkeypatch.setattr(found, "LEAST", 0)
     monkeypatch.setattr(found, "FEW", 0)
     with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
@@ -91,10 +92,10 @@ def test_a_set_met_with_itself(index):
 
 
 def test_sets_that_lie_apart_stay_bitmaps(index, monkeypatch):
-    monkeypatch.setattr(found, "SPREAD", 4)
+    monkeypatch.setattr(order, "SPREAD", 4)
     index.put_many([{"id": 2**32 - 1, "open": True, "kind": "shoe"}])
     members = index["open and kind == 'shoe'"]._members
-    assert found.flat_chunks(index.snapshot) == 0 and not members.is_words
+    assert found.flat_chunks(index.snapshot.alive, len(index)) == 0 and not members.is_words
     assert not index["open"]._members.is_kept  # its words would reach as far
     assert members.bitmap.max() == 2**32 - 1
 

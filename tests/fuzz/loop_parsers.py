@@ -270,8 +270,8 @@ def parse_layers(data, words, numbers, octets):
 # text
 
 count_lines, parse_integers = of(integer_csv.count_lines), of(integer_csv.parse_integers)
-find_row_end = of(csv_rows.find_row_end)
-TURN, COMMA = np.array([2, 0, 1]), np.uint8(44)
+find_row_end, find_hexadecimal = of(csv_rows.find_row_end), of(csv_rows.find_hexadecimal)
+TURN, COMMA, NUMBERS = np.array([2, 0, 1]), np.uint8(44), np.array([True, False, True])
 
 
 @compiled
@@ -283,7 +283,9 @@ def parse_text(data, words, numbers, octets):
 
 @compiled
 def parse_rows(data, words, numbers, octets):
-    """Go from the end of each row to that of the next."""
+    """Go from the end of each row to that of the next, and look for a number that is hexadecimal."""
+    if find_hexadecimal(data, COMMA, NUMBERS) >= len(data):
+        raise ValueError("a cell behind the end")
     at = 0
     while at >= 0 and at < len(data):
         end = find_row_end(data, at, at + 1, COMMA)

@@ -63,6 +63,7 @@ class Rows(Target):
         least = (7 * len(data)) % (len(data) + 1)
         found = csv_rows.find_row_end(data, 0, least, ord(","))
         assert found == _row_end(data.tobytes(), least)
+        csv_rows.find_hexadecimal(data, ord(","), np.array([True, False]))
         return found
 
 

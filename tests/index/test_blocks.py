@@ -1,7 +1,8 @@
-"""Where the blocks of a text file end: only behind a row, whatever its quotes hold."""
+"""Where blocks of a text file end, only behind a row, and which cell is hexadecimal, whatever quotes hold."""
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitdex.dump.text_source import cut_rows
-from bitdex.kernels.csv_rows import find_row_end
+from bitdex.kernels.csv_rows import find_hexadecimal, find_row_end
 
 LETTERS = '1,"\n\ra'
 
@@ -53,6 +54,38 @@ def test_kernel_is_the_definition(text: str, least: int) -> None:
         assert found == -1 - ([0, *edges][-2] if edges else 0)
     else:
         assert found == expected
+
+
+def cells(text: str) -> list[tuple[int, int, str]]:
+    """Return column, place and raw text of each cell."""
+    found, column, start, at = [], 0, 0, 0
+    while at <= len(text):
+        if at == start and text[at : at + 1] == '"':
+            inside = re.compile('"(?:[^"]|"")*"?').match(text, at)
+            assert inside
+            at = inside.end()
+        elif at == len(text) or text[at] in ",\n\r":
+            found.append((column, start, text[start:at]))
+            column = column + 1 if text[at : at + 1] == "," else 0
+            start = at = at + 1
+        else:
+            at += 1
+    return found
+
+
+@settings(max_examples=600, derandomize=True, deadline=None)
+@given(
+    st.lists(st.sampled_from([*'0xX-+ \t"",,\n\r1', "0x1", ",0x"]), max_size=25).map("".join),
+    st.lists(st.booleans(), max_size=4),
+)
+def test_hexadecimal_is_found_as_defined(text: str, wanted: list[bool]) -> None:
+    places = [
+        start
+        for column, start, raw in cells(text)
+        if column < len(wanted) and wanted[column] and re.match(r'"?[ \t+-]*0[xX]', raw)
+    ]
+    found = find_hexadecimal(data(text), ord(","), np.array(wanted, bool))
+    assert found == next(iter(places), -1)
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)

@@ -272,6 +272,8 @@ def _read_text(rng):
     lines = integer_csv.count_lines(data) + 1
     integer_csv.parse_integers(data, ord(","), np.array([1, 0]), lines, np.zeros(2 * lines, np.int64))
     csv_rows.find_row_end(data, 0, int(rng.integers(0, len(data))), ord(","))
+    more = np.append(data, np.frombuffer(b",0x", np.uint8))
+    csv_rows.find_hexadecimal(more, ord(","), rng.integers(0, 2, 3).astype(bool))
 
 
 def _walk_regions(rng):
