@@ -102,6 +102,26 @@ def read(path: Path) -> bytes:
         os.close(descriptor)
 
 
+def read_parts(path: Path, *parts: tuple[int, int | None]) -> list[bytes]:
+    """Return stretches of a file, each from an offset on so many bytes, or all."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        end = os.fstat(descriptor).st_size
+        return [_read_at(descriptor, at, end - at if size is None else size) for at, size in parts]
+    finally:
+        os.close(descriptor)
+
+
+def _read_at(descriptor: int, at: int, size: int) -> bytes:
+    """Return so many bytes from an offset on, fewer where the file ends."""
+    parts = []
+    os.lseek(descriptor, at, os.SEEK_SET)
+    while size > 0 and (part := os.read(descriptor, min(size, 1 << 30))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 def open_write(path: Path) -> int:
     """Open or create a file for reading and writing; return its descriptor."""
     with _changing(path):

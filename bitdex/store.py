@@ -142,7 +142,7 @@ class Store:
         """Open the committed state; a writer may be committing the next one meanwhile."""
 
         def attempt() -> Opened:
-            return Opened(self.directory, self.mode, self.sync)
+            return Opened(self.directory, self.mode, self.sync, getattr(self, "dictionaries", None))
 
         opened = attempt() if self.mode == "w" else steadily(attempt, self._look)
         before = vars(self).copy()  # let go of behind the next step, which is one, and not in it

@@ -63,15 +63,15 @@ class Opened:
         Those of the store.
     """
 
-    def __init__(self, directory: Path, mode: str, sync: str):
+    def __init__(self, directory: Path, mode: str, sync: str, labels: Dictionaries | None = None):
         self.record = read_commit(directory)
         self.sequence = at = int(self.record["sequence"][0])
-        self._open(directory, mode, sync)
+        self._open(directory, mode, sync, labels)
         reached = min(self.documents.silo.sequence, self.bitmaps.silo.sequence)
         if reached < at:  # the power was lost, and what was not synced with it
             close_silos(self.documents, self.bitmaps)
             self.sequence = reached
-            self._open(directory, mode, sync)
+            self._open(directory, mode, sync, labels)
         try:
             self.log = PhaseLog(directory / "dumps.json", self.sequence)
             self.committed = committed(self.sequence, self.log, self.documents, self.bitmaps)
@@ -79,14 +79,16 @@ class Opened:
             close_silos(self.documents, self.bitmaps)
             raise
 
-    def _open(self, directory: Path, mode: str, sync: str) -> None:
+    def _open(self, directory: Path, mode: str, sync: str, labels: Dictionaries | None) -> None:
         """Read the definition, the names and the labels that count at the sequence; open the silos at it."""
         at, identity = self.sequence, int(self.record["identity"][0])
         self.versions = SchemaVersions(directory / "schema.json", at)
         self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
         self.registry = FieldRegistry(directory / "fields.bin", identity, dropped)
         least = int(self.record["labels"][0])
-        self.dictionaries = Dictionaries(directory / "dictionaries.bin", identity, least)
+        if mode == "w" or labels is None or not labels.follow(least):  # a reader goes on with what it has read
+            labels = Dictionaries(directory / "dictionaries.bin", identity, least)
+        self.dictionaries = labels
         if mode == "w":
             number_defaults(self.schema, self.registry, self.dictionaries)
         names = self.schema, self.registry, self.dictionaries

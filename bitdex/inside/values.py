@@ -22,7 +22,7 @@ def shown_values(committed: Committed, number: int, stored: np.ndarray) -> list[
     if field.is_boolean:
         return list(map(bool, values))
     if field.is_labelled:
-        texts = documents.dictionaries.labels(number)
+        texts = documents.dictionaries.texts_of(number, values)
     else:
         texts = {held: text for text, held in (field.string_map or {}).items()}
     return [texts.get(value, value) for value in values] if texts else values
