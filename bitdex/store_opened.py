@@ -86,7 +86,7 @@ class Opened:
         self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
         self.registry = FieldRegistry(directory / "fields.bin", identity, dropped)
         least = int(self.record["labels"][0])
-        if mode == "w" or labels is None or not labels.follow(least):  # a reader goes on with what it has read
+        if mode == "w" or labels is None or not labels.follow(least):  # else read on
             labels = Dictionaries(directory / "dictionaries.bin", identity, least)
         self.dictionaries = labels
         if mode == "w":
