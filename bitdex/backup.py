@@ -39,7 +39,7 @@ SHOWN = 5  # findings in a message
 
 def write_backup(store: Store, path: str | Path, progress: bool = False) -> None:
     """Write what a store has committed into a new or empty directory."""
-    fields = registry_lost.read(store.directory)  # first: a rebuild commits, and then takes fields out of it
+    lost = registry_lost.read(store.directory)  # first: a rebuild commits, and then takes things out of it
     committed = store.committed
     states = {"documents": committed.documents.source, "bitmaps": committed.bitmaps.source}
     with vacant(path, *states) as directory:
@@ -53,7 +53,7 @@ def write_backup(store: Store, path: str | Path, progress: bool = False) -> None
         log = PhaseLog.create(directory / "dumps.json")
         for run in committed.phases:
             log.record(run)
-        registry_lost.write(directory, fields)
+        registry_lost.write(directory, lost)
         record["sequence"] = committed.sequence
         filesystem.write_whole(directory / "commit.bin", meta_format.whole(record))
 

@@ -6,7 +6,7 @@
     fields.bin           hold their checksums, and belong to this index
     dictionaries.bin
     dumps.json           holds its seal
-    lost.json            holds its seal; the fields in it lack bitmaps
+    lost.json            holds its seal; what it names is lost, or lacks bitmaps
     schema.json          holds its seal, and a schema of that commit or of one before
     documents/ bitmaps/  what `silo.check` reads, at the sequence that commit.bin names
     cache/               the same, at its own newest; nothing is lost with it
@@ -192,15 +192,18 @@ def _check_labels(path: Path, least: int, identity: int | None) -> Step[list[dic
 
 
 def _check_lost(directory: Path, files: IndexFiles) -> Iterator[Finding]:
-    """Tell of the fields of which a repair has lost bitmaps."""
+    """Tell of the bitmaps that a repair has lost."""
     path = directory / registry_lost.NAME
     try:
-        numbers = registry_lost.read(directory)
+        lost = registry_lost.read(directory)
     except (BitdexError, OSError) as error:
         yield refused(error, "warning", ANEW, path)
         return
     names = {entry.field: entry.name for entry in files.fields or () if entry.field not in files.dropped}
-    for name in (names[number] for number in numbers if number in names):
+    for state in sorted(lost.states):
+        what = f"expected the bitmap of {registry_lost.STATES[state]}, found that a repair has lost it"
+        yield Finding(str(path), 0, what, "warning", "index.rebuild(), or a repair, makes it anew")
+    for name in (names[number] for number in sorted(lost.fields) if number in names):
         what = f"field {name!r}: expected all of its bitmaps, found that a repair has lost some"
         yield Finding(str(path), 0, what, "warning", f"index.rebuild([{name!r}]) makes them anew")
 

@@ -84,7 +84,9 @@ def dump(
     phases: Annotated[Path, typer.Option(help="YAML or JSON with dump_phases.")],
     source: Annotated[Path, typer.Option("--from", metavar="CSVDIR", help="Directory of the tables.")],
     only: Annotated[str | None, typer.Option(metavar="A,B,...", help="Phases to load; else all.")] = None,
-    now: Annotated[float | None, typer.Option(help="Unix seconds that count as the present.")] = None,
+    now: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Unix seconds, or a date, that count as the present.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No bars, no results.")] = False,
 ) -> None:
     """Load table dumps, phase by phase; each phase is one commit."""
@@ -95,7 +97,7 @@ def dump(
     with bitdex.open(directory, "w") as index:
         before = {(phase.name, phase.sequence) for phase in index.phases}
         try:
-            index.dump(phases, source, _names(only), now, progress=not quiet and sys.stderr.isatty())
+            index.dump(phases, source, _names(only), _moment(now), progress=not quiet and sys.stderr.isatty())
         finally:  # what was committed before a phase failed stays
             if not quiet:
                 for phase in index.phases:
@@ -242,12 +244,10 @@ def _content_of(directory: Path) -> str:
 
 
 def _size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a directory."""
+    """Return the bytes of all files below a directory."""
     from bitdex import filesystem
 
-    if not filesystem.is_directory(path):
-        return filesystem.size(path)
-    return sum(_size_of(path / name) for name in filesystem.list_directory(path))
+    return sum(count for _, count in filesystem.sizes(path))
 
 
 @app.command()
@@ -296,6 +296,14 @@ def sample(
     print(output.table(["file", "rows", "bytes"], [[name, *file.values()] for name, file in files.items()]))
     print(f"\nbitdex create INDEX --schema {directory / 'schema.yaml'}")
     print(f"bitdex dump INDEX --phases {directory / 'phases.yaml'} --from {directory}")
+
+
+def _moment(text: str | None) -> str | float | None:
+    """Return a moment as `dump` takes it: a number where the text is one, else the text."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -15,16 +15,23 @@ from bitdex.schema import Field, Schema
 def observed(schema: Schema, field: Field) -> list[str]:
     """Return the fields of which an `exists_boolean` tells whether one has a value.
 
-    Those are its sources among the other fields; in the place of a computed one stand the fields it is
-    computed from.
+    Those are its sources among the other fields, and for a source that is none the fields that are read from
+    it alone; in the place of a computed one stand the fields it is computed from.
     """
     found: dict[str, None] = {}
     for name in field.sources:
-        one = schema.fields.get(name)
-        if one is not None and name != field.name:
+        for one in _read_from(schema, name):
             computed = one.sort.computed if one.sort is not None else None
-            found |= dict.fromkeys([name] if computed is None else computed.sources)
+            found |= dict.fromkeys([one.name] if computed is None else computed.sources)
     return [name for name in found if name != field.name]
+
+
+def _read_from(schema: Schema, source: str) -> list[Field]:
+    """Return the field that is called like a source, or those whose only source it is."""
+    if schema.has(source):
+        return [schema.field(source)]
+    fields = [one for one in schema.fields.values() if one.kind != "exists_boolean"]
+    return [one for one in fields if tuple(one.sources) == (source,)]
 
 
 def compute(field: Field, slots: np.ndarray, sources: Sequence[pa.Array]) -> pa.Array:

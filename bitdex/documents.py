@@ -120,7 +120,7 @@ class DocSilo:
             reader = readers.get(number) or self._reader(number)
             name, texts = reader
             if texts is not None and value not in texts:
-                texts = self._reader(number)[1]  # labels that came since
+                texts = self._with_text(number, value)
             if wanted is None or name in wanted:
                 out[name] = value if texts is None else texts.get(value)
         for name, default in self.defaults.items():
@@ -132,14 +132,34 @@ class DocSilo:
     def _reader(self, number: int) -> tuple[str, Any]:
         """Return how a field is shown: its name, and its texts by number where it has such."""
         name = self.registry.name(number) or f"field_{number}"
-        self._readers[number] = (name, self.texts(name))
+        labelled = self._is_labelled(name) and name in self.registry
+        texts = self.dictionaries.shown(self.registry.number(name)) if labelled else self.texts(name)
+        self._readers[number] = (name, texts)
         return self._readers[number]
 
-    def texts(self, name: str) -> dict[int, str] | None:
-        """Return the texts of a labelled or mapped field by number; None for other fields."""
+    def _with_text(self, number: int, value: Any) -> Any:
+        """Return the texts of a field with that of a value, which came since or was not asked for yet."""
+        name, texts = self._reader(number)
+        if self._is_labelled(name) and self.dictionaries.text(number, value) is not None:
+            return self._reader(number)[1]
+        return texts
+
+    def _is_labelled(self, name: str) -> bool:
         field = self.schema.fields.get(name)
-        if field is not None and field.kind == "low_cardinality_string":
-            return self.dictionaries.labels(self.registry.number(name)) if name in self.registry else {}
+        return field is not None and field.is_labelled
+
+    def texts(self, name: str, numbers: list[int] | None = None) -> dict[int, str] | None:
+        """Return the texts of a labelled or mapped field by number; None for other fields.
+
+        Where `numbers` are given, those of others may be left out.
+        """
+        field = self.schema.fields.get(name)
+        if field is not None and field.is_labelled:
+            if name not in self.registry:
+                return {}
+            number = self.registry.number(name)
+            labels = self.dictionaries
+            return labels.labels(number) if numbers is None else labels.texts_of(number, numbers)
         if field is not None and field.kind == "mapped_string":
             return {value: text for text, value in (field.string_map or {}).items()}
         return None

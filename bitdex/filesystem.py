@@ -81,6 +81,17 @@ def size(path: Path) -> int:
     return os.stat(path).st_size
 
 
+def sizes(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield names and lengths of the files below a directory; those that go meanwhile are left out."""
+    with suppress(FileNotFoundError):
+        for name in list_directory(path):
+            if is_directory(path / name):
+                yield from ((f"{name}/{inside}", length) for inside, length in sizes(path / name))
+            else:
+                with suppress(FileNotFoundError):
+                    yield name, size(path / name)
+
+
 def number(path: Path) -> int:
     """Return the number the system gives a file, another when it was replaced; 0 where there is none."""
     try:
@@ -99,6 +110,26 @@ def read(path: Path) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def read_parts(path: Path, *parts: tuple[int, int | None]) -> list[bytes]:
+    """Return stretches of a file, each from an offset on so many bytes, or all."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        end = os.fstat(descriptor).st_size
+        return [_read_at(descriptor, at, end - at if size is None else size) for at, size in parts]
+    finally:
+        os.close(descriptor)
+
+
+def _read_at(descriptor: int, at: int, size: int) -> bytes:
+    """Return so many bytes from an offset on, fewer where the file ends."""
+    parts = []
+    os.lseek(descriptor, at, os.SEEK_SET)
+    while size > 0 and (part := os.read(descriptor, min(size, 1 << 30))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def open_write(path: Path) -> int:

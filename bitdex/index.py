@@ -15,7 +15,7 @@ from bitdex.documents import DocSilo
 from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.inside.looking import Looking
 from bitdex.live.changing import Changing
-from bitdex.live.rows import is_slot, slot_of
+from bitdex.live.rows import ids_of, is_slot, slot_of
 from bitdex.live.upkeep import check_seconds, give_back
 from bitdex.page import Documents
 from bitdex.phase_log import PhaseResult
@@ -29,6 +29,7 @@ from bitdex.query.windows import present_of
 from bitdex.querying import Querying
 from bitdex.schema import Schema
 from bitdex.sets import Sets
+from bitdex.staying import Staying
 from bitdex.store import Committed, Store
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     from bitdex.dump.phases import Phase
     from bitdex.dump.sources import Sources
-
-SLOTS = 1 << 32
 
 
 def create(path: str | Path, schema: Any, sync: str = "batch", maintenance: float | None = None) -> "Index":
@@ -81,7 +80,7 @@ def open_index(
     return Index(Path(path), mode, sync, maintenance)
 
 
-class Index(Querying, Changing, Looking):
+class Index(Querying, Changing, Looking, Staying):
     """An index opened for reading or writing.
 
     Any number of threads may query it, also while one of them loads: they see the last commit. Readers in
@@ -226,21 +225,19 @@ class Index(Querying, Changing, Looking):
     def get_many(self, ids: Any) -> Documents:
         """Return documents by id, in the order given; their columns are read when asked for.
 
+        Parameters
+        ----------
+        ids : integers in any iterable
+            An array, Series or Index, list, range, set, generator, bitmap or selection.
+
         Raises
         ------
         NotFoundError
             Naming ids that have no visible document.
+        InvalidError
+            Naming the first that is no id.
         """
-        wanted = np.asarray(ids)
-        if wanted.size == 0:
-            wanted = np.empty(0, np.int64)
-        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
-            raise InvalidError(
-                f"ids: expected integers in one dimension, found {wanted.dtype} {wanted.shape}"
-            )
-        if len(wanted) and (wanted.min() < 0 or wanted.max() >= SLOTS):
-            raise InvalidError(f"ids: {wanted.min()} to {wanted.max()} goes beyond 0 to {SLOTS - 1}")
-        slots = wanted.astype(np.uint32)
+        slots = ids_of(ids)
         snapshot = self.snapshot
         missing = _outside(slots, snapshot.alive)
         if missing:
@@ -298,24 +295,24 @@ class Index(Querying, Changing, Looking):
         known = self.schema.field(field)
         if not known.is_labelled:
             raise InvalidError(f"field {field!r} has no labels; it is a {known.kind}")
-        store = self._store
-        if field not in store.registry:
+        documents = self._store.committed.documents
+        if field not in documents.registry:
             return {}
-        return dict(store.dictionaries.labels(store.registry.number(field)))
+        return dict(documents.dictionaries.labels(documents.registry.number(field)))
 
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the index and its silos; `kept`: bytes in memory for queries."""
         from bitdex.analysis import found, kept
 
-        snapshot = self.snapshot
+        snapshot, committed = self.snapshot, self._store.committed
         derived = {"codes": kept.kept_bytes(snapshot.derived), "sets": found.kept_bytes(snapshot)}
         return {
             "documents": len(snapshot.alive),
-            "sequence": self._store.sequence,
-            "phases": [run.name for run in self._store.log],
+            "sequence": committed.sequence,
+            "phases": [run.name for run in committed.phases],
             "cache": self._answers.stats(),
             "kept": snapshot.kept | derived,
-            "silos": {"documents": self.documents.silo.stats(), "bitmaps": self.bitmaps.silo.stats()},
+            "silos": committed.silo_stats(self.path),
         }
 
     def check(self) -> "pd.DataFrame":
@@ -379,6 +376,9 @@ class Index(Querying, Changing, Looking):
             return
         with store.turn.awaited(), suppress(BitdexError, OSError), store.guard.writing():
             self._answers.save(self.snapshot, store.settle_logs)
+
+    def _instead(self) -> tuple[str, str]:
+        return f"{self!r}", f'hand on its path and open it there: bitdex.open({str(self.path)!r}, "r")'
 
     def __enter__(self) -> "Index":
         return self

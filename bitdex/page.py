@@ -11,6 +11,7 @@ from bitdex.query.clauses import Clause
 from bitdex.query.cursor import Cursor
 from bitdex.query.rank import Sort
 from bitdex.query.snapshot import Snapshot
+from bitdex.staying import Staying
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bitdex.querying import Querying
 
 
-class Documents:
+class Documents(Staying):
     """Documents by id, read when they are asked for.
 
     Attributes
@@ -39,6 +40,12 @@ class Documents:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.documents())
+
+    def _instead(self) -> tuple[str, str]:
+        return (
+            "an answer of an open index",
+            "hand on its ids, or what documents(), to_arrow() or to_pandas() return",
+        )
 
     def documents(self, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return the documents as dicts with ``id`` and these fields (all that are stored if None)."""

@@ -2,12 +2,13 @@
 
 An index is repaired silo by silo (`silo.repair`), at the sequence that ``commit.bin`` names. A document
 that is lost is taken out of all bitmaps first, so that no query finds it, now or when it is put again.
+Which documents are visible, or wait, is told anew where that is lost (`repairing_states`).
 Saved sets whose names are lost get new ones; names whose sets are lost go. Names of fields,
 labels, the definition and the record of phases are told nowhere else: a backup has them. What is kept of
 queries goes.
 """
 
-from collections.abc import Iterator
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,24 +21,30 @@ from bitdex import filesystem, registry_lost, registry_sets
 from bitdex.cache_silo import NAME as CACHE
 from bitdex.cache_silo import discard
 from bitdex.checking import FILES, HALF_WRITTEN, SILOS, check_cache
-from bitdex.checking_records import find_unrecorded, shown, telling_fields
-from bitdex.dictionaries import Dictionaries
-from bitdex.documents import SLOTS, slots_of
+from bitdex.checking_records import shown
+from bitdex.documents import SLOTS
 from bitdex.errors import CorruptError, InvalidError, NotFoundError
 from bitdex.formats import bitmap, frame
 from bitdex.formats import meta as meta_format
-from bitdex.phase_log import PhaseLog
-from bitdex.registry import FieldRegistry
+from bitdex.repairing_found import (
+    find_beyond_repair,
+    find_lost_phases,
+    find_lost_states,
+    find_unlike_sets,
+    sets_of,
+    unrecorded,
+)
 from bitdex.repairing_keys import (
-    ANEW,
     UNRECORDED,
     field_names,
     fields_of,
     of_bitmaps,
     of_documents,
     rebuilt_fields,
+    states_of,
 )
-from bitdex.schema_versions import SchemaVersions
+from bitdex.repairing_states import KEYS
+from bitdex.repairing_states import states_of as states_of_documents
 from bitdex.silo.check import Finding, refused
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.lock import WriterLock
@@ -47,6 +54,7 @@ from bitdex.silo.repair import find_faults, lost_places, repair_silo
 from bitdex.silo.silo import Silo
 from bitdex.silo.steadily import confirmed
 from bitdex.silo.writes import Writes, reach
+from bitdex.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +138,7 @@ class _IndexRepair:
         except Refused as refused_:
             return [refused_.repair]
         identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
-        self._repairs += _find_beyond_repair(self._directory, identity, at, int(record["labels"][0]))
+        self._repairs += find_beyond_repair(self._directory, identity, at, int(record["labels"][0]))
         cache = self._directory / CACHE
         leftovers = [
             name for name in filesystem.list_directory(self._directory) if HALF_WRITTEN.fullmatch(name)
@@ -195,14 +203,15 @@ class _IndexRepair:
             self._note_lost(bitmaps, made_anew)
             repair_silo(self._directory / "bitmaps", False, at)
         if not bitmaps:
-            self._repairs += _find_lost_phases(self._directory, at)
+            self._repairs += find_lost_phases(self._directory, at)
+            self._repairs += find_lost_states(self._directory)
         documents = repair_silo(self._directory / "documents", True, at)
         keys = (one.key for one in documents if one.key is not None and one.severity == "error")
         lost = BitMap(key for key in keys if key < SLOTS)
         if not bitmaps and not documents:
-            self._repairs += _find_unlike_sets(self._directory, at)
-            if unrecorded := _unrecorded(self._directory, at, names):
-                what = f"expected the records of {shown(unrecorded)}, found none"
+            self._repairs += find_unlike_sets(self._directory, at)
+            if gone := unrecorded(self._directory, at, names):
+                what = f"expected the records of {shown(gone)}, found none"
                 path = str(self._directory / "documents" / "data.bin")
                 self._repairs.append(Repair(path, 0, what, "error", AGAIN, UNRECORDED))
         refused_ = any(one.action == UNTOUCHED for one in (*bitmaps, *documents))
@@ -214,18 +223,20 @@ class _IndexRepair:
             self._bury(lost, record)
         repair_silo(self._directory / "documents", False, int(record["sequence"][0]))
         if not refused_:
-            gone = _unrecorded(self._directory, int(record["sequence"][0]), names)
+            gone = unrecorded(self._directory, int(record["sequence"][0]), names)
             self._bury(gone | lost, record)
             self._level(record)
             self._settle_sets(record)
+            self._tell_states(record)
 
     def _note_lost(self, bitmaps: list[Repair], made_anew: set[int]) -> None:
-        """Write down which fields lack bitmaps from now on, before they are taken out."""
+        """Write down which bitmaps there are not from now on, before they are taken out."""
         fields = {number for one in bitmaps for number in fields_of(one, made_anew)}
+        states = {state for one in bitmaps for state in states_of(one)}
         with suppress(CorruptError):  # which every check tells; rebuilding all fields mends it
             before = registry_lost.read(self._directory)
-            if not fields <= set(before):
-                registry_lost.write(self._directory, fields.union(before))
+            if before != before.more(fields, states):
+                registry_lost.write(self._directory, before.more(fields, states))
 
     def _level(self, record: np.ndarray) -> None:
         """Let the documents reach as far as the bitmaps: the lesser reach of both would count."""
@@ -243,7 +254,7 @@ class _IndexRepair:
             Silo.open(self._directory / "documents", "w", at=at) as documents,
             Silo.open(self._directory / "bitmaps", "w", "bitmap", at=at) as bitmaps,
         ):
-            told, kept = _sets_of(documents, bitmaps)
+            told, kept = sets_of(documents, bitmaps)
             if kept == told:
                 return
             sequence = max(documents.next_sequence, bitmaps.next_sequence)
@@ -254,6 +265,29 @@ class _IndexRepair:
             reach(bitmaps, sequence)
         record["sequence"] = sequence
         self._write_commit(record)
+
+    def _tell_states(self, record: np.ndarray) -> None:
+        """Commit the bitmaps anew that say which documents there are, where one is lost."""
+        try:
+            lost = registry_lost.read(self._directory)
+            if not lost.states:
+                return
+            told = self._states(lost.states)
+        except (CorruptError, FileNotFoundError, InvalidError):
+            return  # which every check tells
+        with Silo.open(self._directory / "bitmaps", "w", "bitmap", at=int(record["sequence"][0])) as silo:
+            left = {key: bitmap.encode(slots) for key, slots in told.items() if slots}
+            self._write_bitmaps(silo, left, [key for key, slots in told.items() if not slots], record)
+        self._level(record)
+        registry_lost.write(self._directory, lost._replace(states=frozenset()))
+
+    def _states(self, lost: frozenset[str]) -> dict[int, BitMap]:
+        store = Store(self._directory, "r", "none")
+        try:
+            there = {state for state, key in KEYS.items() if store.bitmaps.silo.get(key) is not None}
+            return states_of_documents(store, lost - there or lost, time.time())
+        finally:
+            store.close()
 
     def _bury(self, lost: BitMap, record: np.ndarray) -> None:
         """Commit all bitmaps without these documents, but for saved sets, which keep ids of any.
@@ -267,13 +301,19 @@ class _IndexRepair:
             left, emptied = _without(silo, lost)
             if not left and not emptied:
                 return
-            sequence = max(silo.next_sequence, at + 1)
-            with silo.merge_writer(sequence, commit=False) as writer:
-                writer.delete_many(emptied)
-                writer.put_many(list(left), list(left.values()))
-            record["sequence"] = sequence
-            self._write_commit(record)
-            silo.finish()
+            self._write_bitmaps(silo, left, emptied, record)
+
+    def _write_bitmaps(
+        self, silo: Silo, left: dict[int, bytes], emptied: list[int], record: np.ndarray
+    ) -> None:
+        """Commit bitmaps by key, and those that are empty."""
+        sequence = max(silo.next_sequence, int(record["sequence"][0]) + 1)
+        with silo.merge_writer(sequence, commit=False) as writer:
+            writer.delete_many(emptied)
+            writer.put_many(list(left), list(left.values()))
+        record["sequence"] = sequence
+        self._write_commit(record)
+        silo.finish()
 
 
 def _without(silo: Silo, lost: BitMap) -> tuple[dict[int, bytes], list[int]]:
@@ -290,80 +330,3 @@ def _without(silo: Silo, lost: BitMap) -> tuple[dict[int, bytes], list[int]]:
         else:
             left[key] = bitmap.encode(held - lost)
     return left, emptied
-
-
-def _find_beyond_repair(directory: Path, identity: int, at: int, labels: int) -> Iterator[Repair]:
-    """Yield what is wrong with the files that nothing else tells the content of."""
-    readers = {
-        "schema.json": lambda path: SchemaVersions(path, at).last.schema,
-        "fields.bin": lambda path: FieldRegistry(path, identity),
-        "dictionaries.bin": lambda path: Dictionaries(path, identity, labels),
-        "dumps.json": lambda path: PhaseLog(path, at),
-    }
-    for name, read in readers.items():
-        try:
-            read(directory / name)
-        except (CorruptError, FileNotFoundError, InvalidError) as error:
-            yield of_finding(refused(error, "error", BACKUP, directory / name), UNTOUCHED, BACKUP)
-
-
-def _find_lost_phases(directory: Path, at: int) -> Iterator[Repair]:
-    """Yield the phases of which an earlier repair has lost which documents they wrote."""
-    try:
-        runs = list(PhaseLog(directory / "dumps.json", at))
-        keys = np.array([bitmap.phase_key(run.number) for run in runs], np.uint64)
-        with Silo.open(directory / "bitmaps", "r", "bitmap", at=at) as silo:
-            found = silo.get_many(keys).found
-    except (CorruptError, FileNotFoundError):
-        return  # which is told already
-    for run, known in zip(runs, found):
-        if run.documents and not known:
-            what = f"phase {run.name!r}: expected the bitmap of its {run.documents} documents, found none"
-            yield Repair(str(directory / "dumps.json"), 0, what, "error", ANEW, UNTOUCHED)
-
-
-def _find_unlike_sets(directory: Path, at: int) -> Iterator[Repair]:
-    """Yield the saved sets of which only the name or only the bitmap is there."""
-    path = directory / "documents" / "data.bin"
-    try:
-        with (
-            Silo.open(directory / "documents", "r", at=at) as documents,
-            Silo.open(directory / "bitmaps", "r", "bitmap", at=at) as bitmaps,
-        ):
-            told, kept = _sets_of(documents, bitmaps)
-    except (CorruptError, FileNotFoundError):
-        return  # which is told already
-    for name in kept.keys() - told.keys():
-        what = f"expected a name for saved set {kept[name][0]}, which has a bitmap, found none"
-        yield Repair(str(path), 0, what, "error", BACKUP, f"it is {name!r} from now on")
-    for name in told.keys() - kept.keys():
-        what = f"saved set {name!r:.80}: expected a bitmap of {told[name][1]} documents, found no bitmap"
-        yield Repair(str(path), 0, what, "error", BACKUP, "its name is taken out")
-
-
-def _unrecorded(directory: Path, at: int, names: dict[int, str]) -> BitMap:
-    """Return the documents that queries find and of which no record is left."""
-    try:
-        schema = SchemaVersions(directory / "schema.json", at).last.schema
-        with (
-            Silo.open(directory / "documents", "r", at=at) as documents,
-            Silo.open(directory / "bitmaps", "r", "bitmap", at=at) as bitmaps,
-        ):
-            return find_unrecorded(BitMap(slots_of(documents)), bitmaps, telling_fields(schema, names))
-    except (CorruptError, FileNotFoundError, InvalidError):
-        return BitMap()  # which is told already
-
-
-def _sets_of(documents: Silo, bitmaps: Silo) -> tuple[registry_sets.Entries, registry_sets.Entries]:
-    """Return the record of the saved sets, and what it is to be: those with a bitmap, each with a name."""
-    told, keys = registry_sets.read(documents), bitmaps.keys()
-    stored = (keys[(keys >= bitmap.SETS) & (keys < bitmap.LAYERS)] - np.uint64(bitmap.SETS)).tolist()
-    kept = {name: entry for name, entry in told.items() if entry[0] in stored}
-    for number in sorted(set(stored) - {number for number, _ in told.values()}):
-        name = f"set {number}"
-        while name in told:
-            name += " again"
-        payload = bitmaps.get(bitmap.set_key(number))
-        assert payload is not None
-        kept[name] = [number, len(bitmap.decode(payload))]
-    return told, kept

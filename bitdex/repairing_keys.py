@@ -3,19 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bitdex import registry_sets
+from bitdex import registry_lost, registry_sets
 from bitdex.documents import SLOTS
 from bitdex.errors import CorruptError, InvalidError
 from bitdex.formats import bitmap
 from bitdex.registry import FieldRegistry
 from bitdex.schema_versions import SchemaVersions
-from bitdex.silo.remedies import UNTOUCHED, Repair
+from bitdex.silo.remedies import NOTHING_LOST, UNTOUCHED, Repair
 
 ANEW = (
     "restore a backup, or load all phases into a new index: loaded here again, this one cannot tell "
     "which of the old values are its own"
 )
 REBUILD = "nothing is lost: index.rebuild({}) makes the bitmaps anew from the documents; until then they lack"
+TOLD_ANEW = "documents and phases tell it anew"
 UNRECORDED = "no query finds the documents of which no record is left"
 
 
@@ -47,6 +48,15 @@ def fields_of(one: Repair, made_anew: set[int]) -> set[int]:
     return made_anew & {bitmap.describe(one.key).field_id}
 
 
+def states_of(one: Repair) -> set[str]:
+    """Return of which bitmaps that say which documents there are a damage may have taken one."""
+    if one.severity != "error" or one.action == UNTOUCHED:
+        return set()
+    if one.key is None:
+        return set(registry_lost.STATES) if Path(one.file).name.startswith("data.bin") else set()
+    return registry_lost.STATES.keys() & {bitmap.describe(one.key).kind}
+
+
 def of_bitmaps(one: Repair, names: dict[int, str], made_anew: set[int]) -> Repair:
     """Say which bitmap a lost key of the bitmaps is, and how it comes back."""
     fields = fields_of(one, made_anew)
@@ -58,9 +68,8 @@ def of_bitmaps(one: Repair, names: dict[int, str], made_anew: set[int]) -> Repai
     what = f"{one.what} (the bitmap {parts.kind}{value}{field})"
     if parts.kind == "set" and one.severity == "error":
         return replace(one, what=what, action=f"{one.action}; its name is taken out")
-    if parts.kind == "alive" and one.severity == "error":
-        action = f"{one.action}; no query finds a document until its phase is loaded again"
-        return replace(one, what=what, action=action)
+    if states_of(one):
+        return replace(one, what=what, remedy=NOTHING_LOST, action=f"{one.action}; {TOLD_ANEW}")
     if fields:
         return replace(one, what=what, remedy=REBUILD.format([names[number] for number in fields]))
     return replace(one, what=what, remedy=ANEW if parts.kind == "phase" else one.remedy)

@@ -10,7 +10,7 @@ own: the other takes part with those of its documents that are there.
 """
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, KeysView, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from bitdex.analysis.found import members_of
 from bitdex.analysis.members import Members
 from bitdex.cached import cached
 from bitdex.errors import InvalidError
+from bitdex.live.rows import ids_of
 from bitdex.query import plan as planner
 from bitdex.query.bind import bind
 from bitdex.query.clauses import MAX_DEPTH, Clause, Combination, Combining, Not
@@ -30,6 +31,7 @@ from bitdex.query.order import bitmap_of
 from bitdex.query.rank import Sort, rank
 from bitdex.query.snapshot import Snapshot
 from bitdex.query.windows import Moment, moment_of
+from bitdex.staying import Staying
 from bitdex.summaries import Summaries
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ SHOWN = 5  # documents in a notebook
 WIDE = 1 << 26  # ids up to which labels are looked up in a mask
 
 
-class Selection(Summaries, Combining):
+class Selection(Summaries, Combining, Staying):
     """The documents of an index that match a query: lazy, and a set.
 
     ``index.where(query)``, ``index["type == 'video'"]`` and ``index[f.x == 1]`` make one. Other operands of
@@ -231,11 +233,12 @@ class Selection(Summaries, Combining):
 
     def isin(self, labels: Any) -> np.ndarray:
         """Tell which of some ids are in the selection: ``df[sel.isin(df.index)]`` (bool, their shape)."""
-        wanted = np.asarray(labels)
+        listed = isinstance(labels, Iterator | KeysView | ValuesView)  # a set has no order to answer in
+        wanted = np.asarray(list(labels) if listed else labels)
         if not wanted.size:
             return np.zeros(wanted.shape, bool)
         if wanted.dtype.kind not in "iu":
-            raise InvalidError(f"labels: expected integers, found {wanted.dtype}; give ids, as in df.index")
+            raise InvalidError(f"labels: {labels!r:.80} are no ids; give integers, as in df.index")
         if not self._found or self._found.max() >= WIDE:
             return np.isin(wanted, self.ids)
         held = self.mask(self._found.max() + 1)
@@ -351,6 +354,9 @@ class Selection(Summaries, Combining):
         order = Sort.parse(sort)
         return rank(self._snapshot, self._found, order, most, None).slots if most else self.ids[:0]
 
+    def _instead(self) -> tuple[str, str]:
+        return f"{self!r}", "hand on its ids, or what to_arrow() or to_pandas() return"
+
     def __repr__(self) -> str:
         return f"<Selection of {len(self):,} documents: {self._text:.200}>"
 
@@ -374,11 +380,4 @@ def _ids(ids: Any) -> BitMap:
         return BitMap(ids)
     if not np.iterable(ids):
         raise InvalidError(f"{ids!r:.80} is no set: give a selection, a query, or ids in an iterable")
-    array = np.asarray(ids if hasattr(ids, "__array__") else list(ids))
-    if not array.size:
-        return BitMap()
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InvalidError(f"ids: expected integers in one dimension, found {array.dtype} {array.shape}")
-    if array.min() < 0 or array.max() >= SLOTS:
-        raise InvalidError(f"ids: {array.min()} to {array.max()} goes beyond 0 to {SLOTS - 1}")
-    return bitmap_of(np.unique(array.astype(np.uint32)))
+    return bitmap_of(np.unique(ids_of(ids)))

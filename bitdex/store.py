@@ -29,8 +29,7 @@ would put an end to that choice, so everything is synced before one begins.
 import secrets
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +41,10 @@ from bitdex.documents import SETTLED_HEADROOM, DocSilo
 from bitdex.errors import InvalidError, WriteFailedError
 from bitdex.formats import meta as meta_format
 from bitdex.holding import holding
-from bitdex.phase_log import PhaseLog, PhaseResult
+from bitdex.phase_log import PhaseLog
 from bitdex.registry import FieldRegistry
 from bitdex.remains import BITMAPS, DOCUMENTS, check_vacant, missing
 from bitdex.schema import Schema
-from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersions
 from bitdex.silo.files import SiloFiles
 from bitdex.silo.guard import Guard
@@ -55,19 +53,10 @@ from bitdex.silo.modes import check_sync
 from bitdex.silo.steadily import steadily
 from bitdex.silo.turn import Turn
 from bitdex.silo.writes import Writes
+from bitdex.store_opened import Committed, Opened, close_silos, committed, read_commit
 from bitdex.uninterrupted import uninterrupted
 
 WASTE = 0.2  # share of unused bytes from which a silo is rewritten
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Phases, documents and bitmaps of one commit; they stay as they are while somebody holds them."""
-
-    sequence: int
-    phases: tuple[PhaseResult, ...]
-    documents: DocSilo
-    bitmaps: BitmapSilo
 
 
 class Store:
@@ -75,10 +64,8 @@ class Store:
 
     Attributes
     ----------
-    schema : Schema
-    registry : FieldRegistry
-    dictionaries : Dictionaries
-    log : PhaseLog
+    record, versions, schema, registry, dictionaries, log
+        Of the newest commit (`store_opened`).
     documents : DocSilo
         As the writer sees them, with what is not committed yet.
     bitmaps : BitmapSilo
@@ -88,6 +75,17 @@ class Store:
     temporary : Path
         Where the one who changes the index may spill; its files do not outlive it.
     """
+
+    record: np.ndarray
+    sequence: int
+    versions: SchemaVersions
+    schema: Schema
+    registry: FieldRegistry
+    dictionaries: Dictionaries
+    log: PhaseLog
+    documents: DocSilo
+    bitmaps: BitmapSilo
+    committed: Committed
 
     def __init__(self, directory: Path, mode: str, sync: str):
         directory = directory.resolve()  # once: the process may go to another directory
@@ -143,10 +141,28 @@ class Store:
 
     def _open(self) -> None:
         """Open the committed state; a writer may be committing the next one meanwhile."""
+
+        def attempt() -> Opened:
+            return Opened(self.directory, self.mode, self.sync, getattr(self, "dictionaries", None))
+
+        opened = attempt() if self.mode == "w" else steadily(attempt, self._look)
+        before = vars(self).copy()  # let go of behind the next step, which is one, and not in it
+        vars(self).update(vars(opened))
+        del before
         if self.mode == "w":
-            self._open_committed()
-        else:
-            steadily(self._open_committed, self._look)
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Let what was opened be what counts: nothing that a writer has left behind it comes back."""
+        try:
+            if self.sequence < int(self.record["sequence"][0]):
+                self._name(self.sequence)
+            self.settle_logs()
+            self.versions.forget()
+            self.log.forget()
+        except BaseException:
+            self._close_silos()
+            raise
 
     def _clear_temporary(self) -> None:
         """Remove what a writer that was killed has spilled."""
@@ -160,62 +176,9 @@ class Store:
         silos = (SiloFiles(self.directory / name) for name in (DOCUMENTS, BITMAPS))
         return (filesystem.read(self._commit_path), *(files.look() for files in silos))
 
-    def _read_commit(self) -> np.ndarray:
-        return meta_format.decode(filesystem.read(self._commit_path), None, str(self._commit_path))
-
-    def _open_committed(self) -> None:
-        record = self._read_commit()
-        identity, at = (int(record[name][0]) for name in ("identity", "sequence"))
-        self._record, self.sequence = record, at
-        self._take_names(identity, at)
-        self._open_silos(at)
-        reached = min(self.documents.silo.sequence, self.bitmaps.silo.sequence)
-        if reached < at:  # the power was lost, and what was not synced with it
-            self._close_silos()
-            self._take_names(identity, reached)
-            self._open_silos(reached)
-            self.sequence = reached
-        try:
-            if self.mode == "w" and reached < at:
-                self._name(reached)
-            if self.mode == "w":
-                self.settle_logs()
-            self.log = PhaseLog(self.directory / "dumps.json", self.sequence)
-            if self.mode == "w":
-                self.versions.forget()
-                self.log.forget()
-            self._publish()
-        except BaseException:
-            self._close_silos()
-            raise
-
-    def _take_names(self, identity: int, at: int) -> None:
-        """Read the definition, the names and the labels that count at a sequence."""
-        self.versions = SchemaVersions(self.directory / "schema.json", at)
-        self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
-        self.registry = FieldRegistry(self.directory / "fields.bin", identity, dropped)
-        least = int(self._record["labels"][0])
-        self.dictionaries = Dictionaries(self.directory / "dictionaries.bin", identity, least)
-        if self.mode == "w":
-            number_defaults(self.schema, self.registry, self.dictionaries)
-
-    def _open_silos(self, at: int) -> None:
-        directory, mode, sync = self.directory, self.mode, self.sync
-        self.bitmaps = BitmapSilo.open(directory / BITMAPS, mode, at, sync, self.dictionaries)
-        try:
-            self.documents = DocSilo.open(
-                directory / DOCUMENTS, mode, at, sync, self.schema, self.registry, self.dictionaries
-            )
-        except BaseException as error:
-            with suppress(OSError):  # the first error counts
-                self.bitmaps.silo.close(error if isinstance(error, WriteFailedError) else None)
-            raise
-
     def _publish(self) -> None:
         """Let readers see the state of both silos."""
-        documents = self.documents.over(self.documents.silo.pin())
-        bitmaps = BitmapSilo(self.bitmaps.silo.pin(), self.dictionaries)
-        self.committed = Committed(self.sequence, tuple(self.log), documents, bitmaps)
+        self.committed = committed(self.sequence, self.log, self.documents, self.bitmaps)
 
     def commit(
         self, sequence: int, schema: Schema | None = None, registry: FieldRegistry | None = None
@@ -263,7 +226,7 @@ class Store:
 
     def _name(self, sequence: int, durable: bool = True) -> None:
         """Write the commit record of a sequence."""
-        record = meta_format.copied(self._record)
+        record = meta_format.copied(self.record)
         record["sequence"], record["labels"] = sequence, self.dictionaries.saved
         record["writer"] = self._writer
         record["commit"] += 1
@@ -271,12 +234,12 @@ class Store:
         filesystem.write_at(descriptor, meta_format.encode(record), meta_format.place_of(record))
         if durable:
             filesystem.sync(descriptor)
-        self._record, self.sequence = record, sequence
+        self.record, self.sequence = record, sequence
 
     @property
     def mark(self) -> str:
         """What the newest commit has in common with no other one, of whatever history."""
-        return f"{self._record['commit'][0]}.{self._record['writer'][0]:016x}"
+        return f"{self.record['commit'][0]}.{self.record['writer'][0]:016x}"
 
     def _open_commit(self) -> int:
         """Return the descriptor of the file of commit records; it stays open for all of them."""
@@ -298,8 +261,8 @@ class Store:
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before."""
-        record = self._read_commit()
-        if self.mode == "w" or int(record["commit"][0]) == int(self._record["commit"][0]):
+        record = read_commit(self.directory)
+        if self.mode == "w" or int(record["commit"][0]) == int(self.record["commit"][0]):
             return False
         self.reopen()
         return True
@@ -313,7 +276,8 @@ class Store:
             return
 
         def reopen() -> None:
-            self._close_silos()
+            if self.mode == "w":  # their locks have to be free; what is committed can be read meanwhile
+                self._close_silos()
             self._open()
 
         uninterrupted(reopen)
@@ -364,15 +328,7 @@ class Store:
         return self.guard.failure or self.documents.silo.failure or self.bitmaps.silo.failure
 
     def _close_silos(self) -> None:
-        """Close both silos; the first error counts, and nothing is written after it."""
-        failed = self.failure
-        try:
-            self.documents.silo.close(failed)
-        except BaseException as error:
-            with suppress(OSError):
-                self.bitmaps.silo.close(error if isinstance(error, WriteFailedError) else failed)
-            raise
-        self.bitmaps.silo.close(failed)
+        close_silos(self.documents, self.bitmaps, self.failure)
 
     def _release(self) -> None:
         self._descriptor = None

@@ -1,6 +1,7 @@
 """The tour behind ``make demo``: generate tables, load them, look at what comes out and how fast.
 
-Leaves the tables in demo-data/ and the index in demo-index/ to play with.
+Leaves the tables in demo-data/ and the index in demo-index/ to play with. The index of an earlier run is
+replaced, and nothing else is.
 """
 
 import argparse
@@ -15,21 +16,29 @@ from typing import Any
 from tqdm import tqdm
 
 import bitdex
+import bitdex.errors
 from bitdex.cli_output import cell, record, table
 from bitdex.quantities import duration, size
+from bitdex.remains import check_vacant
 from bitdex.sample import NOW, generate, sample_phases, sample_schema
 
 f = bitdex.field
 RUNS = 51
+NAME = "demo"  # of the index
+PARTS = {"bitmaps", "cache", "commit.bin", "dictionaries.bin", "documents", "dumps.json", "fields.bin"}
+PARTS |= {"schema.json", "temporary", "writer.lock"}
 
 
 def main() -> None:
     options = arguments()
+    earlier = made_here(options.index)
     heading("Compile the kernels, once on this machine")
     clock = time.perf_counter()
     ready = bitdex.warmup(progress=True)
     say(f"{ready} kernels in {duration(time.perf_counter() - clock)}")
     make_tables(options.data, options.rows)
+    if earlier:
+        shutil.rmtree(options.index)
     load(options.data, options.index)
     heading("Open it again")
     clock = time.perf_counter()
@@ -47,6 +56,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def made_here(target: Path) -> bool:
+    """Tell whether there is the index of an earlier run; end the program if there is anything else."""
+    try:
+        if not (target / "commit.bin").exists():
+            check_vacant(target)
+            return False
+        with bitdex.open(target, "r") as index:
+            other = {path.name for path in target.iterdir()} - PARTS
+            if index.schema.name != NAME or other:
+                found = f"the index {index.schema.name!r}" + (f", and {min(other)}" if other else "")
+                sys.exit(f"demo: {target} holds {found}, not the index of this demo; choose another --index")
+        bitdex.open(target, "w").close()  # unless somebody else has it open
+    except (bitdex.errors.BitdexError, OSError) as error:
+        sys.exit(f"demo: {error}; choose another --index")
+    return True
+
+
 def make_tables(folder: Path, rows: int) -> None:
     heading(f"Generate the tables of an image site in {folder}/")
     with tqdm(total=rows, unit=" images", file=sys.stderr) as bar:
@@ -61,11 +87,8 @@ def moved(bar: Any, done: int) -> None:
 
 def load(folder: Path, target: Path) -> None:
     heading(f"Load them, phase by phase, into {target}/")
-    if target.exists() and not (target / "commit.bin").exists():
-        sys.exit(f"{target}: is there, and no index; name another directory with --index")
-    shutil.rmtree(target, ignore_errors=True)
     clock = time.perf_counter()
-    with bitdex.create(target, sample_schema()) as index:
+    with bitdex.create(target, {**sample_schema(), "name": NAME}) as index:
         results = index.dump(sample_phases(), folder, now=NOW, progress=True)
         seconds = time.perf_counter() - clock
         silos = index.stats()["silos"].values()

@@ -1,10 +1,12 @@
-"""A small shop whose documents change while it is queried: run ``python examples/live.py``."""
+"""A small shop whose documents change while it is queried: run ``python examples/live.py``.
+
+Its index lies in a temporary directory and leaves nothing.
+"""
 
 import random
 import tempfile
 import threading
 import time
-from pathlib import Path
 
 import bitdex
 
@@ -48,13 +50,13 @@ def feed(index: bitdex.Index, seconds: float) -> None:
 
 
 def main() -> None:
-    """Show it, in an index that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as directory:
-        show(Path(directory) / "shop")
-
-
-def show(directory: Path) -> None:
     """Let a feed run for five seconds and print twice a second what queries see."""
+    with tempfile.TemporaryDirectory() as directory:
+        show(directory)
+
+
+def show(directory: str) -> None:
+    """Do so with an index in this directory, which is empty."""
     with bitdex.create(directory, SCHEMA) as index:
         index.put(
             {"id": 4_000_000_000, "kind": "video", "likes": 1_000_000, "publishedAt": int(time.time()) + 3}

@@ -162,7 +162,8 @@ def failures_forgotten() -> None:
 
 @fault("bitmaps are published before documents", "tests/concurrency/test_index_threads.py")
 def silos_published_apart() -> None:
-    from bitdex.store import Committed, Store
+    from bitdex.store import Store
+    from bitdex.store_opened import Committed
 
     publish = Store._publish
 

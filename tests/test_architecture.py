@@ -33,6 +33,7 @@ LAYERS = [
         "charts",
         "quantities",
     ],
+    ["staying"],
     ["completion", "silo", "columns", "configuration", "registry", "dictionaries", "phase"],
     ["schema", "documents", "bitmaps", "cache", "computed"],
     ["store", "checking", "remains"],

@@ -70,24 +70,30 @@ def test_a_sample_becomes_an_index(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_now_decides_which_documents_are_visible(shell: Shell, tmp_path: Path) -> None:
+    """Numbers, dates and moments, as `query` takes them; it took numbers only."""
     generate(tmp_path, 300)
+    phases = Path(bitdex.__file__).parent / "sample_phases.yaml"
+    counts = set()
+    for row, now in enumerate(["1650000000", "1.65e9", "2022-04-15T05:20:00", "2022-04-15 07:20:00+02:00"]):
+        directory = tmp_path / f"index{row}"
+        bitdex.create(directory, sample_schema(), sync="none").close()
+        options = ["--phases", phases, "--from", tmp_path, "--only", "images", "--now", now]
+        assert shell("dump", directory, *options) == 0 and "deferred" in shell.out
+        shell("count", directory)
+        counts.add(int(shell.out))
+    (count,) = counts
+    assert 0 < count < 300
+
+
+@pytest.mark.parametrize("now", ["tomorrow", "nan", "inf", "2022-13-01", "", "1e300"])
+def test_now_that_is_no_moment_is_named(shell: Shell, tmp_path: Path, now: str) -> None:
+    generate(tmp_path, 20)
     bitdex.create(tmp_path / "index", sample_schema(), sync="none").close()
     phases = Path(bitdex.__file__).parent / "sample_phases.yaml"
-    shell(
-        "dump",
-        tmp_path / "index",
-        "--phases",
-        phases,
-        "--from",
-        tmp_path,
-        "--only",
-        "images",
-        "--now",
-        "1650000000",
-    )
-    assert "deferred" in shell.out
-    shell("count", tmp_path / "index")
-    assert 0 < int(shell.out) < 300
+    assert shell("dump", tmp_path / "index", "--phases", phases, "--from", tmp_path, "--now", now) == 1
+    assert shell.err.startswith("bitdex: now: ") and "is no moment; give Unix seconds" in shell.err
+    with bitdex.open(tmp_path / "index", "r") as index:
+        assert not index.phases
 
 
 def test_a_phase_that_fails_leaves_and_shows_those_before_it(shell: Shell, tmp_path: Path) -> None:

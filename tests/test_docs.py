@@ -152,11 +152,41 @@ def test_the_demo_runs(
     assert "bitdex query demo-index" in shown
 
 
-def test_the_demo_removes_nothing_but_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_replaces_its_own_index_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It removed whatever directory it was given."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes").touch()
-    monkeypatch.setattr(sys, "argv", ["demo.py", "--rows", "100", "--index", "mine"])
-    with pytest.raises(SystemExit, match="mine: is there, and no index"):
-        runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")
-    assert (tmp_path / "mine" / "notes").exists()
+    demo = runpy.run_path(str(ROOT / "examples" / "demo.py"))
+    mine, theirs, photos = (tmp_path / name for name in ("mine", "theirs", "photos"))
+    photos.mkdir()
+    (photos / "one.jpg").write_text("one")
+    bitdex.create(theirs, {"name": "theirs"}).close()
+    for target in (photos, theirs):
+        monkeypatch.setattr(sys, "argv", ["demo.py", "--index", str(target)])
+        with pytest.raises(SystemExit, match="choose another --index"):
+            demo["main"]()
+    assert (photos / "one.jpg").read_text() == "one" and capsys.readouterr().out == ""
+    with bitdex.open(theirs, "r") as index:
+        assert index.schema.name == "theirs"
+    made_here = demo["made_here"]
+    assert not made_here(mine) and not made_here(tmp_path / "demo-index")
+    with bitdex.create(mine, {"name": demo["NAME"]}) as index:
+        with pytest.raises(SystemExit, match=r"has it open for writing.*choose another"):
+            made_here(mine)
+        index.put({"id": 1}), index.count(), index.compact()
+    assert made_here(mine)
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(SystemExit, match=r"notes\.txt, not the index of this demo"):
+        made_here(mine)
+
+
+def test_the_live_example_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It removed "live-index" in the current directory, whatever that was."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "live-index").mkdir()
+    (tmp_path / "live-index" / "one.jpg").write_text("one")
+    live = runpy.run_path(str(ROOT / "examples" / "live.py"))
+    monkeypatch.setitem(live["show"].__globals__, "feed", lambda index, seconds: live["feed"](index, 0.2))
+    live["main"]()
+    assert [path.name for path in tmp_path.rglob("*")] == ["live-index", "one.jpg"]

@@ -79,7 +79,8 @@ def test_the_keys_of_bitmaps_are_those_of_the_module():
     for number in (0, 7, (1 << 32) - 1):
         assert bitmap.set_key(number) == key(page["saved set"], number=number)
         assert bitmap.phase_key(number) == key(page["phase"], phase=number)
-    assert bitmap.alive_key() == key(page["alive"]) and bitmap.deferred_key() == key(page["deferred"])
+    whole = [key(page[name]) for name in ("alive", "deferred", "hidden")]
+    assert whole == [bitmap.ALIVE, bitmap.DEFERRED, bitmap.HIDDEN]
 
 
 def test_every_kind_of_bitmap_is_in_the_table():
@@ -118,6 +119,9 @@ def full(tmp_path):
     rows = {"id": [1, 2, 3], "level": [5, 6, 5], "due": [100, 200, 4_000_000_000]}
     with bitdex.create(tmp_path / "full", {"name": "full", "config": config}) as index:
         index.dump(phase, {"rows": rows})
+        index.dump(
+            {"name": "more", "slot_field": "id", "fields": ["level"]}, {"more": {"id": [9], "level": [5]}}
+        )
         index.apply([], feed="changes", cursor="12")
         index.sets["fives"] = index["level == 5"]
         for _ in range(3):

@@ -2,9 +2,11 @@
 
 import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 
+from bitdex.dictionaries import Dictionaries
 from bitdex.kernels import hash_index
 from bitdex.silo.silo import Silo
 
@@ -105,3 +107,25 @@ class CacheMissesOfLookups:
 
     def time_lookup(self) -> int:
         return hash_index.lookup(self.table, self.wanted)[-1]
+
+
+class ReadingOfLabels:
+    """100,000 labels of 130 bytes."""
+
+    def setup(self) -> None:
+        self.directory = tempfile.mkdtemp(prefix="bitdex-asv-")
+        self.path = Path(self.directory) / "dictionaries.bin"
+        Dictionaries.create(self.path, 1)
+        made = Dictionaries(self.path, 1)
+        made.ensure(1, [f"label {i} ".ljust(130, "x") for i in range(BATCH)])
+        made.save()
+        self.time_open_and_find_one()
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.directory)
+
+    def time_open(self) -> int:
+        return Dictionaries(self.path, 1).count
+
+    def time_open_and_find_one(self) -> int | None:
+        return Dictionaries(self.path, 1).find(1, "label 7 ".ljust(130, "X"))

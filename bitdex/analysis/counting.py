@@ -256,7 +256,7 @@ def shown(snapshot: Snapshot, field: Field, keys: np.ndarray) -> "pd.Index":
 
 def _labels(snapshot: Snapshot, field: Field, keys: np.ndarray) -> list[str | None] | None:
     """Return the texts of keys, None for those without one; None for fields that have no texts."""
-    texts = snapshot.documents.texts(field.name)
+    texts = snapshot.documents.texts(field.name, keys.tolist())
     if texts is None or field.is_boolean:
         return None
     default = {0: str(field.default)} if field.is_labelled and field.default is not None else {}

@@ -58,7 +58,7 @@ class CurrentValues:
         if array is None:
             array = pa.nulls(len(slots), ARROW[column_kind(field)])
         if array.null_count:
-            array = pc.coalesce(array, self._stored(field, slots, np.asarray(pc.is_null(array))))
+            array = pc.coalesce(array, self.stored(field, slots, np.asarray(pc.is_null(array))))
         return array if field.default is None else array.fill_null(field.default)
 
     def computed(self, field: Field, slots: np.ndarray, columns: Columns) -> pa.Array:
@@ -68,7 +68,7 @@ class CurrentValues:
             field, slots, [self.value(name, slots, columns) for name in field.sort.computed.sources]
         )
 
-    def _stored(self, field: Field, slots: np.ndarray, asked: np.ndarray) -> pa.Array:
+    def stored(self, field: Field, slots: np.ndarray, asked: np.ndarray) -> pa.Array:
         """Return the values of a field that are stored, and not withdrawn, for the slots asked for."""
         kind = column_kind(field)
         if field.name in self._targets and self._earlier:

@@ -228,16 +228,19 @@ class PhaseLoad:
         changes = BitmapChanges(self._bitmaps)
         fields.write(changes, list(self._numbers), earlier)
         touched = state.touched()
+        alive, waiting = self._bitmaps.alive(), self._bitmaps.get(format_.deferred_key())
         if self._sets_alive:
             shown = earlier if self._earlier and self._earlier.sets_alive else BitMap()
-            others = self._bitmaps.alive() - shown - visible
-            changes.put(format_.alive_key(), others | (visible - state.deferred))
-            waiting = self._bitmaps.get(format_.deferred_key())
+            alive = (alive - shown - visible) | (visible - state.deferred)
+            changes.put(format_.alive_key(), alive)
             if self._by_the_clock or waiting:  # at a given moment, what is deferred stays so
                 waiting = waiting - shown - visible
-                changes.put(
-                    format_.deferred_key(), waiting | state.deferred if self._by_the_clock else waiting
-                )
+                waiting = waiting | state.deferred if self._by_the_clock else waiting
+                changes.put(format_.deferred_key(), waiting)
+        hidden = self._bitmaps.get(format_.hidden_key())
+        others = (hidden | touched | earlier) - alive - waiting
+        if others != hidden:
+            changes.put(format_.hidden_key(), others)
         number = self._earlier.number if self._earlier else self.log.next_number()
         changes.put(format_.phase_key(number), touched)
         if changes:

@@ -4,6 +4,7 @@ Keys, 64 bits. Field ids are 1 to 16,383, so the smallest filter key is 2**48:
 
     alive            0x0000000000000001                     every document that is visible
     deferred         0x0000000000000002                     documents that wait for their time
+    hidden           0x0000000000000003                     what phases wrote of no document that is either
     filter value     00 | field 14 | value 48               slots whose field holds the value
     saved set        01 | zero 30 | number 32               slots that a user has saved
     sort layer       10 | zero 16 | field 14 | bit 32       slots whose sort value has the bit set
@@ -42,7 +43,7 @@ from bitdex.kernels.roaring import FAULTS, PLAIN_COOKIE, cardinality, encode_run
 
 FIELD_MAX = (1 << 14) - 1
 VALUE_MAX = (1 << 48) - 1
-ALIVE, DEFERRED = 1, 2
+ALIVE, DEFERRED, HIDDEN = 1, 2, 3
 PRESENT = 0xFFFFFFFF
 SETS, LAYERS, PHASES = 0b01 << 62, 0b10 << 62, 0b11 << 62
 
@@ -75,6 +76,11 @@ def alive_key() -> int:
 def deferred_key() -> int:
     """Return the key of the bitmap of the documents that are to be visible from some time on."""
     return DEFERRED
+
+
+def hidden_key() -> int:
+    """Return the key of the bitmap of the slots that phases wrote, and that are no documents."""
+    return HIDDEN
 
 
 def filter_key(field_id: int, value: int) -> int:
@@ -146,6 +152,8 @@ def describe(key: int) -> KeyParts:
         return KeyParts("alive")
     if key == DEFERRED:
         return KeyParts("deferred")
+    if key == HIDDEN:
+        return KeyParts("hidden")
     if 1 <= key >> 48 <= FIELD_MAX:
         return KeyParts("filter", key >> 48, key & VALUE_MAX)
     if key >> 62 == 0b10 and 1 <= high - (LAYERS >> 32) <= FIELD_MAX:

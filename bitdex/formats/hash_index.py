@@ -6,10 +6,14 @@
 
 Open addressing with linear probing, upwards, without wrap-around: runs that pass the
 last home spill into the 256 entries behind it, of which the last four stay empty. The
-home of a key is ``(mix(key) >> 32) * capacity >> 32``, where ``mix`` is the
-two-multiplication finaliser in `kernels.hash_index`; neighbouring keys land far apart.
+home of a key is ``((mix(key) >> 32) + turn) % 2**32 * capacity >> 32``, where ``mix`` is
+the two-multiplication finaliser in `kernels.hash_index`; neighbouring keys land far apart.
 An entry whose third word is 0 is empty, so every u64 is a usable key. There are no
 tombstones: a commit writes a new table.
+
+`turn` is the first word of the last entry. It is 0, unless so many keys were made to share
+the last homes that they would not fit behind those: it brings the homes of such a crowd to
+a place from which all keys fit, as there always is one.
 
 `allocated` is a multiple of 8; its low bits are flags. SINGLE says that the record is
 one PUT frame, so that its payload is ``length - 24`` bytes at ``offset + 24``.
@@ -17,8 +21,8 @@ one PUT frame, so that its payload is ``length - 24`` bytes at ``offset + 24``.
 
 The header's `count` is the number of keys, `body_crc` the CRC-32C of the table.
 
-A right checksum does not make a table sound. A reader refuses one whose last four entries are
-not empty, whose entries are not as many as it says, or of which one is no record: shorter than
+A right checksum does not make a table sound. A reader refuses one whose last four entries have
+anything but the turn, whose entries are not as many as it says, or of which one is no record: shorter than
 a frame, longer than its region, or in a region that ends behind the data. Kernels rely on it.
 """
 
@@ -81,7 +85,7 @@ def decode(data: np.ndarray, name: str = "index.bin", data_end: int = ANYWHERE) 
     used = count_entries(table.view(ENTRY), data_end, header.SIZE, name)
     if used != int(head["count"]):
         raise CorruptError.at(name, 32, f"expected {used} keys, as there are entries, found {head['count']}")
-    if table[-3 * EMPTY :].any():
+    if table[-3 * EMPTY : -3].any() or table[-3] >> np.uint64(32) or table[-2:].any():
         place = len(data) - EMPTY * ENTRY.itemsize
         raise CorruptError.at(name, place, f"expected {EMPTY} empty entries, found others")
     return head, table

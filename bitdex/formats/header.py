@@ -67,9 +67,9 @@ def decode(data: Any, magic: bytes, version: int, name: str) -> np.void:
     return header
 
 
-def check_body(data: bytes, head: np.void, name: str, identity: int | None) -> None:
+def check_body(data: Any, head: np.void, name: str, identity: int | None) -> None:
     """Refuse a file whose body has another checksum, or which belongs to another store."""
-    found, expected = crc32c(data[SIZE:]), int(head["body_crc"])
+    found, expected = crc32c(np.frombuffer(data, np.uint8)[SIZE:]), int(head["body_crc"])
     if found != expected:
         raise CorruptError.at(name, SIZE, f"expected checksum {expected:#010x}, found {found:#010x}")
     if identity is not None and int(head["identity"]) != identity:

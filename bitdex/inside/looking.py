@@ -100,6 +100,7 @@ class Looking(Shown):
     def memory(self, by: str = "field") -> "pd.DataFrame":
         """Return what the bytes of all files are for; they sum to the sizes of the files.
 
+        Those of a data file are what this object shows, also if a writer in another process has replaced it.
         Every record of both silos is read and verified.
 
         Parameters

@@ -5,10 +5,11 @@
     directory = data.bin of both silos + everything else
     data.bin  = records, by field + headroom + dead regions + headers + room that no commit accounts for yet
 
-The parts are counted one by one, from the committed state; their sum is what the file system says.
+The parts are counted one by one, from the committed state; their sum is what the file system says. Of a data
+file that a writer has replaced since, they are what the state shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from bitdex.formats.header import SIZE as FILE_HEADER
 from bitdex.inside.values import shown_values
 from bitdex.kernels.containers import measure_containers
 from bitdex.kernels.document_sizes import add_field_sizes
-from bitdex.silo.silo import Silo
-from bitdex.store import BITMAPS, DOCUMENTS, Store
+from bitdex.silo import inspect
+from bitdex.silo.files import SiloFiles
+from bitdex.silo.state import State
+from bitdex.store import BITMAPS, DOCUMENTS, Committed, Store
 
 GROUPS = {
     "value": ["file", "part", "field", "value"],
@@ -57,7 +60,7 @@ def memory_of(store: Store, by: str) -> pd.DataFrame:
     if by not in GROUPS:
         raise InvalidError(f"by: {by!r} is unknown; {nearest(by, GROUPS)}")
     with store.maintenance.awaited(), store.turn.awaited():
-        parts = [one.frame() for one in _parts(store)]
+        parts = [one.frame() for one in _parts(store.directory, store.committed)]
     every = pd.concat(parts, ignore_index=True)
     if by == "container":
         return _by_container(every)
@@ -85,11 +88,11 @@ def _by_container(every: pd.DataFrame) -> pd.DataFrame:
     return grouped.reset_index().sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
 
 
-def _parts(store: Store) -> Iterator[Parts]:
-    yield from _data_parts(store.bitmaps.silo, BITMAPS, _bitmap_parts(store))
-    yield from _data_parts(store.documents.silo, DOCUMENTS, _document_parts(store))
-    known = {f"{name}/data.bin" for name in (BITMAPS, DOCUMENTS)}
-    for name, size in _files(store.directory):
+def _parts(directory: Path, committed: Committed) -> Iterator[Parts]:
+    yield from _data_parts(directory, BITMAPS, committed, _bitmap_parts)
+    yield from _data_parts(directory, DOCUMENTS, committed, _document_parts)
+    known = {f"{name}/data.bin" for name in (BITMAPS, DOCUMENTS) if len(committed.state(name).data)}
+    for name, size in filesystem.sizes(directory):
         if name not in known and size:
             yield Parts({"file": [name], "part": _part_of(name), "bytes": size})
 
@@ -103,67 +106,61 @@ def _part_of(name: str) -> str:
     return "log" if last.startswith("ops_") else "other"
 
 
-def _files(directory: Path, before: str = "") -> Iterator[tuple[str, int]]:
-    """Yield the files below a directory, and their sizes."""
-    for name in sorted(filesystem.list_directory(directory)):
-        path = directory / name
-        if filesystem.is_directory(path):
-            yield from _files(path, f"{before}{name}/")
-        else:
-            yield before + name, filesystem.size(path)
-
-
-def _data_parts(silo: Silo, name: str, records: Parts) -> Iterator[Parts]:
+def _data_parts(
+    directory: Path, name: str, committed: Committed, records_of: Callable[[Committed], Parts]
+) -> Iterator[Parts]:
     """Yield the parts of a data file: its records, and what lies between them."""
-    path, file = silo.files.data, f"{name}/data.bin"
-    if not filesystem.exists(path):
+    state, file = committed.state(name), f"{name}/data.bin"
+    if not len(state.data):
         return
+    records = records_of(committed)
     records.columns["file"] = file
     yield records
-    entries = silo.index_frame()
-    live, allocated = int(entries["length"].sum()), int(entries["allocated"].sum())
+    entries, space = inspect.index_frame(state), inspect.space(state)
     headers = FILE_HEADER + data.REGION_SIZE * len(entries)
+    files = SiloFiles(directory / name)
+    found = files.map_generation(files.data, data.MAGIC, int(state.base.meta["data_generation"][0]))
     rest = {
-        "headroom": allocated - live,
-        "dead": len(silo.data) - headers - allocated,
+        "headroom": space["headroom"],
+        "dead": len(state.data) - headers - space["headroom"] - space["live"],
         "headers": headers,
-        "uncommitted": filesystem.size(path) - len(silo.data),
+        "uncommitted": 0 if found is None else len(found[1]) - len(state.data),
     }
     parts = [part for part, size in rest.items() if size]
     yield Parts({"file": file, "part": parts, "bytes": [rest[part] for part in parts]})
 
 
-def _frames(silo: Silo) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _frames(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return key, begin and end of the payload of every frame in the data file, and whether it is a put."""
-    found = silo.records_frame()
+    found = inspect.records_frame(state)
     found = found[found["file"] == "data.bin"]
     starts = found["offset"].to_numpy(np.int64) + frame.SIZE
     sizes = found["length"].to_numpy(np.int64)
     return found["key"].to_numpy(np.uint64), starts, starts + sizes, (found["kind"] == "put").to_numpy()
 
 
-def _bitmap_parts(store: Store) -> Parts:
-    silo = store.bitmaps.silo
-    keys, starts, stops, put = _frames(silo)
+def _bitmap_parts(committed: Committed) -> Parts:
+    state = committed.state(BITMAPS)
+    keys, starts, stops, put = _frames(state)
     counts, sizes = np.zeros((len(keys), 3), np.int64), np.zeros((len(keys), 3), np.int64)
     whole = np.flatnonzero(put)  # the others hold operations
-    counts[whole], sizes[whole] = _containers(silo, starts[whole], stops[whole])
+    counts[whole], sizes[whole] = _containers(state, starts[whole], stops[whole])
     distinct, first = np.unique(keys, return_index=True)
     columns: dict[str, Any] = {"count": np.ones(len(distinct), np.int64)}
     for number, kind in enumerate(CONTAINERS):
         columns[f"{kind}s"] = _sums(counts[:, number], first)
         columns[f"{kind}_bytes"] = _sums(sizes[:, number], first)
-    columns["bytes"] = _lengths(silo, distinct)
-    return Parts(columns | _roles(store, distinct))
+    columns["bytes"] = state.find_many(distinct)[1]
+    return Parts(columns | _roles(committed, distinct))
 
 
-def _containers(silo: Silo, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _containers(state: State, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the containers of each payload by kind, and their bytes: shape (n, 3)."""
     counts, sizes = np.empty(3 * len(starts), np.int64), np.empty(3 * len(starts), np.int64)
     for lo in range(0, len(starts), BLOCK):
-        bad = measure_containers(silo.data, starts, stops, lo, min(lo + BLOCK, len(starts)), counts, sizes)
+        bad = measure_containers(state.data, starts, stops, lo, min(lo + BLOCK, len(starts)), counts, sizes)
         if bad >= 0:
-            raise CorruptError.at(silo.files.data, starts[bad], "expected a bitmap, found damaged bytes")
+            raise CorruptError.at(state.base.name, starts[bad], "expected a bitmap, found damaged bytes")
     return counts.reshape(-1, 3), sizes.reshape(-1, 3)
 
 
@@ -172,42 +169,37 @@ def _sums(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     return np.add.reduceat(values, first) if len(first) else np.empty(0, np.int64)
 
 
-def _lengths(silo: Silo, keys: np.ndarray) -> np.ndarray:
-    """Return the committed bytes of the records of keys."""
-    return silo.find_many(keys)[1]
-
-
-def _roles(store: Store, keys: np.ndarray) -> dict[str, list[Any]]:
+def _roles(committed: Committed, keys: np.ndarray) -> dict[str, list[Any]]:
     """Return what each key of a bitmap stands for: part, field and value."""
-    parts, fields, values = [], [], []
+    parts, fields, values, registry = [], [], [], committed.documents.registry
     filtered = (keys >> np.uint64(48) > 0) & (keys >> np.uint64(48) <= bitmap.FIELD_MAX)
     numbers = (keys[filtered] >> np.uint64(48)).astype(np.int64)
     shown: list[Any] = []
     for number in np.unique(numbers).tolist():
         stored = keys[filtered][numbers == number] & np.uint64(bitmap.VALUE_MAX)
-        shown += shown_values(store, number, stored)
+        shown += shown_values(committed, number, stored)
     each = iter(shown)
     for key, is_value in zip(keys.tolist(), filtered.tolist()):
         kind, number, value = ("filter", key >> 48, next(each)) if is_value else bitmap.describe(key)
         parts.append(_ROLES.get(kind, kind))
-        fields.append(None if number is None else store.registry.name(number) or f"field_{number}")
+        fields.append(None if number is None else registry.name(number) or f"field_{number}")
         values.append(value)
     return {"part": parts, "field": fields, "value": values}
 
 
-def _document_parts(store: Store) -> Parts:
+def _document_parts(committed: Committed) -> Parts:
     """Return the bytes of documents by field, and those of their frames."""
-    silo = store.documents.silo
-    keys, starts, stops, _ = _frames(silo)
+    state, registry = committed.state(DOCUMENTS), committed.documents.registry
+    keys, starts, stops, _ = _frames(state)
     counts, sizes = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
     for lo in range(0, len(keys), BLOCK):
         hi = min(lo + BLOCK, len(keys))
-        bad = add_field_sizes(silo.data, starts, stops, lo, hi, counts, sizes)
+        bad = add_field_sizes(state.data, starts, stops, lo, hi, counts, sizes)
         if bad >= 0:
-            raise CorruptError.at(silo.files.data, starts[bad], "expected a document, found damaged bytes")
+            raise CorruptError.at(state.base.name, starts[bad], "expected a document, found damaged bytes")
     numbers = np.flatnonzero(counts).tolist()
-    live = int(silo.index_frame()["length"].sum())
-    names = [store.registry.name(number) or f"field_{number}" for number in numbers]
+    live = inspect.space(state)["live"]
+    names = [registry.name(number) or f"field_{number}" for number in numbers]
     return Parts(
         {
             "part": ["documents"] * len(numbers) + ["frames"],

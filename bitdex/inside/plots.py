@@ -18,7 +18,7 @@ def plot(store: Store, what: str, ax: Any) -> Any:
         return _containers(store, charts.axes(ax))
     if what not in PLOTS:
         raise InvalidError(f"what: {what!r} is unknown; {nearest(what, [*PLOTS, 'containers'])}")
-    return draw({DOCUMENTS: store.documents.silo, BITMAPS: store.bitmaps.silo}, what, ax)
+    return draw({name: store.committed.state(name) for name in (DOCUMENTS, BITMAPS)}, what, ax)
 
 
 def _containers(store: Store, ax: Any) -> Any:

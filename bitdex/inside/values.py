@@ -7,22 +7,22 @@ import numpy as np
 from bitdex.analysis.counting import shown
 from bitdex.query.clauses import Eq
 from bitdex.query.snapshot import Snapshot
-from bitdex.store import Store
+from bitdex.store import Committed
 
 MOST = 200  # values that Tab completes
 
 
-def shown_values(store: Store, number: int, stored: np.ndarray) -> list[Any]:
+def shown_values(committed: Committed, number: int, stored: np.ndarray) -> list[Any]:
     """Return stored values (u64) of a field, by its number, as they are shown."""
-    values = store.bitmaps.decode_values(number, stored).tolist()
-    name = store.registry.name(number)
-    if name is None or not store.schema.has(name):
+    values, documents = committed.bitmaps.decode_values(number, stored).tolist(), committed.documents
+    name = documents.registry.name(number)
+    if name is None or not documents.schema.has(name):
         return values
-    field = store.schema.field(name)
+    field = documents.schema.field(name)
     if field.is_boolean:
         return list(map(bool, values))
     if field.is_labelled:
-        texts = store.dictionaries.labels(number)
+        texts = documents.dictionaries.texts_of(number, values)
     else:
         texts = {held: text for text, held in (field.string_map or {}).items()}
     return [texts.get(value, value) for value in values] if texts else values

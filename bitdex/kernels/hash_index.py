@@ -2,7 +2,8 @@
 
 A table for c homes is a uint64 array of shape (3 * (c + SPILL),): key, offset,
 length | allocated << 32. Probes go upwards without wrap-around, four entries a step; the
-last `WINDOW` entries stay empty, so a step never leaves the table.
+last `WINDOW` entries stay empty, so a step never leaves the table. The first word of the last entry is how
+far hashes are turned: 0, but where more keys than there is room for would lie behind the last home.
 
 An index is two such tables: `table`, and `recent` with the entries that have changed since. What a key has
 in `recent` counts; `GONE` as its third word says that it has nothing. A bit of `marks` is set for the hash of
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from bitdex.errors import InvalidError
 from bitdex.kernels import apart
 from bitdex.kernels.jit import THREADS, device, i64, kernel, prange, r_i64, r_u64, w_i64, w_u64
 from bitdex.kernels.memory import load64, prefetch, store64
@@ -23,7 +23,6 @@ MAX_LOAD = 0.85
 SPILL = 256
 WINDOW = 4
 AHEAD = 24
-ENOUGH = 1 << 20  # keys for which a table has room that is tried however few there are
 GONE = np.uint64(2 << 32)
 _SHIFT = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -34,8 +33,8 @@ _SECOND = np.uint64(0xD6E8FEB86659FD93)
 
 @device
 def homes_of(table: Any) -> Any:
-    """Return the number of homes of a table."""
-    return len(table) // 3 - SPILL
+    """Return the number of homes of a table, and from bit 32 on how far its hashes are turned."""
+    return np.uint64(len(table) // 3 - SPILL) | table[len(table) - 3] << _SHIFT
 
 
 @device
@@ -46,9 +45,16 @@ def _hash(key: Any) -> Any:
 
 
 @device
+def _place(hashed: Any, homes: Any) -> Any:
+    """Return the entry at which the probe for a hash begins."""
+    turned = (hashed + (homes >> _SHIFT)) & _LOW
+    return np.int64((turned * (homes & _LOW)) >> _SHIFT)
+
+
+@device
 def home(key: Any, homes: Any) -> Any:
-    """Return the entry at which the probe for a key begins."""
-    return np.int64((_hash(key) * np.uint64(homes)) >> _SHIFT)
+    """Return the entry at which the probe for a key begins, given what `homes_of` returns of a table."""
+    return _place(_hash(key), np.uint64(homes))
 
 
 @device
@@ -108,12 +114,12 @@ def begin_probe(table: Any, recent: Any, marks: Any, homes: Any, key: Any) -> An
     That is ``~home`` if the key is marked. `homes` are those of `table`.
     """
     hashed = _hash(key)
-    at = np.int64((hashed * np.uint64(homes)) >> _SHIFT)
+    at = _place(hashed, homes)
     warm(table, at)
     if len(marks) > 0:
         bit = _mark(hashed, marks)
         if (marks[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1) != _ZERO:
-            warm(recent, np.int64((hashed * np.uint64(homes_of(recent))) >> _SHIFT))
+            warm(recent, _place(hashed, homes_of(recent)))
             return ~at
     return at
 
@@ -235,21 +241,21 @@ def bring_entries(keys: Any, rows: Any, table: Any, limit: Any, recent: Any, lef
     No entry from `limit` on is written, so that threads whose keys have homes in ranges of their own may do
     it side by side: ``left[0]`` is how many rows would need one, which follow.
     """
-    homes, few = np.uint64(homes_of(table)), np.uint64(homes_of(recent))
+    homes, few = homes_of(table), homes_of(recent)
     n = len(rows)
     brought = 0
     left[0] = 0
     for j in range(n):
         if j + AHEAD < n:
             hashed = _hash(keys[rows[j + AHEAD]])
-            warm(table, np.int64((hashed * homes) >> _SHIFT))
-            warm(recent, np.int64((hashed * few) >> _SHIFT))
+            warm(table, _place(hashed, homes))
+            warm(recent, _place(hashed, few))
         key = keys[rows[j]]
         hashed = _hash(key)
-        at = _free_entry(recent, np.int64((hashed * few) >> _SHIFT), key)
+        at = _free_entry(recent, _place(hashed, few), key)
         if recent[3 * at + 2] != _ZERO:
             continue
-        entry = find_entry(table, np.int64((hashed * homes) >> _SHIFT), key)
+        entry = find_entry(table, _place(hashed, homes), key)
         if entry < 0:
             continue
         if at >= limit:
@@ -337,23 +343,38 @@ def build_index(
 def build_table(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], more: int = 0) -> np.ndarray:
     """Return a table of entries given in parts: keys, offsets and third words (all uint64).
 
-    It has room for `more` others.
-
-    Raises
-    ------
-    InvalidError
-        If keys were made to collide, so many that no larger table helps.
+    It has room for `more` others. Keys that were made to collide lie one behind the other: those that share
+    upper bits of their hashes are found as slowly as they are many.
     """
-    room = sum(len(keys) for keys, _, _ in parts) + more
-    most = max(ENOUGH, 16 * room)
-    while room <= most:
-        table = new_table(room)
-        if all(insert_entries(*part, table) >= 0 for part in parts):
-            return table
-        room += room // 4 + 1
-    raise InvalidError(
-        f"keys: more than {SPILL} have hashes that agree in their upper 32 bits; no table holds them"
-    )
+    table = new_table(sum(len(keys) for keys, _, _ in parts) + more)
+    if not all(insert_entries(*part, table) >= 0 for part in parts):
+        table[:] = 0
+        table[-3] = _turn([keys for keys, _, _ in parts], len(table) // 3 - SPILL)
+        for part in parts:
+            insert_entries(*part, table)
+    return table
+
+
+def is_turned(table: np.ndarray) -> bool:
+    """Tell whether the homes of a table are not those of all others."""
+    return bool(table[-3])
+
+
+def _turn(parts: list[np.ndarray], homes: int) -> int:
+    """Return how far to turn the hashes of keys so that few of them lie behind the last home.
+
+    On a circle with more homes than keys a run that begins behind the deepest point of the running sum of
+    keys less homes ends before it comes round: there the table is to begin.
+    """
+    counts = np.zeros(homes, np.int64)
+    for keys in parts:
+        with np.errstate(over="ignore"):
+            mixed = (keys ^ (keys >> _SHIFT)) * _FIRST
+            hashed = ((mixed ^ (mixed >> np.uint64(29))) * _SECOND) >> _SHIFT
+        counts += np.bincount((hashed * np.uint64(homes) >> _SHIFT).astype(np.int64), minlength=homes)
+    first = (int(np.argmin(np.cumsum(counts - 1))) + 1) % homes
+    begin = -(-(first << 32) // homes)  # the first hash of that home
+    return -begin % (1 << 32)
 
 
 def extents(lengths: np.ndarray, allocated: np.ndarray) -> np.ndarray:

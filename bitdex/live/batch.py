@@ -237,7 +237,7 @@ class Batch(Sheets):
         for slot, payload in zip(fresh, self._stored(fresh)):
             before = decode_document(payload or b"")
             exists = slot in snapshot.alive or slot in snapshot.deferred
-            self._drafts[slot] = Draft(before, dict(before) if exists else None, exists)
+            self._drafts[slot] = Draft(before, dict(before) if exists else None, exists, exists)
         found = {slot: self._sheets.find(slot) for slot in fresh}
         taken = {slot: sheet for slot, sheet in found.items() if sheet is not None}
         for slot, sheet in taken.items():
@@ -297,7 +297,7 @@ class Batch(Sheets):
                     notes.put(key, slot, False)
         if after is None:
             documents.add(frame.DELETE, slot, b"")
-        elif not _same(stored := writer.stored(after), writer.stored(draft.before)):
+        elif not _same(stored := writer.stored(after), writer.stored(draft.before)) or not draft.existed:
             documents.add(frame.PUT, slot, encode_document(stored))
 
     def _value(self, name: str, slot: int, fields: Mapping[int, Any]) -> Any:

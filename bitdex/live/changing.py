@@ -12,13 +12,13 @@ from bitdex.live.batch import Batch, cursors_of
 from bitdex.live.feed import Feed, changes_of
 from bitdex.live.fields import Fields
 from bitdex.live.records import LoadResult, Records, blocks_of, size_of
-from bitdex.live.rows import rows_of, slot_of, table_of
+from bitdex.live.rows import ids_of, rows_of, slot_of, table_of
 from bitdex.live.upkeep import Upkeep, health_of
-from bitdex.live.values import shown
 from bitdex.live.writer import Writer
 from bitdex.progress import reporter
 from bitdex.query.newest import Newest
 from bitdex.query.shown import Shown
+from bitdex.silo.integers import shown
 from bitdex.store import Store
 
 
@@ -152,7 +152,7 @@ class Changing(Shown, Fields):
 
         Parameters
         ----------
-        ids : int or integers, optional
+        ids : int, or integers in any iterable, optional
         where : expression, str or mapping, optional
             As for `query`; of two conditions in one batch, each sees what was committed before it.
         missing_ok : bool
@@ -163,7 +163,9 @@ class Changing(Shown, Fields):
         with self._changing() as batch:
             if where is not None:
                 return batch.delete(self.ids(where).tolist(), missing_ok=True)
-            return batch.delete([slot_of(one) for one in _several(ids)], missing_ok)
+            ids = np.atleast_1d(ids) if isinstance(ids, np.ndarray) else ids
+            slots = ids_of(ids).tolist() if isinstance(ids, Iterable) else [slot_of(ids)]
+            return batch.delete(slots, missing_ok)
 
     def load(self, records: Any, progress: bool | Callable[[str, int, int, int], None] = False) -> LoadResult:
         """Put records as another system writes them (`live.records` has the rules), in blocks.

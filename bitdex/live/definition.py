@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from bitdex.computed import observed
 from bitdex.errors import InvalidError
 from bitdex.schema import Field, Schema
 from bitdex.schema_yaml import entries_of, read_entries, with_default
@@ -84,6 +85,14 @@ def computed_from(schema: Schema, name: str) -> list[Field]:
     return [f for f in schema.sort_fields if f.sort and f.sort.computed and name in f.sort.computed.sources]
 
 
+def observing(schema: Schema, name: str) -> list[Field]:
+    """Return the fields that tell whether a field has a value, or one that it is computed from."""
+    field = schema.field(name)
+    computed = field.sort.computed.sources if field.sort is not None and field.sort.computed else ()
+    exist = [one for one in schema.fields.values() if one.kind == "exists_boolean" and one.name != name]
+    return [one for one in exist if name in one.sources or {name, *computed} & {*observed(schema, one)}]
+
+
 def _read(before: Field | None, name: str, filter: Any, sort: Any, described: Mapping[str, Any]) -> Field:
     """Return a field as its entries say, those that it has already among them."""
     old = ({}, {}, {}) if before is None else entries_of(before)
@@ -135,7 +144,8 @@ def _dependent(schema: Schema, name: str) -> str | None:
     if buckets is not None and name in (buckets.sort_field, buckets.filter_field):
         return f"the time buckets {buckets.filter_field!r} rest on it"
     for field in schema.fields.values():
-        if field.kind == "exists_boolean" and field.name != name and name in field.sources:
+        tells = field.kind == "exists_boolean" and field.name != name
+        if tells and name in (*field.sources, *observed(schema, field)):
             return f"{field.name!r} tells whether it has a value; drop that first"
     return None
 

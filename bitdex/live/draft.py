@@ -17,6 +17,8 @@ class Draft:
         What is to be stored; None once it is deleted, or if there is none.
     exists : bool
         Whether there is a document, visible or waiting for its time, now.
+    existed : bool
+        Whether there was one before.
     renewed : bool
         Whether it was put as a whole, or deleted, so that no phase owns anything of it.
     changed : bool
@@ -28,6 +30,7 @@ class Draft:
     before: Mapping[int, Any]
     after: dict[int, Any] | None
     exists: bool
+    existed: bool
     renewed: bool = False
     changed: bool = False
     known: set[int] = field(default_factory=set)

@@ -3,10 +3,12 @@
 A name alone says nothing: a phase or a new field that failed may have left it in the registry.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 
 from bitdex.columns import scan_fields
 from bitdex.documents import slots_of
+from bitdex.phase_log import PhaseResult
 from bitdex.store import Store
 
 CHUNK = 1 << 17  # documents that are looked at in one go
@@ -22,7 +24,12 @@ class Extras:
         registry = self._store.registry
         if not isinstance(name, str) or name not in registry:
             return False
-        return any(name in run.targets for run in self._store.log) or registry.number(name) in self.held
+        return any(map(self._wrote(name), self._store.log)) or registry.number(name) in self.held
+
+    def _wrote(self, name: str) -> Callable[[PhaseResult], bool]:
+        """Return what tells whether a phase has written the field that is called so now."""
+        names_of, dropped_since = self._store.registry.names_of, self._store.versions.dropped_since
+        return lambda run: name in run.targets and name not in names_of(dropped_since(run.sequence))
 
     @cached_property
     def held(self) -> set[int]:

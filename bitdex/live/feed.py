@@ -26,9 +26,9 @@ from pyroaring import BitMap
 from bitdex.errors import InvalidError
 from bitdex.live.batch import Batch
 from bitdex.live.rows import is_slot
-from bitdex.live.values import shown
 from bitdex.query.cursor import LARGEST_SLOT
 from bitdex.query.order import bitmap_of
+from bitdex.silo.integers import shown
 
 FIELDS_OF = {"set": {"op", "field", "value"}, "add": {"op", "field", "value"}}
 FIELDS_OF |= {"remove": FIELDS_OF["add"], "delete": {"op"}, "queryOpSet": {"op", "query", "ops"}}

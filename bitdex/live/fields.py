@@ -13,17 +13,19 @@ A kill before 5 leaves the schema before with its bitmaps and documents, one beh
 own. Changes and compactions of other threads wait meanwhile, queries go on.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bitdex import registry_lost
-from bitdex.errors import InvalidError, WriteFailedError
+from bitdex.errors import CorruptError, InvalidError, WriteFailedError
 from bitdex.holding import holding
-from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping
+from bitdex.live.definition import CONVERTED, adding, computed_from, defaulting, dropping, observing
 from bitdex.live.extras import Extras
 from bitdex.live.renewal import Renewal
 from bitdex.progress import counter
 from bitdex.registry import FieldRegistry
+from bitdex.repairing_states import states_of
 from bitdex.schema import Field, Schema
 from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersion
@@ -104,6 +106,9 @@ class Fields:
                 renewal.number_texts(made)
             elif held:
                 renewal.renew(made)
+            for one in observing(schema, made.name) if before is None else ():
+                store.registry.ensure([one.name])
+                renewal.follow(one)
             self._change(renewal, schema, store.registry, f"add_field {made.name!r}", progress)
 
     def drop_field(self, name: str, progress: bool = False) -> None:
@@ -144,6 +149,9 @@ class Fields:
             before = store.schema.field(name).default
             if before not in (None, ()):
                 renewal.fill(store.schema.field(name), before)
+                for one in observing(schema, name):
+                    registry.ensure([one.name])
+                    renewal.follow(one)
             for one in computed:
                 registry.ensure([one.name])
                 renewal.compute(one)
@@ -151,6 +159,8 @@ class Fields:
 
     def rebuild(self, fields: Sequence[str] | None = None, progress: bool = False) -> None:
         """Make the bitmaps of fields anew from the documents; those that were there are not looked at.
+
+        Of all fields, it also says again which documents are visible, or wait, where a repair has lost that.
 
         Parameters
         ----------
@@ -178,9 +188,21 @@ class Fields:
                 store.registry.ensure([name])
                 renewal.renew(field)
             made = {store.registry.number(name) for name in fields or ()}
-            left = [] if fields is None else registry_lost.read(store.directory)
+            lost = self._lost(fields is None)
+            if fields is None and lost.states:
+                renewal.tell(states_of(store, lost.states, time.time()))
+            left = registry_lost.NONE if fields is None else lost._replace(fields=lost.fields - made)
             self._change(renewal, store.schema, store.registry, None, progress)
-            registry_lost.write(store.directory, set(left) - made)
+            registry_lost.write(store.directory, left)
+
+    def _lost(self, all_fields: bool) -> registry_lost.Lost:
+        """Return what a repair has lost: anything, if the record of it is lost and all is made anew."""
+        try:
+            return registry_lost.read(self._store.directory)
+        except CorruptError:
+            if not all_fields:
+                raise
+            return registry_lost.NONE.more((), registry_lost.STATES)
 
     @holding
     def _defining(self) -> Iterator[Store]:

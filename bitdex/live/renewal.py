@@ -7,10 +7,11 @@
 
 A value is the one that is stored; or computed from others; or tells whether others are there; or the number
 of a text; or, of documents without one, a default that counted so far. All documents take part, visible or
-not. The bitmaps that were there are not read: damaged ones are replaced as well.
+not. The bitmaps that were there are not read, so damaged ones are replaced as well; but for those of fields
+that no document holds, which tell whether there is a value.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,6 +24,7 @@ from bitdex.bitmaps import BitmapChanges, BitmapSilo, sort_word
 from bitdex.columns import ARROW, Column, decode_columns, encode_columns
 from bitdex.computed import compute, observed
 from bitdex.documents import column_kind, slots_of
+from bitdex.dump.current import CurrentValues
 from bitdex.dump.postings import Postings
 from bitdex.dump.sinks import FieldSink
 from bitdex.errors import InvalidError
@@ -30,7 +32,7 @@ from bitdex.formats import bitmap as format_
 from bitdex.formats.document import CLEAR, MAX_FIELD, decode_document, encode_document
 from bitdex.kernels import document_decode as decoding
 from bitdex.live.absent import NoSource
-from bitdex.query.order import bitmap_of
+from bitdex.query.order import among, bitmap_of
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
 from bitdex.silo.writes import reach
@@ -58,6 +60,7 @@ class Renewal:
         self._fills: dict[str, Any] = {}
         self._only_bits: dict[str, Any] = {}
         self._dropped: list[int] = []
+        self._states: Mapping[int, BitMap] = {}
 
     # -- what is to be done ----------------------------------------------------------------
 
@@ -74,6 +77,11 @@ class Renewal:
         """Give documents a field that tells whether its sources have values."""
         self.renew(field)
         self._made[field.name] = self._exists
+
+    def follow(self, field: Field) -> None:
+        """Let a field that tells whether its sources have values say so where they have some by now."""
+        self.renew(field)
+        self._made[field.name] = self._following
 
     def number_texts(self, field: Field) -> None:
         """Put numbers into the place of a field's texts."""
@@ -92,6 +100,10 @@ class Renewal:
     def drop(self, number: int) -> None:
         """Take a field, by number, out of documents and bitmaps."""
         self._dropped.append(number)
+
+    def tell(self, states: Mapping[int, BitMap]) -> None:
+        """Let these bitmaps, by key, say which documents there are."""
+        self._states = states
 
     # -- doing it --------------------------------------------------------------------------
 
@@ -116,6 +128,8 @@ class Renewal:
             changes = BitmapChanges(store.bitmaps)
             sink.write(changes, list(self._fields), BitMap())
             changes.delete(self._stale([*numbers.values(), *self._dropped]))
+            for key, told in self._states.items():
+                changes.put(key, told)
             for name, held in self._only_bits.items():
                 self._fill_bits(changes, self._schema.field(name), held)
             if changes:
@@ -176,11 +190,10 @@ class Renewal:
             sources = field.sort.computed.sources if field.sort and field.sort.computed else ()
             if field.kind == "exists_boolean" and name in self._made:
                 sources = tuple(observed(self._schema, field))
-            for one in (self._schema.fields.get(source) for source in sources):
-                if one is not None and one.stored:
-                    wanted[one.name] = column_kind(one)
-            if field.stored:
-                wanted[name] = "string" if self._made.get(name) == self._numbered else column_kind(field)
+            for one in (field, *(self._schema.fields[source] for source in sources)):
+                if one.stored:
+                    texts = self._made.get(one.name) == self._numbered
+                    wanted[one.name] = "string" if texts else column_kind(one)
         known = {name: kind for name, kind in wanted.items() if name in self._registry}
         numbers = {name: self._registry.number(name) for name in known}
         try:
@@ -205,12 +218,29 @@ class Renewal:
         return compute(field, slots, sources)
 
     def _exists(self, field: Field, stored: Columns, slots: np.ndarray) -> pa.Array:
-        """Return whether one of a field's sources has a value; nothing where no document can tell."""
-        sources = [stored[name] for name in observed(self._schema, field) if name in stored]
-        known = [np.asarray(pc.is_valid(one)) for one in sources]
-        if not known:
+        """Return whether one of a field's sources has a value; nothing where there are no such fields."""
+        sources = observed(self._schema, field)
+        if not sources:
             return pa.nulls(len(slots), pa.bool_())
-        return pa.array(np.logical_or.reduce(known))
+        return pa.array(np.logical_or.reduce([self._has(name, stored, slots) for name in sources]))
+
+    def _following(self, field: Field, stored: Columns, slots: np.ndarray) -> pa.Array:
+        """Return the same where it is so, else what there was."""
+        before = stored.get(field.name)
+        if before is None:
+            every, current = np.ones(len(slots), bool), CurrentValues(self._store, (), BitMap(), ())
+            before = current.stored(field, slots, every)
+        return pc.if_else(self._exists(field, stored, slots), True, before)
+
+    def _has(self, name: str, stored: Columns, slots: np.ndarray) -> np.ndarray:
+        """Return which slots have a value of a field."""
+        if name in stored:
+            return np.asarray(pc.is_valid(stored[name]))
+        if name not in self._registry or self._schema.field(name).stored:
+            return np.zeros(len(slots), bool)
+        if name in self._only_bits:
+            return np.ones(len(slots), bool)
+        return among(slots, self._store.bitmaps.present(self._registry.number(name)))
 
     def _numbered(self, field: Field, stored: Columns, slots: np.ndarray) -> pa.Array:
         """Return the numbers of a field's texts."""

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from pyroaring import AbstractBitMap
 
 from bitdex.errors import InvalidError
-from bitdex.live.values import is_whole, shown
 from bitdex.query.cursor import LARGEST_SLOT
+from bitdex.silo.integers import as_integers, is_whole, shown
 
 _INTEGERS = {np.dtype(code).type for code in "bhilqBHILQ"}
 ONE_EACH: set[type] = {bool, int, float, str, datetime.date, datetime.datetime, np.float32, np.float64}
@@ -150,3 +151,12 @@ def slot_of(id: Any) -> int:
     if not is_slot(id):
         raise InvalidError(f"id: {shown(id)} is no whole number from 0 to {LARGEST_SLOT}")
     return int(id)
+
+
+def ids_of(ids: Any, name: str = "ids") -> np.ndarray:
+    """Return ids, in any form that several come in, as uint32, shape (n,), in their order; or refuse them."""
+    if isinstance(ids, AbstractBitMap):
+        return np.frombuffer(ids.to_array(), np.uint32)
+    if isinstance(ids, np.ndarray) and ids.dtype == np.uint32 and ids.ndim == 1:
+        return ids.copy()  # none of them can be wrong
+    return as_integers(ids, name, LARGEST_SLOT).astype(np.uint32)

@@ -27,6 +27,7 @@ from bitdex.dictionaries import Dictionaries
 from bitdex.errors import InvalidError
 from bitdex.registry import FieldRegistry
 from bitdex.schema import Field, Schema
+from bitdex.silo.integers import is_whole, shown
 
 Convert = Callable[[Any], Any]
 LOW, HIGH = -(1 << 63), (1 << 63) - 1
@@ -98,22 +99,6 @@ def _refusal(name: str, value: Any, accepted: str) -> InvalidError:
     return InvalidError(
         f"field {name!r}: {shown(value)} is not accepted; give {accepted}, or None for no value"
     )
-
-
-def shown(value: Any) -> str:
-    """Return a value as a message shows it; Python refuses to write integers of many digits."""
-    if isinstance(value, int) and abs(value) >> 256:
-        return f"an integer of {value.bit_length()} bits"
-    try:
-        text = repr(value)
-    except ValueError:  # one of them is in it
-        text = f"a {type(value).__name__} of great integers"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether a value is an integer; those of Python have booleans, those of NumPy spans of time."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
 
 
 def bounds_of(field: Field) -> tuple[int | float, int | float]:

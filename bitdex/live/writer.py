@@ -46,9 +46,9 @@ class Writer:
         return self.log is store.log and self.sequence == store.sequence
 
     def phases(self) -> dict[int, BitMap]:
-        """Return the slots that each phase has written, by the key of its bitmap."""
+        """Return the slots that each phase has written, and those of no document, by key."""
         if not self._phases:
-            keys = [format_.phase_key(run.number) for run in self.store.log]
+            keys = [format_.hidden_key(), *(format_.phase_key(run.number) for run in self.store.log)]
             self._phases = {key: self.store.bitmaps.get(key) for key in keys}
         return self._phases
 

@@ -8,7 +8,6 @@ field is first sorted or compared. Nothing a snapshot returns may be changed.
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from copy import copy
 from functools import partial
 from typing import Any
 
@@ -25,6 +24,7 @@ from bitdex.query.kept import KeptBitmaps, Later, behind, in_order
 from bitdex.query.line import Altering, Changed, EditsOf, Line
 from bitdex.query.order import SortColumn
 from bitdex.schema import Deferred, Field, Schema
+from bitdex.staying import Staying
 
 Commit = tuple[DocSilo, BitmapSilo, Altering | None]  # what a commit shows, and what it alters
 _NOTHING: tuple[Any, None] = (None, None)
@@ -32,7 +32,7 @@ EMPTY = BitMap()
 UNNUMBERED = 0  # a default label of an index that is only read and has none; dictionaries number from 1
 
 
-class Snapshot:
+class Snapshot(Staying):
     """Cached views of the bitmaps of one commit; any number of threads may use it."""
 
     def __init__(self, schema: Schema, documents: DocSilo, bitmaps: BitmapSilo):
@@ -76,7 +76,8 @@ class Snapshot:
         if self.activated and any(altered is not None for _, _, altered in commits):
             documents, bitmaps, _ = commits[-1]
             return Snapshot(documents.schema, documents, bitmaps)
-        following = copy(self)
+        following = Snapshot.__new__(Snapshot)
+        following.__dict__.update(self.__dict__)
         following._values, following._columns = self._values.following(), dict(self._columns)
         for documents, bitmaps, altered in commits:
             following.documents, following.bitmaps = documents, bitmaps

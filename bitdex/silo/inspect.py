@@ -10,41 +10,44 @@ from bitdex.formats import frame, hash_index, header
 from bitdex.kernels import hash_index as index_kernels
 from bitdex.kernels import probes
 from bitdex.silo.base import Base
+from bitdex.silo.files import SiloFiles
 from bitdex.silo.pending import Waiting
+from bitdex.silo.state import State
 from bitdex.silo.values import as_keys
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bitdex.silo.silo import Silo
-
 KINDS = ("put", "merge", "delete")
 FRAME_COLUMNS = ("key", "number", "file", "offset", "kind", "sequence", "length")
 
 
-def stats(silo: "Silo") -> dict[str, Any]:
+def space(state: State) -> dict[str, int]:
+    """Return the bytes of a data file by use: live, headroom and dead."""
+    entries = state.base.index.entries()
+    live, allocated = int(entries["length"].sum()), int(_allocated(entries).sum())
+    return {"live": live, "headroom": allocated - live, "dead": int(state.base.meta["dead_bytes"][0])}
+
+
+def stats(state: State, files: SiloFiles) -> dict[str, Any]:
     """Return counts and sizes of a silo.
 
     ``data_bytes`` is the sum of ``live_bytes`` (committed records), ``headroom_bytes``
     (space that records may grow into), ``dead_bytes`` (nothing points at it) and the
     headers of the file and of the live regions. Index figures count the entries that a
-    lookup of a key which is there looks at.
+    lookup of a key which is there looks at. ``log_bytes`` are those of the logs as they lie there now.
     """
-    base = silo.pin().base
-    entries, index = base.index.entries(), base.index
-    live, allocated = int(entries["length"].sum()), _allocated(entries)
+    base, index = state.base, state.base.index
     distances = _distances(index.parts())
     homes = len(index.table) // 3 - index_kernels.SPILL
     return {
-        "keys": len(silo),
-        "pending": silo.pending,
-        "sequence": silo.sequence,
-        "rule": silo.rule,
+        "keys": len(state),
+        "pending": state.pending,
+        "sequence": state.sequence,
+        "rule": base.meta["rule"][0].decode(),
         "data_bytes": len(base.data),
-        "live_bytes": live,
-        "headroom_bytes": int(allocated.sum()) - live,
-        "dead_bytes": int(base.meta["dead_bytes"][0]),
-        "log_bytes": sum(filesystem.size(path) for path in silo.files.logs if filesystem.exists(path)),
+        **{f"{part}_bytes": count for part, count in space(state).items()},
+        "log_bytes": sum(filesystem.size(path) for path in files.logs if filesystem.exists(path)),
         "index_bytes": index.table.nbytes + header.SIZE + int(base.meta["delta_end"][0]),
         "index_bytes_per_key": index.table.nbytes / base.count if base.count else 0.0,
         "load": base.count / homes,
@@ -56,7 +59,7 @@ def stats(silo: "Silo") -> dict[str, Any]:
     }
 
 
-def index_frame(silo: "Silo") -> "pd.DataFrame":
+def index_frame(state: State) -> "pd.DataFrame":
     """Return the entries of the hash index, in table order, those that have changed since behind the others.
 
     Columns: key, offset (of the record's first frame in ``data.bin``), length (committed
@@ -65,7 +68,7 @@ def index_frame(silo: "Silo") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    base = silo.pin().base
+    base = state.base
     entries, parts = base.index.entries(), base.index.parts()
     positions, distances = np.concatenate([one for _, one in parts]), _distances(parts)
     return pd.DataFrame(
@@ -81,7 +84,7 @@ def index_frame(silo: "Silo") -> "pd.DataFrame":
     )
 
 
-def records_frame(silo: "Silo", keys: Any = None) -> "pd.DataFrame":
+def records_frame(state: State, keys: Any = None) -> "pd.DataFrame":
     """Return the frames of records, those in ``data.bin`` before those in the logs, by key.
 
     Columns: key, number (of the frame in its record), file, offset, kind, sequence,
@@ -100,7 +103,6 @@ def records_frame(silo: "Silo", keys: Any = None) -> "pd.DataFrame":
     import pandas as pd
 
     wanted = None if keys is None else np.unique(as_keys(keys))
-    state = silo.pin()
     logs, base = state.waiting, state.base
     parts = [_data_rows(base, wanted), *(_log_rows(log, wanted) for log in logs)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -111,7 +113,7 @@ def records_frame(silo: "Silo", keys: Any = None) -> "pd.DataFrame":
     return pd.DataFrame({**columns, "kind": kinds})[list(FRAME_COLUMNS)]
 
 
-def ops_frame(silo: "Silo") -> "pd.DataFrame":
+def ops_frame(state: State) -> "pd.DataFrame":
     """Return the operations that still lie in the logs, in sequence order.
 
     Columns: log, offset, key, kind, sequence, length (of the payload), commit (last of
@@ -119,7 +121,6 @@ def ops_frame(silo: "Silo") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    state = silo.pin()
     logs, base = state.waiting, state.base
     parts = [_data_rows(base, _NO_KEYS), *(_log_rows(log, None) for log in logs)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -31,12 +31,13 @@ from bitdex.silo.panel import silo_panel
 from bitdex.silo.state import State
 from bitdex.silo.vacant import vacant
 from bitdex.silo.values import Values, as_keys, as_packed, as_sequence
+from bitdex.staying import Staying
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Silo(Maintenance):
+class Silo(Maintenance, Staying):
     """A key-value store in one directory: uint64 keys, byte values, merges by a named rule.
 
     Use `Silo.open`; close it, or use it as a context manager.
@@ -214,7 +215,7 @@ class Silo(Maintenance):
 
     def stats(self) -> dict[str, Any]:
         """Return counts, sizes and index figures (`silo.inspect.stats`)."""
-        return inspect.stats(self)
+        return inspect.stats(self.pin(), self.files)
 
     def check(self) -> Iterator[Finding]:
         """Read everything; yield what is not as it was written, never raise for damage."""
@@ -222,15 +223,15 @@ class Silo(Maintenance):
 
     def index_frame(self) -> "pd.DataFrame":
         """Return the entries of the hash index (`silo.inspect.index_frame`)."""
-        return inspect.index_frame(self)
+        return inspect.index_frame(self.pin())
 
     def records_frame(self, keys: Any = None) -> "pd.DataFrame":
         """Return the frames of all or of some records (`silo.inspect.records_frame`)."""
-        return inspect.records_frame(self, keys)
+        return inspect.records_frame(self.pin(), keys)
 
     def ops_frame(self) -> "pd.DataFrame":
         """Return the operations that still lie in the logs (`silo.inspect.ops_frame`)."""
-        return inspect.ops_frame(self)
+        return inspect.ops_frame(self.pin())
 
     def plot(self, what: str = "space", ax: Any = None) -> Any:
         """Draw what lies in the silo (`silo.plots`); return the axes of matplotlib.
@@ -241,8 +242,7 @@ class Silo(Maintenance):
         ax : matplotlib axes, optional
             New ones by default. Without matplotlib: `MissingError`.
         """
-        self._guard.check_open()
-        return plots.plot(self, what, ax)
+        return plots.draw({self.files.directory.name: self.pin()}, what, ax)
 
     def _repr_html_(self) -> str:
         return silo_panel(self)
@@ -276,9 +276,9 @@ class Silo(Maintenance):
 
         Returns the batch's sequence.
         """
-        kinds = np.asarray(kinds, np.uint64)
+        kinds, keys = np.asarray(kinds, np.uint64), as_keys(keys)
         known = (kinds >= frame.PUT) & (kinds <= frame.DELETE)
-        if kinds.shape != np.shape(keys) or not known.all():
+        if kinds.shape != keys.shape or not known.all():
             raise InvalidError(f"kinds: expected 1, 2 or 3 for each of {len(keys)} keys, found {kinds!r}")
         return self._write(keys, values, offsets, kinds, sequence)
 
@@ -320,6 +320,10 @@ class Silo(Maintenance):
     def failure(self) -> WriteFailedError | None:
         """The write that failed and made this silo read-only, or None."""
         return self._guard.failure
+
+    def _instead(self) -> tuple[str, str]:
+        path = str(self.files.directory)
+        return f"{self!r}", f"hand on its path and open it there: bitdex.Silo.open({path!r})"
 
     def __enter__(self) -> "Silo":
         return self

@@ -23,10 +23,11 @@ from bitdex.silo.pending import Waiting
 from bitdex.silo.read import damaged, read_values, view_value
 from bitdex.silo.rules import Fold
 from bitdex.silo.values import Values, as_key, as_keys
+from bitdex.staying import Staying
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class State(Staying):
     """What a silo holds at one sequence; any number of threads may read it.
 
     Attributes

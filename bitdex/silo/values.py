@@ -10,6 +10,7 @@ import numpy as np
 from bitdex.errors import InvalidError
 from bitdex.formats.frame import MAX_PAYLOAD, SEQUENCES
 from bitdex.kernels.frames import check_offsets
+from bitdex.silo.integers import as_integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +54,7 @@ class Values:
 
 def as_keys(keys: Any) -> np.ndarray:
     """Return keys as uint64, shape (n,); refuse what does not fit."""
-    array = _as_array(keys)
-    if array.ndim != 1:
-        raise InvalidError(f"keys: expected one dimension, found shape {array.shape}")
-    if array.dtype == np.uint64:
-        return np.ascontiguousarray(array)
-    if array.size == 0:
-        return np.empty(0, np.uint64)
-    if array.dtype.kind not in "iu":
-        raise InvalidError(f"keys: expected integers from 0 to 2^64-1, found dtype {array.dtype}")
-    if array.dtype.kind == "i" and array.min() < 0:
-        raise InvalidError(f"keys: {array.min()} is negative; keys are 0 to 2^64-1")
-    return array.astype(np.uint64)
-
-
-def _as_array(keys: Any) -> np.ndarray:
-    """Return keys as an array; of integers that only fit uint64 NumPy would make floats."""
-    if isinstance(keys, list | tuple) and keys and all(isinstance(key, int) for key in keys):
-        if min(keys) >= 0 and max(keys) < 1 << 64:
-            return np.array(keys, np.uint64)
-        wrong = min(keys) if min(keys) < 0 else max(keys)
-        raise InvalidError(f"keys: {wrong} is no key; keys are 0 to 2^64-1")
-    return np.asarray(keys)
+    return as_integers(keys, "keys", (1 << 64) - 1)
 
 
 def as_key(key: Any) -> int:

@@ -4,7 +4,8 @@ As long as few keys are concerned it is a copy of the base's `recent`, into whic
 brought before it is merged into. When they come to an eighth of the whole table, it is a copy of that.
 
 A thread brings the entries of its own keys, whose homes are a range of the table that no other thread
-writes to; what would pass the range's end is brought when all threads have finished.
+writes to; what would pass the range's end is brought when all threads have finished. Where the hashes of the
+table are turned, one thread brings all.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,9 +66,11 @@ class WorkingIndex:
     def insert(self, keys: np.ndarray, offsets: np.ndarray, extents: np.ndarray) -> None:
         """Enter new keys, which are distinct."""
         self._make_room(len(keys))
-        while (added := kernels.insert_entries(keys, offsets, extents, self.table)) < 0:
-            self._rebuild(len(self.table) // 3)  # too many lie together; some are in it already
-        self._used += added
+        added = int(kernels.insert_entries(keys, offsets, extents, self.table))
+        if added >= 0:
+            self._used += added
+        else:  # too many lie together; some are in it already
+            self._rebuild(self._used // 2, (keys, offsets, extents))
         self.count += len(keys)
 
     def delete(self, keys: np.ndarray) -> np.ndarray:
@@ -113,7 +116,7 @@ class WorkingIndex:
 
     def _bring(self, keys: np.ndarray) -> None:
         """Copy the entries of keys from the base's table, unless they are here."""
-        parts = THREADS if len(keys) > ALONE else 1
+        parts = THREADS if len(keys) > ALONE and not kernels.is_turned(self.table) else 1
         homes, last = len(self.table) // 3 - kernels.SPILL, len(self.table) // 3 - kernels.WINDOW
 
         def bring(part: int) -> tuple[int, np.ndarray]:
@@ -124,11 +127,12 @@ class WorkingIndex:
         brought = each(self._pool, bring, range(parts))
         self._used += sum(count for count, _ in brought)
         left = np.concatenate([rows for _, rows in brought])
-        while len(left):
+        if len(left):
             count, left = self._bring_rows(keys, left, len(self.table) // 3 - kernels.WINDOW)
             self._used += count
-            if len(left):  # too many lie together
-                self._rebuild(len(self.table) // 3)
+        if len(left):  # too many lie together
+            entries = kernels.lookup(self._base.table, keys[left])
+            self._rebuild(self._used // 2, columns_of(self._base.table.reshape(-1, 3)[entries]))
 
     def _bring_rows(self, keys: np.ndarray, rows: np.ndarray, limit: int) -> tuple[int, np.ndarray]:
         left = np.empty(len(rows) + 1, np.int64)
@@ -143,8 +147,9 @@ class WorkingIndex:
         if self._used + more > homes * kernels.MAX_LOAD:
             self._rebuild(max(more, self._used // 2))
 
-    def _rebuild(self, more: int) -> None:
-        """Move the entries to a table with room for so many more."""
+    def _rebuild(self, more: int, *new: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        """Move the entries, and new ones, to a table with room for so many more."""
         entries = self.table.reshape(-1, 3)
         entries = entries[entries[:, 2] != 0]
-        self.table, self._used = kernels.build_table([columns_of(entries)], more), len(entries)
+        self.table = kernels.build_table([columns_of(entries), *new], more)
+        self._used = int(np.count_nonzero(self.table[2::3])) if new else len(entries)

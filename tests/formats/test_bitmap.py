@@ -69,6 +69,8 @@ def test_stored_payloads_are_still_read() -> None:
 
 KEYS = [
     (bitmap.alive_key(), 0x1, KeyParts("alive")),
+    (bitmap.deferred_key(), 0x2, KeyParts("deferred")),
+    (bitmap.hidden_key(), 0x3, KeyParts("hidden")),
     (bitmap.filter_key(1, 5), 0x1000000000005, KeyParts("filter", 1, 5)),
     (bitmap.filter_key(16383, 2**48 - 1), 0x3FFFFFFFFFFFFFFF, KeyParts("filter", 16383, 2**48 - 1)),
     (bitmap.layer_key(2, 31), 0x800000020000001F, KeyParts("layer", 2, 31)),
@@ -86,7 +88,7 @@ def test_keys_and_what_they_stand_for(key: int, number: int, parts: KeyParts) ->
 
 
 @pytest.mark.parametrize(
-    "key", [0, 3, 2**48 - 1, 2**62 | 1 << 32, 2**63, 2**63 | 1 << 46, 0xC000000100000000, 2**64 - 1]
+    "key", [0, 4, 2**48 - 1, 2**62 | 1 << 32, 2**63, 2**63 | 1 << 46, 0xC000000100000000, 2**64 - 1]
 )
 def test_other_keys_are_unknown(key: int) -> None:
     assert describe(key) == KeyParts("unknown", None, key)

@@ -139,7 +139,9 @@ def parse_table(data, words, numbers, octets):
     lookup_serial(table, WANTED, places)
     find_records(table, table, EVERY, WANTED, places, lengths)
     find_single(table, table, EVERY, DATA, ONE, SEED, offsets)
-    empty = table[len(table) - 12 :].max() == np.uint64(0)
+    last = len(table) - 3
+    empty = table[last - 9 : last].max() == np.uint64(0) == table[last + 1 :].max()
+    empty = empty and table[last] < np.uint64(1 << 32)
     if check_entries(table, np.uint64(len(DATA))) < 0 or not empty:
         return 0
     totals, counts = numbers[4 * n : 4 * n + 2], numbers[5 * n : 6 * n]

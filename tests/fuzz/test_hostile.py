@@ -154,6 +154,11 @@ def test_an_index_without_empty_entries_at_its_end_is_refused():
     entries[-3] = entries[np.flatnonzero(entries["length"])[0]]
     with pytest.raises(CorruptError, match="expected 4 empty entries, found others"):
         hash_index.decode(index_file(table, len(KEYS) + 1), "index.bin", len(DATA))
+    for word, value in ((-3, 1 << 32), (-2, 1), (-6, 1)):
+        table = sound_table()
+        table[word] = value
+        with pytest.raises(CorruptError, match="expected 4 empty entries, found others"):
+            hash_index.decode(index_file(table, len(KEYS)), "index.bin", len(DATA))
 
 
 def test_names_that_end_before_their_file_are_refused():

@@ -22,6 +22,7 @@ from bitdex.kernels import (
     gather,
     hash_index,
     integer_csv,
+    labels,
     layers,
     merge,
     pairs,
@@ -302,7 +303,25 @@ def _pack(rng):
     frames.place_frames(offsets, 64, np.zeros(6, np.int64))
 
 
+def _labels(rng):
+    """Find, pack and hash labels, now and then in bytes that were cut."""
+    texts = [str(rng.choice(TEXTS)).encode() for _ in range(int(rng.integers(0, 12)))]
+    entries = [np.array([7, i, len(text)], "<u4").tobytes() + text for i, text in enumerate(texts)]
+    data = np.frombuffer(b"head" + b"".join(entries), np.uint8)
+    stop = len(data) - int(rng.integers(0, 3)) * int(rng.integers(0, 2))
+    fields, numbers, places, sizes = (
+        *np.zeros((2, len(texts)), np.uint32),
+        *np.zeros((2, len(texts)), np.int64),
+    )
+    labels.find_entries(data, 4, stop, len(texts), fields, numbers, places, sizes)
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    out = np.empty(offsets[-1], np.uint8)
+    labels.pack_texts(data, places, offsets, out)
+    labels.hash_texts(out, offsets, np.empty(len(texts), np.uint32))
+
+
 DIRECT = (
+    _labels,
     _look_up_in_parallel,
     _copy_in_parallel,
     _search,

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitdex.errors import InvalidError
 from bitdex.formats.hash_index import SPILL
 from bitdex.kernels import hash_index, probes
 from bitdex.kernels.jit import THREADS
@@ -237,22 +236,68 @@ def unshifted(value, shift):
     return found
 
 
-def keys_of_the_last_home(count):
-    """Return keys whose mixed value begins with 32 ones, so that they share the last home of every table."""
+def keys_of_hash(hashed, count):
+    """Return keys whose mixed value begins with these 32 bits, so that they share a home of every table."""
     first, second = (pow(int(one), -1, 2**64) for one in (hash_index._FIRST, hash_index._SECOND))
     keys = []
     for low in range(count):
-        mixed = (0xFFFFFFFF << 32 | low) * second % 2**64
+        mixed = (hashed << 32 | low) * second % 2**64
         keys.append(unshifted(unshifted(mixed, 29) * first % 2**64, 32))
     return u64(keys)
 
 
-def test_a_table_says_that_it_is_too_full_for_keys_made_to_collide():
-    """More keys of one home than the spill holds: no larger table can help."""
-    few = keys_of_the_last_home(200)
+def test_a_table_holds_keys_that_were_made_to_collide():
+    """More keys of the last home than the spill holds: no larger table could help, and it was refused."""
+    few = keys_of_hash(0xFFFFFFFF, 200)
     table = hash_index.build_index(few, few, *[np.full(200, 24, np.uint64)] * 2)
     assert (hash_index.lookup(table, few) >= 0).all() and distances(table).max() == 199
-    many = keys_of_the_last_home(300)
+    assert not hash_index.is_turned(table)
+    many = keys_of_hash(0xFFFFFFFF, 3000)
     assert hash_index.insert_entries(many, many, many, hash_index.new_table(100_000)) == -1
-    with pytest.raises(InvalidError, match="upper 32 bits"):
-        hash_index.build_table([(many, many, many)])
+    table = hash_index.build_table([(many, many, many)])
+    assert hash_index.is_turned(table) and distances(table).max() == 2999
+    assert_found(table, {int(key): (int(key), int(key)) for key in many}, [0, 7])
+
+
+crowds = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 2**31, 2**32 - 2**20, 2**32 - 2, 2**32 - 1]) | st.integers(0, 2**32 - 1),
+        st.sampled_from([1, 5, 253, 700]),
+    ),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda crowd: crowd[0],
+)
+
+
+@quick
+@given(crowds, st.lists(pool, max_size=60), st.randoms(use_true_random=False))
+def test_crowds_of_keys_fit_wherever_they_lie(crowds, others, rng):
+    """A table of them, and changes of it in a table of their own, which may be turned in another way."""
+    keys = [key for hashed, count in crowds for key in keys_of_hash(hashed, count).tolist()]
+    keys = list(dict.fromkeys([*keys, *others]))
+    rng.shuffle(keys)
+    model = {key: (72 + 8 * i, 24 + i | 32 << 32) for i, key in enumerate(keys)}
+    columns = u64(model), *(u64(one[i] for one in model.values()) for i in range(2))
+    table = hash_index.build_table([columns])
+    assert content(table) == model and not table[-12:-3].any() and not table[-2:].any()
+    absent = set(keys_of_hash(0xFFFFFFFF, 710)[-5:].tolist()) | set(EDGES)
+    assert_found(table, model, absent - set(model))
+    gone = keys[: len(keys) // 2]
+    nothing, ends = np.zeros(len(gone), np.uint64), np.full(len(gone), hash_index.GONE)
+    recent = hash_index.build_table([(u64(gone), nothing, ends)])
+    marks = np.zeros(len(recent) // 3 * 16 // 64 + 1, np.uint64)
+    hash_index.set_marks(recent, marks)
+    places, lengths = np.zeros((2, len(keys)), np.int64)
+    hash_index.find_records_serial(table, recent, marks, u64(keys), places, lengths)
+    assert places.tolist() == [-1] * len(gone) + [model[key][0] for key in keys[len(gone) :]]
+    brought, left = hash_index.build_table([(u64([]),) * 3], len(keys)), np.zeros(len(keys) + 1, np.int64)
+    limit = len(brought) // 3 - hash_index.WINDOW
+    count = hash_index.bring_entries(u64(keys), np.arange(len(keys)), table, limit, brought, left)
+    assert count + left[0] == len(keys)
+    assert content(brought).items() <= model.items() and len(content(brought)) == count
+    assert hash_index.delete_entries(u64(gone), table) == len(gone)
+    for key in gone:
+        del model[key]
+    assert content(table) == model
+    assert_found(table, model, gone)

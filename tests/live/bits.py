@@ -1,6 +1,7 @@
 """Bits: every bit of every bitmap follows from the documents, and the other way round."""
 
 import numpy as np
+from pyroaring import BitMap
 
 from bitdex.formats import bitmap as format_
 from bitdex.formats.document import decode_document
@@ -29,10 +30,27 @@ def differences(index):
     for key in expected.keys() | found.keys():
         if expected.get(key, set()) != found.get(key, set()):
             wrong.append((format_.describe(key), expected.get(key, set()), found.get(key, set())))
-    alive, deferred = store.bitmaps.alive(), store.bitmaps.get(format_.deferred_key())
-    if alive & deferred:
-        wrong.append(("both visible and waiting", alive & deferred))
-    return wrong
+    return wrong + list(_misplaced(store))
+
+
+def _misplaced(store):
+    """Yield the slots that are not one of visible, waiting and hidden: those with a record, or of a phase."""
+    silo = store.bitmaps.silo
+    keys = (format_.alive_key(), format_.deferred_key(), format_.hidden_key())
+    alive, deferred, hidden = (store.bitmaps.get(key) for key in keys)
+    keys = store.documents.silo.keys()
+    exist = BitMap(keys[keys < 1 << 32].tolist())
+    for key in silo.keys().tolist():
+        if format_.describe(key).kind == "phase":
+            exist |= store.bitmaps.get(key)
+    for what, slots in (
+        ("both visible and waiting", alive & deferred),
+        ("a document, and hidden", (alive | deferred) & hidden),
+        ("nowhere", exist - alive - deferred - hidden),
+        ("without record and phase", (alive | deferred) - exist),
+    ):
+        if slots:
+            yield what, slots
 
 
 def _is_of(key, unstored):

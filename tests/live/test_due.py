@@ -1,10 +1,14 @@
 """Documents that wait: what the clock shows, and what is written meanwhile."""
 
+import datetime
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import bitdex
+from bitdex.errors import InvalidError
 from bitdex.live import batch
 from tests.live.bits import differences
 
@@ -140,3 +144,34 @@ def test_a_time_of_zero_is_a_time(tmp_path, clock, only_bits):
         assert index.ids().tolist() == [1]
         clock.now = 5
         assert index.ids().tolist() == [1, 2]
+
+
+PHASE = {"name": "posts", "slot_field": "id", "sets_alive": True, "fields": ["n", "at"]}
+POSTS = pd.DataFrame({"id": [1, 2, 3], "n": 1, "at": [NOW - 1, NOW, NOW + 1]})
+MOMENTS = [
+    NOW,
+    np.float64(NOW),
+    "2023-11-14T22:13:20",
+    "2023-11-14 23:13:20+01:00",
+    datetime.datetime.fromtimestamp(NOW, datetime.UTC),
+    pd.Timestamp(NOW, unit="s"),
+    np.datetime64(NOW, "s"),
+]
+
+
+@pytest.mark.parametrize("now", MOMENTS, ids=str)
+def test_a_dump_takes_the_moments_that_a_query_takes(tmp_path, clock, now):
+    """A text was a raw UFuncTypeError."""
+    clock.now = 1000
+    with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
+        (result,) = index.dump([PHASE], {"posts": POSTS}, now=now)
+        assert result.deferred == 1 and index.ids(now=now).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("now", ["tomorrow", float("nan"), float("inf"), True, [NOW], b"2023-11-14"], ids=str)
+def test_a_dump_refuses_what_is_no_moment(tmp_path, clock, now):
+    with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
+        for call in (lambda: index.dump([PHASE], {"posts": POSTS}, now=now), lambda: index.query(now=now)):
+            with pytest.raises(InvalidError, match="now: "):
+                call()
+        assert not index.phases and len(index) == 0

@@ -54,7 +54,15 @@ VALUES = {
     "rate": [0.5, -2.0],
     "marks": [[1], [2, 3], []],
 }
-EXIST = {"marked": "marks", "dated": "due"}  # which tell whether another has a value; one in bitmaps only
+EXIST = {  # which tell whether another has a value, some in bitmaps only; of two others that come later
+    "marked": "marks",
+    "dated": "due",
+    "owned": "owner",
+    "grouped": "groups",
+    "rated": "rate",
+    "listed": "lists",
+}
+ONLY_BITS = {"dated", "grouped", "listed"}
 ADDED = {  # and dropped
     "extra": {"filter": "single_value", "sort": True, "default": 4},
     "names": {"filter": "single_value", "value_type": "low_cardinality_string"},
@@ -144,8 +152,10 @@ def definition(deferred):
         {"source": "groups", "target": "groups", "value_type": "integer_array", "filter_only": True},
         {"source": "hot", "target": "hot", "value_type": "boolean", "filter_only": True},
         {"source": "marks", "target": "marks", "value_type": "integer_array"},
-        {"source": "marks", "target": "marked", "value_type": "exists_boolean"},
-        {"source": "due", "target": "dated", "value_type": "exists_boolean", "filter_only": True},
+        *(
+            {"source": one, "target": name, "value_type": "exists_boolean", "filter_only": name in ONLY_BITS}
+            for name, one in EXIST.items()
+        ),
     ]
     return content
 
@@ -405,6 +415,9 @@ class LiveMachine(RuleBasedStateMachine):
         field = self.model.schema.fields.get(name)
         if field is None or not field.indexed:
             self.index.add_field(name, **ADDED[name])
+        elif name in EXIST.values():
+            with pytest.raises(InvalidError, match=f"{name}.* cannot be dropped"):
+                self.index.drop_field(name)
         else:
             self.index.drop_field(name)
         self.defined()

@@ -13,10 +13,11 @@ from bitdex.formats import hash_index as format_
 from bitdex.kernels import hash_index as kernels
 from bitdex.silo import key_index, working_index
 from bitdex.silo.key_index import KeyIndex
+from bitdex.silo.repair import repair_silo
 from bitdex.silo.silo import Silo
 from bitdex.silo.working_index import WorkingIndex
 from tests.kernels.frame_store import u64
-from tests.kernels.test_hash_index import build, content, two_tables
+from tests.kernels.test_hash_index import build, content, keys_of_hash, two_tables
 
 quick = settings(max_examples=60, derandomize=True, deadline=None)
 
@@ -194,3 +195,34 @@ def test_a_merge_does_not_begin_before_its_index_is_ready(tmp_path, monkeypatch)
             writer.put_many(range(50), [b"third, and longer than its region has room for"] * 50)
         assert set(silo.get_many(list(range(50)))) == {b"third, and longer than its region has room for"}
         assert list(silo.check()) == []
+
+
+@pytest.mark.parametrize("before", [0, 50, 20_000])
+def test_keys_that_were_made_to_collide_are_keys_like_others(tmp_path, before):
+    """From 253 keys on that share the last 32 bits of the hash a silo could not be compacted any more."""
+    crowd, others = keys_of_hash(0xFFFFFFFF, 900), np.arange(before, dtype=np.uint64)
+    held = {int(key): b"%d" % key for key in others}
+    with Silo.open(tmp_path / "silo", "w", "concatenate", sync="none") as silo:
+        silo.put_many(others, list(held.values()))
+        silo.compact()
+        for part in (crowd[:300], crowd[300:600]):
+            silo.put_many(part, [b"of a log"] * 300)
+            silo.compact()
+            held |= dict.fromkeys(part.tolist(), b"of a log")
+        with silo.merge_writer() as writer:
+            writer.merge_many(crowd[400:], [b" merged"] * 500)
+        for key in crowd[400:].tolist():
+            held[key] = held.get(key, b"") + b" merged"
+        silo.delete_many(crowd[:100])
+        silo.compact()
+        for key in crowd[:100].tolist():
+            del held[key]
+        assert sorted(silo.keys().tolist()) == sorted(held) and not list(silo.check())
+        assert list(silo.get_many(list(held))) == list(held.values())
+        silo.rewrite()
+    for _ in range(2):
+        with Silo.open(tmp_path / "silo") as silo:
+            assert list(silo.get_many(list(held))) == list(held.values()) and not list(silo.check())
+            assert list(silo.get_many(crowd[:100])) == [None] * 100
+        (tmp_path / "silo" / "index.bin").unlink()
+        assert repair_silo(tmp_path / "silo", dry_run=False)
