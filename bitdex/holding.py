@@ -39,7 +39,13 @@ def _leave(
     value: BaseException | None,
     trace: TracebackType | None,
 ) -> bool:
-    """Resume a generator behind its block; return whether it has dealt with what the block raised."""
+    """Resume a generator behind its block; return whether it has dealt with what the block raised.
+
+    There is none any more where what holds the block, a generator too, is collected as part of a cycle: both
+    are closed, each on its own.
+    """
+    if known() is None:
+        return False
     try:
         if value is None:
             next(known())

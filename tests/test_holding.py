@@ -1,5 +1,6 @@
 """Context managers that let go of what they hold: as those of `contextlib`, and whenever Ctrl-C comes."""
 
+import gc
 import traceback
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -85,6 +86,24 @@ def test_a_stack_leaves_it_too(fails):
         assert stack.enter_context(lock.taken()) is lock and lock.holders == 1
         if fails:
             raise ValueError
+    assert lock.holders == 0
+
+
+def test_a_block_that_is_forgotten_in_a_cycle_is_left():
+    """Weak references are cleared before a cycle is closed; pytest tells what that raises."""
+    lock = Lock()
+
+    def forgotten():
+        here = [lambda: here]  # the frame is its own
+        with lock.inside():
+            yield here
+
+    blocks = [forgotten() for _ in range(3)]
+    for one in blocks:
+        next(one).append(one)
+    assert lock.holders == 6
+    del one, blocks
+    gc.collect()
     assert lock.holders == 0
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 import bitdex
-from bitdex import store
+from bitdex import store_opened
 from bitdex.errors import InvalidError
 
 f = bitdex.field
@@ -94,7 +94,7 @@ def test_a_default_that_comes_later_has_its_number_with_it(index):
 
 def test_an_index_that_is_only_read_may_have_no_number_for_a_default(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:  # as indexes were written before
-        patched.setattr(store, "number_defaults", lambda *_: None)
+        patched.setattr(store_opened, "number_defaults", lambda *_: None)
         with bitdex.create(tmp_path / "index", SCHEMA, sync="none") as index:
             index.put_many([{"id": id, "n": id} for id in ALL])
     with bitdex.open(tmp_path / "index", "r") as reader:
