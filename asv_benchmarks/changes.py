@@ -1,8 +1,9 @@
 """Print what changes cost: ``python -m asv_benchmarks.changes [--rows 1000000]``.
 
 Whole rows put into a loaded index, beside DuckDB's upsert of the same rows in the same run; single patches;
-a query beside many pending operations; queries beside a writer; memory over a long time of changes. Each
-works on a copy of the stores that `asv_benchmarks.peers` has made, and makes those that are missing.
+a reader that follows; a query beside many pending operations; queries beside a writer; memory over a long time
+of changes. Each works on a copy of the stores that `asv_benchmarks.peers` has made, and makes those that are
+missing.
 """
 
 import argparse
@@ -247,6 +248,21 @@ def several(index: bitdex.Index, patch: Callable[[], None], count: int) -> None:
             patch()
 
 
+def following(stores: Stores) -> list[list[str]]:
+    """Let a reader move on after each patch, and ask."""
+    with stores.index(sync="none") as index, bitdex.open(index.path, "r") as reader:
+        patch, ask = patcher(index), asking(reader)
+        for where, sort in QUERIES:
+            reader.query(where, sort, limit=20)
+        refreshes, questions = [], []
+        for _ in range(500):
+            patch()
+            refreshes.append(timed(reader.refresh))
+            questions.append(timed(ask))
+        title = "a reader's refresh behind a patch"
+        return [[title, quantiles(refreshes)], ["its next sorted query", quantiles(questions)]]
+
+
 def pending(stores: Stores) -> list[list[str]]:
     """Ask beside 100,000 pending operations of bitmaps, and after they were compacted."""
     with stores.index(sync="none") as index:
@@ -365,7 +381,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "bitdex-peers")
-    parser.add_argument("--only", default="upserts,found,patches,kept,pending,mixed,memory")
+    parser.add_argument("--only", default="upserts,found,patches,kept,following,pending,mixed,memory")
     parser.add_argument("--rate", type=int, default=2000, help="changes a second beside queries")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--changes", type=int, default=1_000_000, help="over which memory is looked at")
@@ -376,6 +392,7 @@ def main() -> None:
         "found": lambda: found(stores),
         "patches": lambda: patches(stores),
         "kept": lambda: kept(stores),
+        "following": lambda: following(stores),
         "pending": lambda: pending(stores),
         "mixed": lambda: mixed(stores, options.rate, options.seconds),
         "memory": lambda: memory(stores, options.changes),

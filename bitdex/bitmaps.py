@@ -53,12 +53,19 @@ class BitmapSilo:
 
     @classmethod
     def open(
-        cls, path: Any, mode: str, at: int | None, sync: str, dictionaries: Dictionaries
+        cls,
+        path: Any,
+        mode: str,
+        at: int | None,
+        sync: str,
+        dictionaries: Dictionaries,
+        before: Silo | None = None,
     ) -> "BitmapSilo":
         """Open the silo of bitmaps at a sequence; with `mode` "w" and without one, make it."""
         settings = _SETTINGS if at is None else {}  # one that is there has its own
         identity = dictionaries.identity + 1  # so that blocks of the two silos are told apart
-        silo = Silo.open(path, mode, "bitmap", at=at, sync=sync, identity=identity, **settings)
+        opening = {"at": at, "sync": sync, "identity": identity, "before": before, **settings}
+        silo = Silo.open(path, mode, "bitmap", **opening)
         return cls(silo, dictionaries)
 
     def get(self, key: int) -> BitMap:

@@ -80,10 +80,12 @@ class DocSilo:
         schema: Schema,
         registry: FieldRegistry,
         dictionaries: Dictionaries,
+        before: Silo | None = None,
     ) -> "DocSilo":
         """Open the silo of documents at a sequence; with `mode` "w" and without one, make it."""
         settings = _SETTINGS if at is None else {}  # one that is there has its own
-        silo = Silo.open(path, mode, "documents", at=at, sync=sync, identity=registry.identity, **settings)
+        opening = {"at": at, "sync": sync, "identity": registry.identity, "before": before, **settings}
+        silo = Silo.open(path, mode, "documents", **opening)
         return cls(silo, schema, registry, dictionaries)
 
     def get(self, slot: int, fields: Sequence[str] | None = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bitdex.completion import attribute
 from bitdex.documents import DocSilo
 from bitdex.errors import BitdexError, InvalidError, NotFoundError, WriteFailedError
 from bitdex.inside.looking import Looking
+from bitdex.live.between import moved_on
 from bitdex.live.changing import Changing
 from bitdex.live.rows import ids_of, is_slot, slot_of
 from bitdex.live.upkeep import check_seconds, give_back
@@ -143,7 +144,7 @@ class Index(Querying, Changing, Looking, Staying):
         """
         self._store.guard.check_open()
         with self._store.turn.taken():
-            return self._store.refresh()
+            return moved_on(self._store, self._newest)
 
     # -- loading ---------------------------------------------------------------------------
 

@@ -49,6 +49,10 @@ class FieldRegistry:
         """Return the names under which numbers were given, those of dropped fields too."""
         return {entry.name for entry in self._entries if entry.field in numbers}
 
+    def gives_same(self, other: "FieldRegistry") -> bool:
+        """Tell whether another one gives the same numbers."""
+        return (self._entries, self.dropped) == (other._entries, other.dropped)
+
     def without(self, number: int) -> "FieldRegistry":
         """Return the registry in which a field is dropped."""
         return FieldRegistry(self._path, self.identity, self.dropped | {number})

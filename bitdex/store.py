@@ -46,7 +46,7 @@ from bitdex.registry import FieldRegistry
 from bitdex.remains import BITMAPS, DOCUMENTS, check_vacant, missing
 from bitdex.schema import Schema
 from bitdex.schema_versions import SchemaVersions
-from bitdex.silo.files import SiloFiles
+from bitdex.silo.files import Lasting, SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.lock import WriterLock
 from bitdex.silo.modes import check_sync
@@ -64,7 +64,7 @@ class Store:
 
     Attributes
     ----------
-    record, versions, schema, registry, dictionaries, log
+    record, lasting, versions, schema, registry, dictionaries, log
         Of the newest commit (`store_opened`).
     documents : DocSilo
         As the writer sees them, with what is not committed yet.
@@ -77,6 +77,7 @@ class Store:
     """
 
     record: np.ndarray
+    lasting: Lasting
     sequence: int
     versions: SchemaVersions
     schema: Schema
@@ -95,6 +96,7 @@ class Store:
         self._descriptor: int | None = None
         self._writer = secrets.randbits(64)
         self._closing: weakref.finalize[..., Store] | None = None
+        self._opened: Opened | None = None
         if mode not in ("r", "w"):
             raise InvalidError(f'mode: {mode!r} is unknown; use "r" or "w"')
         if not filesystem.exists(self._commit_path):
@@ -142,12 +144,14 @@ class Store:
     def _open(self) -> None:
         """Open the committed state; a writer may be committing the next one meanwhile."""
 
-        def attempt() -> Opened:
-            return Opened(self.directory, self.mode, self.sync, getattr(self, "dictionaries", None))
+        reads = self.mode == "r"
 
-        opened = attempt() if self.mode == "w" else steadily(attempt, self._look)
+        def attempt() -> Opened:
+            return Opened(self.directory, self.mode, self.sync, self._opened if reads else None)
+
+        opened = steadily(attempt, self._look) if reads else attempt()
         before = vars(self).copy()  # let go of behind the next step, which is one, and not in it
-        vars(self).update(vars(opened))
+        vars(self).update(vars(opened), _opened=opened if reads else None)
         del before
         if self.mode == "w":
             self._take_over()
@@ -262,7 +266,8 @@ class Store:
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before."""
         record = read_commit(self.directory)
-        if self.mode == "w" or int(record["commit"][0]) == int(self.record["commit"][0]):
+        same = int(record["commit"][0]) == int(self.record["commit"][0]) and self.lasting.lasts()
+        if self.mode == "w" or same:
             return False
         self.reopen()
         return True

@@ -5,7 +5,7 @@
     commit.bin --> sequence --> definition, names, labels --> both silos --> the record of phases
 
 A reader that moves on has the one beside the other: who uses what was opened before keeps it, and it is let
-go of when nobody does.
+go of when nobody does. What the one has read, and nobody has changed since, the other does not read again.
 """
 
 from contextlib import suppress
@@ -24,10 +24,12 @@ from bitdex.formats import meta as meta_format
 from bitdex.phase_log import PhaseLog, PhaseResult
 from bitdex.registry import FieldRegistry
 from bitdex.remains import BITMAPS, DOCUMENTS
+from bitdex.schema import Schema
 from bitdex.schema_labels import number_defaults
 from bitdex.schema_versions import SchemaVersions
-from bitdex.silo.files import SiloFiles
+from bitdex.silo.files import Lasting, SiloFiles
 from bitdex.silo.inspect import stats
+from bitdex.silo.silo import Silo
 from bitdex.silo.state import State
 
 
@@ -57,21 +59,31 @@ class Opened:
     Attributes
     ----------
     record : ndarray of formats.meta.META, shape (1,)
+    lasting : Lasting
+        The file of the record.
     sequence : int
         What is there; below that of the record if the power was lost.
     versions, schema, registry, dictionaries, documents, bitmaps, log, committed
         Those of the store.
     """
 
-    def __init__(self, directory: Path, mode: str, sync: str, labels: Dictionaries | None = None):
-        self.record = read_commit(directory)
+    schema: Schema
+    registry: FieldRegistry
+    dictionaries: Dictionaries
+    bitmaps: BitmapSilo
+    documents: DocSilo
+
+    def __init__(self, directory: Path, mode: str, sync: str, before: "Opened | None" = None):
+        self.lasting, self.record = Lasting(directory / "commit.bin"), read_commit(directory)
+        if before is not None and not before.lasting.lasts():
+            before = None
         self.sequence = at = int(self.record["sequence"][0])
-        self._open(directory, mode, sync, labels)
+        self._open(directory, mode, sync, before)
         reached = min(self.documents.silo.sequence, self.bitmaps.silo.sequence)
         if reached < at:  # the power was lost, and what was not synced with it
             close_silos(self.documents, self.bitmaps)
             self.sequence = reached
-            self._open(directory, mode, sync, labels)
+            self._open(directory, mode, sync, before)
         try:
             self.log = PhaseLog(directory / "dumps.json", self.sequence)
             self.committed = committed(self.sequence, self.log, self.documents, self.bitmaps)
@@ -79,26 +91,37 @@ class Opened:
             close_silos(self.documents, self.bitmaps)
             raise
 
-    def _open(self, directory: Path, mode: str, sync: str, labels: Dictionaries | None) -> None:
+    def _open(self, directory: Path, mode: str, sync: str, before: "Opened | None") -> None:
         """Read the definition, the names and the labels that count at the sequence; open the silos at it."""
         at, identity = self.sequence, int(self.record["identity"][0])
         self.versions = SchemaVersions(directory / "schema.json", at)
-        self.schema, dropped = self.versions.last.schema, self.versions.last.dropped
-        self.registry = FieldRegistry(directory / "fields.bin", identity, dropped)
+        last = self.versions.last
+        known = before is not None and before.versions.last == last
+        self.schema = before.schema if before is not None and known else last.schema
+        self.registry = FieldRegistry(directory / "fields.bin", identity, last.dropped)
+        if before is not None and before.registry.gives_same(self.registry):
+            self.registry = before.registry
         least = int(self.record["labels"][0])
-        if mode == "w" or labels is None or not labels.follow(least):  # else read on
-            labels = Dictionaries(directory / "dictionaries.bin", identity, least)
-        self.dictionaries = labels
+        if before is not None and before.dictionaries.follow(least):
+            self.dictionaries = before.dictionaries
+        else:
+            self.dictionaries = Dictionaries(directory / "dictionaries.bin", identity, least)
         if mode == "w":
             number_defaults(self.schema, self.registry, self.dictionaries)
         names = self.schema, self.registry, self.dictionaries
-        self.bitmaps = BitmapSilo.open(directory / BITMAPS, mode, at, sync, self.dictionaries)
+        bitmaps, documents = (None, None) if before is None else before.silos
+        self.bitmaps = BitmapSilo.open(directory / BITMAPS, mode, at, sync, self.dictionaries, bitmaps)
         try:
-            self.documents = DocSilo.open(directory / DOCUMENTS, mode, at, sync, *names)
+            self.documents = DocSilo.open(directory / DOCUMENTS, mode, at, sync, *names, documents)
         except BaseException as error:
             with suppress(OSError):  # the first error counts
                 self.bitmaps.silo.close(error if isinstance(error, WriteFailedError) else None)
             raise
+
+    @property
+    def silos(self) -> tuple[Silo, Silo]:
+        """Those of bitmaps and of documents."""
+        return self.bitmaps.silo, self.documents.silo
 
 
 def read_commit(directory: Path) -> np.ndarray:

@@ -48,6 +48,25 @@ class SingleChanges(Changing):
         return self.query()
 
 
+class ReaderThatFollows(Changing):
+    """Each time behind a patch, which is timed with it."""
+
+    def setup(self, path: str) -> None:
+        super().setup(path)
+        self.writer, self.index = self.index, bitdex.open(self.index.path, "r")
+        self.query()
+
+    def teardown(self, path: str) -> None:
+        self.writer.close()
+        super().teardown(path)
+
+    def time_refresh_and_query(self, path: str) -> int:
+        changes = {"reactionCount": self.draw.randrange(5000)}
+        self.writer.patch(self.draw.choice(self.ids), changes)
+        self.index.refresh()
+        return self.query()
+
+
 class BatchesOfChanges(Changing):
     def time_put_many_1000(self, path: str) -> int:
         documents = self.index.get_many(self.draw.sample(self.ids, 1000)).documents()

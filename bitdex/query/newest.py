@@ -97,6 +97,13 @@ class Newest:
             with self._lock:
                 self._catch_up()
 
+    def moved(self, before: Committed, altered: Altering | None) -> None:
+        """Follow a reader from one commit to the newest, by what that alters; None if it is not known."""
+        shown, later = self._shown, list(self._later)
+        last = later[-1][0] if later else shown and shown.documents
+        if altered is not None and last is before.documents:
+            self.follow(altered)
+
     def _make(self) -> Snapshot:
         while True:
             committed, committing = self._committed(), self._committing()  # in this order: see below

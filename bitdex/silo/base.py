@@ -1,6 +1,6 @@
 """The committed part of a silo: ``data.bin`` and its index, as one immutable snapshot."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from bitdex.silo.files import SiloFiles
 from bitdex.silo.key_index import KeyIndex, read_index
 
 WALK = 1 << 20  # regions walked at a time
+FILES = ("identity", "data_generation", "data_end", "index_generation", "delta_end")  # of a commit record
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +65,23 @@ class Base:
         """
         if int(meta["data_generation"][0]) == 0:
             return cls.empty(meta)
+        if before is not None and before.rests_on(meta):
+            return replace(before, meta=meta)
         mapped = files.map_data(
             int(meta["data_generation"][0]), int(meta["identity"][0]), int(meta["data_end"][0])
         )
         try:
-            index = read_index(files, meta, before.index_for(meta) if before is not None else None)
+            index = read_index(files, meta, None if before is None else before.index_for(meta))
         except CorruptError:
             if int(files.read_meta(None)["commit"][0]) > int(meta["commit"][0]) + 1:
                 raise  # a writer has passed by; the state to be opened is gone
             index = rebuild_index(mapped, meta)
             return cls(mapped, index, meta, str(files.data), indexed=False)
         return cls(mapped, index, meta, str(files.data))
+
+    def rests_on(self, meta: np.ndarray) -> bool:
+        """Tell whether the same files, as far as they count, lie under a later commit record."""
+        return self.indexed and all(int(self.meta[name][0]) == int(meta[name][0]) for name in FILES)
 
     def index_for(self, meta: np.ndarray) -> KeyIndex | None:
         """Return the index if that of a commit record rests on the same ``index.bin``."""

@@ -35,7 +35,7 @@ from bitdex.kernels.jit import THREADS
 from bitdex.silo.base import Base
 from bitdex.silo.belongings import Belongings, weakly
 from bitdex.silo.compaction import NewData
-from bitdex.silo.files import SiloFiles
+from bitdex.silo.files import Lasting, SiloFiles
 from bitdex.silo.guard import Guard
 from bitdex.silo.index_writer import write_delta, write_index
 from bitdex.silo.key_index import KeyIndex
@@ -52,7 +52,15 @@ from bitdex.uninterrupted import uninterrupted
 class Commits:
     """The state of a silo: files, base, logs; how it is loaded and replaced."""
 
-    def __init__(self, files: SiloFiles, mode: str, sync: str, at: int | None, reclaim: float):
+    def __init__(
+        self,
+        files: SiloFiles,
+        mode: str,
+        sync: str,
+        at: int | None,
+        reclaim: float,
+        before: "Commits | None" = None,
+    ):
         self.files = files
         self.mode = mode
         self._sync = sync
@@ -64,9 +72,11 @@ class Commits:
         self._publishing = threading.Lock()
         self._prepared = False
         self._reclaim = reclaim
+        self._base: Base
+        self._lasting: Lasting
         self._logs: OpsLogs
         try:
-            self._load(at)
+            self._load(at, before)
         except BaseException:
             self._belongings.let_go()
             raise
@@ -77,26 +87,32 @@ class Commits:
         """Go back to a committed state, forgetting what was appended or prepared after it."""
         self._guard.check_open()
         self._logs.close()
-        self._load(at)
+        self._load(at, self)
 
     def __repr__(self) -> str:
         if self._guard.closed:
             return f"<Silo {self.files.directory}, closed>"
         return f"<Silo {self.files.directory}: {len(self._state):,} keys>"
 
-    def _load(self, at: int | None) -> None:
-        """Open the newest state, or the one at a sequence; a writer may be committing meanwhile."""
-        if self.mode == "w":
-            self._open_state(at)
-        else:
-            steadily(partial(self._open_state, at), self.files.look)
+    def _load(self, at: int | None, before: "Commits | None") -> None:
+        """Open the newest state, or the one at a sequence; a writer may be committing meanwhile.
 
-    def _open_state(self, at: int | None) -> None:
-        meta = self.files.read_meta(at)
+        What was read `before` in the same directory, and nobody has changed since, is not read again.
+        """
+        if self.mode == "w":
+            self._open_state(at, before)
+        else:
+            steadily(partial(self._open_state, at, before), self.files.look)
+
+    def _open_state(self, at: int | None, before: "Commits | None") -> None:
+        lasting, meta = Lasting(self.files.meta), self.files.read_meta(at)
+        if before is not None and not before._lasting.lasts():
+            before = None
         self.identity = int(meta["identity"][0])
         self.rule = meta["rule"][0].decode()
         self._fold = rule(self.rule)
-        base = Base.open(self.files, meta, getattr(self, "_base", None))  # None: the first one
+        base = Base.open(self.files, meta, None if before is None else before._base)
+        read = [None, None] if before is None or self.mode == "w" else before._logs.both
         if self.mode == "w":
             self._finish_renames(meta)
             base = self._take_over(base, at)
@@ -104,8 +120,8 @@ class Commits:
         applied = int(meta["applied"][0])
         logs: list[OpsLog] = []
         try:
-            for path in self.files.logs:
-                logs.append(self._open_log(path, applied, at))
+            for path, log in zip(self.files.logs, read):
+                logs.append(self._open_log(path, applied, at, log))
             both_known = self.mode == "w" or at is not None or _follow_all((logs[0], logs[1]))
             if not both_known or self._passed(meta, at):
                 raise CorruptError(f"{self.files.directory}: expected the logs of commit {meta['commit'][0]}")
@@ -114,7 +130,7 @@ class Commits:
             for log in logs:
                 log.close()
             raise
-        self._base, self._prepared = base, False
+        self._base, self._prepared, self._lasting = base, False, lasting
         both = (logs[0], logs[1])
         following = _next_sequence(base.meta, both)
         self._logs = OpsLogs(both, self._sync, following, self._guard, weakly(self._publish))
@@ -140,10 +156,10 @@ class Commits:
         self.files.write_meta(record)
         return replace(base, meta=record)
 
-    def _open_log(self, path: Path, applied: int, at: int | None) -> OpsLog:
+    def _open_log(self, path: Path, applied: int, at: int | None, before: OpsLog | None) -> OpsLog:
         if not filesystem.exists(path):
             raise CorruptError(f"{path}: expected an ops log, found no file")
-        log = OpsLog.read(path, self.identity, applied, at, self.mode == "w")
+        log = OpsLog.read(path, self.identity, applied, at, self.mode == "w", before)
         if log.generation > applied:  # emptied after the commit record was read
             log.close()
             raise CorruptError.at(path, 24, f"expected generation {applied} or below, found {log.generation}")
@@ -151,14 +167,15 @@ class Commits:
 
     def _follow(self) -> bool:
         """Move on to the newest committed state; return whether there is another than before."""
-        meta = self.files.read_meta(None)
+        meta, lasting = self.files.read_meta(None), self._lasting
         before = self._state.sequence, int(self._base.meta["commit"][0])
-        same = int(meta["commit"][0]) == before[1]
+        same = int(meta["commit"][0]) == before[1] and lasting.lasts()
         if same and _follow_all(self._logs.both) and not self._passed(meta, None):
             self._publish()
         else:
             self.reload()
-        return (self._state.sequence, int(self._base.meta["commit"][0])) != before
+        after = self._state.sequence, int(self._base.meta["commit"][0])
+        return after != before or self._lasting.number != lasting.number
 
     def _passed(self, meta: np.ndarray, at: int | None) -> bool:
         """Tell whether a writer has committed since: the logs may then hold batches behind that commit."""

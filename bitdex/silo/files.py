@@ -9,6 +9,27 @@ from bitdex.errors import CorruptError
 from bitdex.formats import data, header, meta
 
 
+class Lasting:
+    """A file that is written in place as long as its directory is what it was.
+
+    Where there is another one, as after a backup was restored, generations and sequences are those of
+    another history. The map keeps the system from giving the number of this file to that one.
+
+    Attributes
+    ----------
+    number : int
+        That of the file (`filesystem.number`).
+    """
+
+    def __init__(self, path: Path):
+        self._path, self.number = path, filesystem.number(path)  # before it is mapped
+        self._mapped = filesystem.map_read(path)
+
+    def lasts(self) -> bool:
+        """Tell whether it is still there."""
+        return filesystem.number(self._path) == self.number
+
+
 class SiloFiles:
     """Names and generations of the files in a silo's directory: the same one wherever the process goes."""
 

@@ -55,6 +55,7 @@ class OpsLog:
         self.generation = 0
         self.cut = False
         self.table = PendingTable()
+        self._applied = 0
         self._entered = GrowingOperations(Operations.empty(0))
         self._descriptor: int | None = None
         self._mapped = np.empty(0, np.uint8)
@@ -70,10 +71,21 @@ class OpsLog:
         return log
 
     @classmethod
-    def read(cls, path: Path, identity: int, applied: int, at: int | None, writable: bool) -> "OpsLog":
-        """Open an existing log: take its committed batches above `applied`, and not above `at`."""
+    def read(
+        cls,
+        path: Path,
+        identity: int,
+        applied: int,
+        at: int | None,
+        writable: bool,
+        before: "OpsLog | None" = None,
+    ) -> "OpsLog":
+        """Open an existing log: take its committed batches above `applied`, and not above `at`.
+
+        Those that a reader of the same directory has taken `before` are not read again.
+        """
         log = cls(path, identity)
-        log._replay(applied, at)
+        log._replay(applied, at, before)
         if writable:
             log._descriptor = filesystem.open_write(path)
             try:
@@ -221,12 +233,9 @@ class OpsLog:
         found = whole_batches(
             data, self.end, max(self.last_sequence, self.generation), self.seed, str(self.path)
         )
-        room = self._entered.room(len(found))
-        for name in Operations.__slots__:
-            getattr(room, name)[:] = getattr(found, name)
 
         def enter() -> None:
-            self._entered.count += len(found)
+            self._enter(found)
             self._pass(found)
 
         uninterrupted(enter)  # else they would be taken once more
@@ -251,8 +260,9 @@ class OpsLog:
             filesystem.allocate(self._writable(), length, rest)
             self._mapped = filesystem.map_open(self._writable(), length + rest)
 
-    def _replay(self, applied: int, at: int | None) -> None:
+    def _replay(self, applied: int, at: int | None, before: "OpsLog | None") -> None:
         name = str(self.path)
+        self._applied = applied
         data = filesystem.map_read(self.path)
         head = oplog.decode_header(data, name)
         if int(head["identity"]) != self.identity:
@@ -263,13 +273,31 @@ class OpsLog:
             )
         self.generation = int(head["generation"])
         self._mapped = data
-        found = whole_batches(data, oplog.START, self.generation, self.seed, name)
+        if before is not None and before._goes_on_in(self, at):
+            self.end, self.last_sequence = before.end, before.last_sequence
+            self.table, self._entered = before.table, before._entered.again()
+        found = whole_batches(data, self.end, max(self.last_sequence, self.generation), self.seed, name)
         sequences = sequences_of(found)
         count = len(found) if at is None else int(np.searchsorted(sequences, at, "right"))
         self.cut = count < len(found)
+        self._enter(found[int(np.searchsorted(sequences, applied, "right")) : count])
         self._pass(found[:count])
-        self._entered = GrowingOperations(found[int(np.searchsorted(sequences, applied, "right")) : count])
         self.shown = self._entered.count
+
+    def _goes_on_in(self, later: "OpsLog", at: int | None) -> bool:
+        """Tell whether this log, as it was read later, begins with all that was taken here."""
+        same = (self.generation, self._applied) == (later.generation, later._applied)
+        return same and self.end <= len(later._mapped) and (at is None or self.last_sequence <= at)
+
+    def _enter(self, found: Operations) -> None:
+        """Add operations, which count when that is done."""
+        if not len(self._entered.columns):
+            self._entered = GrowingOperations(found)
+            return
+        room = self._entered.room(len(found))
+        for name in Operations.__slots__:
+            getattr(room, name)[:] = getattr(found, name)
+        self._entered.count += len(found)
 
     def _pass(self, found: Operations) -> None:
         """Note that the log ends behind these operations."""

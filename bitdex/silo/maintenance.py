@@ -43,8 +43,8 @@ class Maintenance(Commits):
 
     _merging: MergeWriter | None = None  # which `merge_writer` has handed out
 
-    def _load(self, at: int | None) -> None:
-        super()._load(at)
+    def _load(self, at: int | None, before: Commits | None) -> None:
+        super()._load(at, before)
         cut = [log for log in self._logs.both if log.cut]
         if self.mode == "w" and (self._full or cut):
             self._leave_out()

@@ -47,6 +47,12 @@ class GrowingOperations:
         self.columns = operations
         self.count = len(operations)
 
+    def again(self) -> "GrowingOperations":
+        """Return the same, to grow by itself: who enters more in both has to enter the same."""
+        other = GrowingOperations(self.columns)
+        other.count = self.count
+        return other
+
     def room(self, count: int) -> Operations:
         """Return columns for `count` more operations; they are entered by raising `count`."""
         self.grow(count)

@@ -70,6 +70,7 @@ class Silo(Maintenance, Staying):
         at: int | None = None,
         reclaim: float = 0.25,
         identity: int | None = None,
+        before: "Silo | None" = None,
     ) -> "Silo":
         """Open a silo, or make it with mode ``"w"``.
 
@@ -98,6 +99,8 @@ class Silo(Maintenance, Staying):
             Share of the data file that may be dead; `compact` rewrites the file when there is more.
         identity : int, optional
             The number (1 to 2^64-1) in every file of the silo; a new one gets it, another is refused.
+        before : Silo, optional
+            A reader of this directory. What it has read, and nobody has changed since, is not read again.
 
         Raises
         ------
@@ -116,7 +119,7 @@ class Silo(Maintenance, Staying):
                 raise NotFoundError(f"{path}: there is no silo here (no meta.bin)")
             create(files, settings)
         settings.check_same(files)
-        return cls(files, mode, sync, at, reclaim)
+        return cls(files, mode, sync, at, reclaim, before)
 
     # -- reading -------------------------------------------------------------------------
 

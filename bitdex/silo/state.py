@@ -21,6 +21,7 @@ from bitdex.silo.base import Base
 from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
 from bitdex.silo.read import damaged, read_values, view_value
+from bitdex.silo.replay import sequences_of
 from bitdex.silo.rules import Fold
 from bitdex.silo.values import Values, as_key, as_keys
 from bitdex.staying import Staying
@@ -86,8 +87,10 @@ class State(Staying):
         kind = int(log.columns.words[operation]) & frame.KIND_MASK
         if kind == frame.DELETE:
             return None
-        if kind != frame.PUT:
-            return self._folded(key)
+        return self._payload(log, operation, key) if kind == frame.PUT else self._folded(key)
+
+    def _payload(self, log: Waiting, operation: int, key: int) -> np.ndarray:
+        """Return the payload of one operation of a log, verified."""
         place, size = int(log.columns.places[operation]), int(log.columns.sizes[operation])
         if not gather.holds_frame(np.uint64(key), size, log.mapped, place, self.base.seed):
             raise damaged(str(log.log.path), key, place)
@@ -124,6 +127,24 @@ class State(Staying):
 
     def __len__(self) -> int:
         return len(self.keys()) if self.waiting else self.base.count
+
+    def since(self, sequence: int, most: int) -> list[tuple[int, int, np.ndarray]] | None:
+        """Return the operations behind a sequence, oldest first: key, kind and payload, verified.
+
+        None if there are more than `most`, or if the data file holds some of them.
+        """
+        if max(self.base.applied, int(self.base.meta["sequence"][0])) > sequence:
+            return None
+        found: list[tuple[int, int, np.ndarray]] = []
+        for log in self.waiting:
+            operations = log.operations
+            first = int(np.searchsorted(sequences_of(operations), sequence, "right"))
+            if len(found) + log.count - first > most:
+                return None
+            for number in range(first, log.count):
+                key, kind = int(operations.keys[number]), int(operations.words[number]) & frame.KIND_MASK
+                found.append((key, kind, self._payload(log, number, key)))
+        return found
 
     @property
     def operations(self) -> Operations:

@@ -51,6 +51,32 @@ def test_a_silo_stays_where_it_is_when_the_process_goes_elsewhere(two_places):
     assert content("silo") == {7: b"7"}
 
 
+@pytest.mark.parametrize("compacts", [False, True])
+def test_a_reader_sees_that_another_directory_has_come_in_the_place_of_its_own(tmp_path, compacts):
+    """Its generations and sequences are the same, and other bytes lie under them."""
+    path, before = tmp_path / "silo", tmp_path / "before"
+    with Silo.open(path, "w") as silo:
+        silo.put_many([1, 2], [b"one", b"two"])
+    shutil.copytree(path, before)
+
+    def change(key, value):
+        with Silo.open(path, "w") as silo:
+            silo.put(key, value)
+            if compacts:
+                silo.compact()
+
+    change(1, b"ONE")
+    with Silo.open(path) as reader:
+        assert reader.get(1) == b"ONE"
+        path.rename(tmp_path / "away")
+        shutil.copytree(before, path)
+        change(2, b"TWO")
+        assert reader.refresh()
+        change(3, b"THREE")
+        reader.refresh()
+        assert [reader.get(key) for key in (1, 2, 3)] == [b"one", b"TWO", b"THREE"]
+
+
 def test_an_index_stays_where_it_is_when_the_process_goes_elsewhere(two_places):
     one, two, go = two_places
     go(two)
