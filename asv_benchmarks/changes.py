@@ -1,8 +1,8 @@
 """Print what changes cost: ``python -m asv_benchmarks.changes [--rows 1000000]``.
 
 Whole rows put into a loaded index, beside DuckDB's upsert of the same rows in the same run; single patches;
-a reader that follows; a query beside many pending operations; queries beside a writer; memory over a long time
-of changes. Each works on a copy of the stores that `asv_benchmarks.peers` has made, and makes those that are
+a reader that follows; a query beside many pending operations; queries beside a writer; memory over many
+changes. Each works on a copy of the stores that `asv_benchmarks.peers` has made, and makes those that are
 missing.
 """
 

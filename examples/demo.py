@@ -1,6 +1,6 @@
 """The tour behind ``make demo``: generate tables, load them, look at what comes out and how fast.
 
-Leaves the tables in demo-data/ and the index in demo-index/ to play with. The index of an earlier run is
+Leaves the tables in demo-data/ and the index in demo-index/ to play with. Those of an earlier run are
 replaced, and nothing else is.
 """
 
@@ -20,10 +20,11 @@ import bitdex.errors
 from bitdex.cli_output import cell, record, table
 from bitdex.quantities import duration, size
 from bitdex.remains import check_vacant
-from bitdex.sample import NOW, generate, sample_phases, sample_schema
+from bitdex.sample import HEADERS, NOW, generate, sample_phases, sample_schema
 
 f = bitdex.field
 RUNS = 51
+NOTE = "made-by-the-demo.txt"  # beside the tables
 NAME = "demo"  # of the index
 PARTS = {"bitmaps", "cache", "commit.bin", "dictionaries.bin", "documents", "dumps.json", "fields.bin"}
 PARTS |= {"schema.json", "temporary", "writer.lock"}
@@ -32,6 +33,7 @@ PARTS |= {"schema.json", "temporary", "writer.lock"}
 def main() -> None:
     options = arguments()
     earlier = made_here(options.index)
+    check_tables(options.data)
     heading("Compile the kernels, once on this machine")
     clock = time.perf_counter()
     ready = bitdex.warmup(progress=True)
@@ -73,8 +75,17 @@ def made_here(target: Path) -> bool:
     return True
 
 
+def check_tables(folder: Path) -> None:
+    """End the program if there are tables that no earlier run has made."""
+    theirs = [name for name in HEADERS if (folder / name).exists()]
+    if theirs and not (folder / NOTE).exists():
+        sys.exit(f"demo: {folder / theirs[0]} is not a table of this demo; choose another --data")
+
+
 def make_tables(folder: Path, rows: int) -> None:
     heading(f"Generate the tables of an image site in {folder}/")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NOTE).write_text(f"{', '.join(HEADERS)}: the next run of the demo replaces them.\n")
     with tqdm(total=rows, unit=" images", file=sys.stderr) as bar:
         files = generate(folder, rows, progress=lambda done: moved(bar, done))
     lines = [[name, f"{file['rows']:,}", size(file["bytes"])] for name, file in files.items()]

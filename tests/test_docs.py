@@ -152,6 +152,19 @@ def test_the_demo_runs(
     assert "bitdex query demo-index" in shown
 
 
+def test_the_demo_replaces_its_own_tables_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = runpy.run_path(str(ROOT / "examples" / "demo.py"))
+    table = tmp_path / "tags.csv"
+    table.write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--data", str(tmp_path), "--index", str(tmp_path / "index")])
+    with pytest.raises(SystemExit, match=r"tags\.csv is not a table of this demo; choose another --data"):
+        demo["main"]()
+    assert table.read_text() == "mine" and not (tmp_path / "index").exists()
+    for _ in range(2):
+        demo["check_tables"](tmp_path / "other")
+        demo["make_tables"](tmp_path / "other", 10)
+
+
 def test_the_demo_replaces_its_own_index_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ What the system was given survives a killed process, so these tests prove what a
 and that opening is the recovery; what a power cut leaves is tested elsewhere.
 """
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -107,6 +108,7 @@ def _live(live, pipe):
     """Be the child; never return."""
     code = 1
     try:
+        faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)  # says where it hangs
         signal.alarm(LIFETIME)
         live(lambda *words: os.write(pipe, (" ".join(map(str, words)) + "\n").encode()))
         code = 0

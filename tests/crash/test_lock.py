@@ -1,5 +1,6 @@
 """One writer: the second is told who the first is, the dead hold nothing, forks only read."""
 
+import faulthandler
 import fcntl
 import json
 import multiprocessing
@@ -58,6 +59,7 @@ def fork(course, closes):
     forks.append(os.fork())
     if not forks[-1]:
         try:
+            faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)  # says where it hangs
             signal.alarm(LIFETIME)
             found = [course.count(held[-1]), _outcome(add, course)]
             if closes:
