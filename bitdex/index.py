@@ -373,7 +373,7 @@ class Index(Querying, Changing, Looking, Staying):
         If what is committed cannot be forced to the device, the next write tells.
         """
         store = self._store
-        if store.mode == "r" or not self._newest.asked or store.failure is not None:
+        if store.mode == "r" or self._newest.shown is None or store.failure is not None:
             return
         with store.turn.awaited(), suppress(BitdexError, OSError), store.guard.writing():
             self._answers.save(self.snapshot, store.settle_logs)

@@ -26,6 +26,7 @@ from bitdex.formats.document import decode_document
 from bitdex.live.alterations import FEW, Alterations, FewGrouped, Grouped
 from bitdex.live.rows import is_slot
 from bitdex.query.newest import Newest
+from bitdex.query.snapshot import UNNUMBERED, Snapshot
 from bitdex.remains import BITMAPS, DOCUMENTS
 from bitdex.store import Committed, Store
 
@@ -41,9 +42,16 @@ def moved_on(store: Store, newest: Newest) -> bool:
     before = store.committed
     if not store.refresh():
         return False
-    if newest.asked:
+    shown = newest.shown
+    if shown is not None and not _lacks_label(shown):
         newest.moved(before, altered_between(before, store.committed))
     return True
+
+
+def _lacks_label(snapshot: Snapshot) -> bool:
+    """Tell whether a default had no number: the label that it is may have got one since."""
+    labelled = (field.name for field in snapshot.schema.fields.values() if field.is_labelled)
+    return any(snapshot.defaults(name) == (UNNUMBERED,) for name in labelled)
 
 
 def altered_between(before: Committed, after: Committed) -> Alterations | None:

@@ -44,6 +44,11 @@ class Newest:
         Tells whether a batch is under way; what it commits is told by `follow`.
     begin : callable
         Called with the first snapshot.
+
+    Attributes
+    ----------
+    shown : Snapshot or None
+        The one that was made last; None as long as nobody has asked.
     """
 
     def __init__(
@@ -53,18 +58,13 @@ class Newest:
         begin: Callable[[Snapshot], None],
     ):
         self._committed, self._committing, self._begin = committed, committing, begin
-        self._shown: Snapshot | None = None
+        self.shown: Snapshot | None = None
         self._later: deque[Commit] = deque()  # commits behind the one that is shown
         self._lock = lock_of(self)
 
-    @property
-    def asked(self) -> bool:
-        """Whether there is a snapshot: somebody has asked for one."""
-        return self._shown is not None
-
     def get(self) -> Snapshot:
         """Return the newest snapshot; while a batch is under way that of the commit before."""
-        shown = self._shown
+        shown = self.shown
         if (
             shown is not None
             and not self._later
@@ -77,7 +77,7 @@ class Newest:
 
     def standing(self) -> Snapshot:
         """Return one that shows the documents that there are now, and that may be behind in their values."""
-        shown, later = self._shown, list(self._later)  # another thread may show them all at any time
+        shown, later = self.shown, list(self._later)  # another thread may show them all at any time
         if shown is None or not later or shown.is_over() or later[-1][0] is not self._committed().documents:
             return self.get()
         return shown
@@ -89,7 +89,7 @@ class Newest:
             with self._lock:
                 self._later.clear()
                 documents = committed.documents
-                self._shown = Snapshot(documents.schema, documents, committed.bitmaps)
+                self.shown = Snapshot(documents.schema, documents, committed.bitmaps)
             return
         self._later.append((committed.documents, committed.bitmaps, altered))
         states = (altered.get(key) for key in (format_.alive_key(), format_.deferred_key()))
@@ -99,7 +99,7 @@ class Newest:
 
     def moved(self, before: Committed, altered: Altering | None) -> None:
         """Follow a reader from one commit to the newest, by what that alters; None if it is not known."""
-        shown, later = self._shown, list(self._later)
+        shown, later = self.shown, list(self._later)
         last = later[-1][0] if later else shown and shown.documents
         if altered is not None and last is before.documents:
             self.follow(altered)
@@ -108,23 +108,23 @@ class Newest:
         while True:
             committed, committing = self._committed(), self._committing()  # in this order: see below
             self._catch_up()
-            shown = self._shown
+            shown = self.shown
             if shown is not None and committing and not shown.is_over():
                 return shown
             if committed is self._committed():  # what was committed has been followed, no batch was under way
                 break
         documents = committed.documents
-        self._shown = Snapshot.of(documents.schema, documents, committed.bitmaps, shown)
+        self.shown = Snapshot.of(documents.schema, documents, committed.bitmaps, shown)
         if shown is None:
-            self._begin(self._shown)
-        return self._shown
+            self._begin(self.shown)
+        return self.shown
 
     def _catch_up(self) -> None:
         """Show the commits that were put off."""
-        later, shown = list(self._later), self._shown
+        later, shown = list(self._later), self.shown
         if shown is not None:
             behind = [one for one in later if one[0].source.sequence > shown.sequence]
             if behind:
-                self._shown = shown.after(behind)
+                self.shown = shown.after(behind)
         for _ in later:  # not before: who is interrupted does it all again
             self._later.popleft()
