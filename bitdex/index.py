@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,9 @@ from bitdex.query.windows import present_of
 from bitdex.querying import Querying
 from bitdex.schema import Schema
 from bitdex.sets import Sets
+from bitdex.silo.belongings import weakly
 from bitdex.staying import Staying
-from bitdex.store import Committed, Store
+from bitdex.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +99,8 @@ class Index(Querying, Changing, Looking, Staying):
         OPENED.update(self.schema.fields)
         self._answers = Answers(self.schema.settings.get("cache", {}), silo)
         self._bindings = Bindings()
-        self._newest = Newest(self._committed, self._committing, self._begin_answers)
+        begin = partial(self._answers.open, writes=store.mode == "w")
+        self._newest = Newest(lambda: store.committed, weakly(self._committing), begin)
         if maintenance is not None:
             self._keep_up(maintenance)
 
@@ -127,14 +130,8 @@ class Index(Querying, Changing, Looking, Staying):
         self._store.guard.check_open()
         return self._newest.get()
 
-    def _committed(self) -> Committed:
-        return self._store.committed
-
     def _committing(self) -> bool:
         return self._batch is not None
-
-    def _begin_answers(self, snapshot: Snapshot) -> None:
-        self._answers.open(snapshot, writes=self._store.mode == "w")
 
     def refresh(self) -> bool:
         """Move a reader on to the newest commit; return whether there is another than before.

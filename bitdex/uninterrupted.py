@@ -83,6 +83,8 @@ class _Run:
                     one.handler(one.number, frame)
             finally:
                 self.end(begin + 1)
+        else:
+            self.puts_off = []  # which hold this: else both would stay until a collection
 
 
 class PutOff:

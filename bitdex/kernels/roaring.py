@@ -260,8 +260,8 @@ def container(data: Any, bits: Any, descriptors: Any, index: Any, at: Any, stop:
     return key, kind, count, end
 
 
-@kernel(r_u8, i64, i64, returns=i64)
-def cardinality(data: Any, start: Any, stop: Any) -> Any:
+@device
+def count_payload(data: Any, start: Any, stop: Any) -> Any:
     """Return how many slots ``data[start:stop]`` says it holds, or the fault of its frame."""
     containers, bits, descriptors, at = open_payload(data, start, stop)
     if containers < 0:
@@ -273,6 +273,12 @@ def cardinality(data: Any, start: Any, stop: Any) -> Any:
             return at
         total += count
     return total if at == stop else np.int64(TRAILING)
+
+
+@kernel(r_u8, i64, i64, returns=i64)
+def cardinality(data: Any, start: Any, stop: Any) -> Any:
+    """Return how many slots ``data[start:stop]`` says it holds, or the fault of its frame."""
+    return count_payload(data, start, stop)
 
 
 @device
@@ -332,13 +338,12 @@ def read_container(data: Any, kind: Any, at: Any, count: Any, base: Any, filled:
     return read_runs(data, at, count, base, filled, out)
 
 
-@kernel(r_u8, i64, i64, w_u32, returns=i64)
-def decode(data: Any, start: Any, stop: Any, out: Any) -> Any:
-    """Write the slots of ``data[start:stop]``, ascending; return how many, or a fault."""
+@device
+def read_payload(data: Any, start: Any, stop: Any, filled: Any, out: Any) -> Any:
+    """Append the slots of ``data[start:stop]``, ascending; return how many there are now, or a fault."""
     containers, bits, descriptors, at = open_payload(data, start, stop)
     if containers < 0:
         return containers
-    filled = np.int64(0)
     for index in range(containers):
         key, kind, count, end = container(data, bits, descriptors, index, at, stop)
         if end < 0:
@@ -349,9 +354,14 @@ def decode(data: Any, start: Any, stop: Any, out: Any) -> Any:
         if filled < 0:
             return filled
         at = end
-    if at != stop:
-        return np.int64(TRAILING)
-    return filled if filled == len(out) else np.int64(ROOM)
+    return filled if at == stop else np.int64(TRAILING)
+
+
+@kernel(r_u8, i64, i64, w_u32, returns=i64)
+def decode(data: Any, start: Any, stop: Any, out: Any) -> Any:
+    """Write the slots of ``data[start:stop]``, ascending; return how many, or a fault."""
+    filled = read_payload(data, start, stop, np.int64(0), out)
+    return filled if filled < 0 or filled == len(out) else np.int64(ROOM)
 
 
 def encode_runs(slots: np.ndarray, offsets: np.ndarray, room: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -2,39 +2,40 @@
 
 The writer knows what its batches alter (`live.alterations`). A reader finds the same in the ops log of the
 bitmaps, and the new sort values in the documents, as long as the log still holds all that was committed
-meanwhile, which is until the next compaction, and if it is not much::
+meanwhile, which is until the next compaction::
 
     ops behind the commit before --> bits set and cleared, the last of a bit counts --> alterations
     slots in the layers of a sort field --> their documents --> sort values
 
 Where a snapshot could not follow by that it is made anew: another definition, a phase, fields made anew,
-documents that wait, or that only phases know.
+documents that wait, or that only phases know; and where more has changed than is read anew as fast.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Set
 
 import numpy as np
-from pyroaring import BitMap
 
-from bitdex.bitmaps import BitmapSilo, sort_word
-from bitdex.documents import DocSilo
+from bitdex.bitmaps import BitmapSilo
+from bitdex.columns import decode_columns
+from bitdex.documents import DocSilo, column_kind
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
-from bitdex.formats.document import decode_document
+from bitdex.kernels import bit_ops
 from bitdex.live.alterations import FEW, Alterations, FewGrouped, Grouped
-from bitdex.live.rows import is_slot
+from bitdex.live.rows import LARGEST_SLOT
+from bitdex.live.sheet import validity_of, words_of
+from bitdex.query.edited import Edits
 from bitdex.query.newest import Newest
+from bitdex.query.order import bitmap_of
 from bitdex.query.snapshot import UNNUMBERED, Snapshot
 from bitdex.remains import BITMAPS, DOCUMENTS
+from bitdex.silo.operations import Operations
+from bitdex.silo.pending import Waiting
+from bitdex.silo.read import damaged
 from bitdex.store import Committed, Store
 
-MOST = 4096  # ops; a snapshot that is made anew costs less than to look at more
-
+MOST = 100_000  # operations, and bits
 NAMES = ("schema", "registry", "dictionaries")  # of what fields and labels are
-
-Bits = dict[int, BitMap]  # slots by the key of their bitmap
 
 
 def moved_on(store: Store, newest: Newest) -> bool:
@@ -58,74 +59,87 @@ def altered_between(before: Committed, after: Committed) -> Alterations | None:
     """Return what the commits after one, up to another, alter; None if it is unknown or too much."""
     if not all(getattr(before.documents, name) is getattr(after.documents, name) for name in NAMES):
         return None
-    bitmaps = after.state(BITMAPS).since(before.sequence, MOST)
-    documents = after.state(DOCUMENTS).since(before.sequence, MOST)
-    if bitmaps is None or documents is None:
+    bits, written = (after.state(name).since(before.sequence, MOST) for name in (BITMAPS, DOCUMENTS))
+    if bits is None or written is None:
         return None
-    folded = _fold(bitmaps)
-    if folded is None:
+    seed = after.state(BITMAPS).base.seed
+    parts = [_bits(log, operations, seed) for log, operations in bits]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
         return None
-    entering, leaving = folded
-    touched = BitMap([key for key, _, _ in documents if is_slot(key)])
-    touched.update(*entering.values(), *leaving.values())
-    if _touches_unseen(before.bitmaps, entering.keys() | leaving.keys(), touched):
+    keys, slots, sets = (np.concatenate(columns) for columns in zip(*known, _NO_BITS))
+    if len(keys) > MOST:
         return None
-    words = _words(after.documents, entering, leaving)
-    return None if words is None else Alterations(_grouped(entering), _grouped(leaving), words, {}, math.inf)
+    touched = [slots, *(operations.keys for _, operations in written)]
+    if _touches_unseen(before.bitmaps, keys, np.concatenate(touched)):
+        return None
+    order = np.lexsort((slots, keys))  # stable: the last of those on one bit is the newest
+    keys, slots, sets = keys[order], slots[order], sets[order]
+    last = np.append((keys[1:] != keys[:-1]) | (slots[1:] != slots[:-1]), True)[: len(keys)]
+    edits = _edits(after.documents, keys, slots)
+    if edits is None:
+        return None
+    entering, leaving = (_grouped(keys[mask], slots[mask]) for mask in (last & sets, last & ~sets))
+    return Alterations(entering, leaving, {}, edits, math.inf)
 
 
-def _fold(ops: list[tuple[int, int, np.ndarray]]) -> tuple[Bits, Bits] | None:
-    """Return which slots enter bitmaps and which leave them; None if one is put or deleted as a whole."""
-    entering: Bits = defaultdict(BitMap)
-    leaving: Bits = defaultdict(BitMap)
-    for key, kind, payload in ops:
-        if format_.describe(key).kind == "set":  # no part of a snapshot
-            continue
-        if kind != frame.MERGE:
-            return None
-        for op, slots in format_.decode_ops(payload):
-            gain, lose = (entering, leaving) if op == format_.SET else (leaving, entering)
-            gain[key] |= slots
-            lose[key] -= slots
-    return entering, leaving
+_Bits = tuple[np.ndarray, np.ndarray, np.ndarray]  # keys (u64) and slots (u32), and which are set (bool)
+_NO_BITS: _Bits = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, bool)
 
 
-def _touches_unseen(bitmaps: BitmapSilo, keys: Set[int], slots: BitMap) -> bool:
+def _bits(log: Waiting, operations: Operations, seed: np.uint32) -> _Bits | None:
+    """Return the bits that operations set and clear, in order; None if they are many, or one is no merge."""
+    saved = operations.keys >> np.uint64(32) == np.uint64(format_.SETS >> 32)  # no part of a snapshot
+    some = operations[np.flatnonzero(~saved)]
+    if (some.words & np.uint64(frame.KIND_MASK) != frame.MERGE).any():
+        return None
+    found = bit_ops.bits_of(log.mapped, some.keys, some.places, some.sizes, seed, MOST)
+    if isinstance(found, int):
+        raise damaged(str(log.log.path), some.keys[found], some.places[found])
+    return None if found is None else (some.keys[found[0]], *found[1:])
+
+
+def _touches_unseen(bitmaps: BitmapSilo, keys: np.ndarray, touched: np.ndarray) -> bool:
     """Tell whether slots are among those that wait, or that only phases know, or become such."""
     states = (format_.deferred_key(), format_.hidden_key())
-    return any(state in keys or not bitmaps.get(state).isdisjoint(slots) for state in states)
+    slots = bitmap_of(np.unique(touched[touched <= LARGEST_SLOT]).astype(np.uint32))
+    return bool(np.isin(keys, np.array(states, np.uint64)).any()) or any(
+        not bitmaps.get(state).isdisjoint(slots) for state in states
+    )
 
 
-def _words(documents: DocSilo, entering: Bits, leaving: Bits) -> dict[int, dict[int, int | None]] | None:
+def _edits(documents: DocSilo, keys: np.ndarray, slots: np.ndarray) -> dict[int, list[Edits]] | None:
     """Return the sort values of the slots that have others; None if documents do not hold them."""
-    slots: Bits = defaultdict(BitMap)
-    for bits in (entering, leaving):
-        for key, some in bits.items():
-            kind, number, _ = format_.describe(key)
-            if kind in ("layer", "present") and number is not None:
-                slots[number] |= some
-    touched = sorted(BitMap().union(*slots.values()))
-    payloads = documents.source.get_many(np.array(touched, np.uint64))
-    held = {slot: decode_document(payload or b"") for slot, payload in zip(touched, payloads)}
-    words: dict[int, dict[int, int | None]] = {}
-    for number, some in slots.items():
+    of_layers = keys >> np.uint64(62) == 2  # and of the slots that have a value
+    numbers = keys[of_layers] >> np.uint64(32) & np.uint64(format_.FIELD_MAX)
+    others = {
+        number: np.unique(slots[of_layers][numbers == number]) for number in np.unique(numbers).tolist()
+    }
+    fields = {}
+    for number in others:
         name = documents.registry.name(number)
         if name is None or not documents.schema.has(name):
             return None
         field = documents.schema.field(name)
-        if field.sort is None:
-            continue
-        if not field.stored:
-            return None
-        values = {slot: held[slot].get(number) for slot in some}
-        words[number] = {slot: None if one is None else sort_word(field, one) for slot, one in values.items()}
-    return words
+        if field.sort is not None:
+            if not field.stored:
+                return None
+            fields[number] = field
+    if not fields:
+        return {}
+    rows = np.unique(np.concatenate([others[number] for number in fields]))
+    stored = documents.source.get_many(rows.astype(np.uint64))
+    wanted = [(number, column_kind(field)) for number, field in fields.items()]
+    edits = {}
+    for (number, field), values in zip(fields.items(), decode_columns(stored.data, stored.offsets, wanted)):
+        places = np.searchsorted(rows, others[number])
+        words, present = words_of(field, values)[places], validity_of(values)[places]
+        edits[number] = [Edits(others[number], words, present)]
+    return edits
 
 
-def _grouped(bits: Bits) -> Grouped | FewGrouped:
-    if sum(map(len, bits.values())) <= FEW:
-        return FewGrouped([(key, slot) for key, slots in bits.items() for slot in slots])
-    keys = sorted(key for key, slots in bits.items() if slots)
-    slots = [np.frombuffer(bits[key].to_array(), np.uint32) for key in keys]
-    offsets = np.cumsum([0, *map(len, slots)])
-    return Grouped(np.array(keys, np.uint64), offsets, np.concatenate(slots))
+def _grouped(keys: np.ndarray, slots: np.ndarray) -> Grouped | FewGrouped:
+    """Group pairs that come by key, then slot."""
+    if len(keys) <= FEW:
+        return FewGrouped(list(zip(keys.tolist(), slots.tolist())))
+    return Grouped.of(keys, slots)

@@ -205,7 +205,7 @@ class Settling:
                 held, given = self._distinct(number, before, had, after, has)
             self._note_pairs(number, held, given, notes)
         if field.sort is not None:
-            self._note_words(number, _words(field, before), had, _words(field, after), has, notes)
+            self._note_words(number, words_of(field, before), had, words_of(field, after), has, notes)
         self._note_presence(number, had, has, notes)
 
     def _compare_bits(self, number: int, field: Field, after: pa.Array, notes: Notes) -> None:
@@ -218,7 +218,7 @@ class Settling:
             self._note_pairs(number, held, self._elements(number, after, self._slots), notes)
         if field.sort is not None:
             words = self._writer.bits.words_of(number, self._slots)
-            self._note_words(number, words, had, _words(field, after), has, notes)
+            self._note_words(number, words, had, words_of(field, after), has, notes)
         self._note_presence(number, had, has, notes)
 
     def _elements(self, number: int, values: pa.Array, slots: np.ndarray) -> Pairs:
@@ -366,7 +366,7 @@ def _integers(values: pa.Array) -> np.ndarray:
     return values.fill_null(0).to_numpy() if values.null_count else values.to_numpy()
 
 
-def _words(field: Field, values: pa.Array) -> np.ndarray:
+def words_of(field: Field, values: pa.Array) -> np.ndarray:
     """Return sort values in order-preserving unsigned form (u64), 0 for null."""
     if field.kind == "float":
         numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False)

@@ -42,13 +42,12 @@ class Belongings:
             ending.callback(self._pool.shutdown, wait)
 
 
-def weakly(method: Callable[[], Any]) -> Callable[[], None]:
+def weakly(method: Callable[[], Any]) -> Callable[[], Any]:
     """Return a function that calls a method of an object, as long as that is there, and does not keep it."""
     reference = weakref.WeakMethod(method)
 
-    def call() -> None:
+    def call() -> Any:
         found = reference()
-        if found is not None:
-            found()
+        return None if found is None else found()
 
     return call

@@ -87,10 +87,8 @@ class State(Staying):
         kind = int(log.columns.words[operation]) & frame.KIND_MASK
         if kind == frame.DELETE:
             return None
-        return self._payload(log, operation, key) if kind == frame.PUT else self._folded(key)
-
-    def _payload(self, log: Waiting, operation: int, key: int) -> np.ndarray:
-        """Return the payload of one operation of a log, verified."""
+        if kind != frame.PUT:
+            return self._folded(key)
         place, size = int(log.columns.places[operation]), int(log.columns.sizes[operation])
         if not gather.holds_frame(np.uint64(key), size, log.mapped, place, self.base.seed):
             raise damaged(str(log.log.path), key, place)
@@ -128,23 +126,18 @@ class State(Staying):
     def __len__(self) -> int:
         return len(self.keys()) if self.waiting else self.base.count
 
-    def since(self, sequence: int, most: int) -> list[tuple[int, int, np.ndarray]] | None:
-        """Return the operations behind a sequence, oldest first: key, kind and payload, verified.
+    def since(self, sequence: int, most: int) -> list[tuple[Waiting, Operations]] | None:
+        """Return the operations behind a sequence, oldest first, each with the log that it lies in.
 
         None if there are more than `most`, or if the data file holds some of them.
         """
         if max(self.base.applied, int(self.base.meta["sequence"][0])) > sequence:
             return None
-        found: list[tuple[int, int, np.ndarray]] = []
+        found = []
         for log in self.waiting:
-            operations = log.operations
-            first = int(np.searchsorted(sequences_of(operations), sequence, "right"))
-            if len(found) + log.count - first > most:
-                return None
-            for number in range(first, log.count):
-                key, kind = int(operations.keys[number]), int(operations.words[number]) & frame.KIND_MASK
-                found.append((key, kind, self._payload(log, number, key)))
-        return found
+            every = log.operations
+            found.append((log, every[int(np.searchsorted(sequences_of(every), sequence, "right")) :]))
+        return found if sum(len(operations) for _, operations in found) <= most else None
 
     @property
     def operations(self) -> Operations:

@@ -4,14 +4,15 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.errors import CorruptError
-from bitdex.formats import bitmap, dictionary, registry
+from bitdex.formats import bitmap, dictionary, frame, registry
 from bitdex.formats.document import Append, Remove, decode_document, encode_document
+from bitdex.kernels import bit_ops, layers, roaring
 from bitdex.kernels import document_decode as decoding
-from bitdex.kernels import layers, roaring
 from bitdex.kernels.document_fold import FOLDED, IN_PYTHON, fold
 from tests.fuzz.mutation import Sample
 from tests.fuzz.silo_targets import repair_header
 from tests.fuzz.target import Target
+from tests.kernels.frame_store import SEED, frames_at
 
 COLUMNS = 8
 DOCUMENTS = (
@@ -155,7 +156,7 @@ class Bitmaps(Target):
 
 
 class BitmapOps(Target):
-    """Payloads of merges of bitmaps, decoded and folded."""
+    """Payloads of merges of bitmaps, decoded and folded; what the kernel takes are the same bits."""
 
     name = "bitmap ops"
     refusals = (CorruptError,)
@@ -168,8 +169,24 @@ class BitmapOps(Target):
         ]
 
     def parse(self, data):
-        folded, _ = bitmap.fold_records(data, np.array([0, len(data)]), np.array([0, 1]))
-        return len(bitmap.decode(folded))
+        bits = self._bits(data)
+        try:
+            folded, _ = bitmap.fold_records(data, np.array([0, len(data)]), np.array([0, 1]))
+        except CorruptError:
+            assert isinstance(bits, int)
+            raise
+        found = bitmap.decode(folded)
+        if not isinstance(bits, int):
+            last = dict(zip(bits[1].tolist(), bits[2].tolist()))
+            assert [slot for slot, inside in sorted(last.items()) if inside] == list(found)
+        return len(found)
+
+    @staticmethod
+    def _bits(data):
+        """Return what the kernel finds in a frame with this payload: bits, or a number if it is damaged."""
+        content, places = frames_at([(7, data.tobytes(), frame.order(1, frame.MERGE))], 16)
+        keys, sizes = np.array([7], np.uint64), np.array([len(data)])
+        return bit_ops.bits_of(content, keys, places, sizes, SEED, 1 << 30)
 
 
 class Layers(Target):

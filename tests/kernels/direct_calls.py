@@ -14,8 +14,9 @@ from bitdex.analysis.kept import lists_of
 from bitdex.analysis.members import Members
 from bitdex.analysis.postings import Postings
 from bitdex.columns import Column, decode_columns, encode_columns, scan_fields
-from bitdex.formats import frame
+from bitdex.formats import bitmap, frame
 from bitdex.kernels import (
+    bit_ops,
     codes,
     csv_rows,
     frames,
@@ -169,6 +170,21 @@ def _encode_and_decode_bitmaps(rng):
     runs = np.sort(rng.integers(0, len(slots) + 1, 4))
     payloads, ends = roaring.encode_runs(slots, np.array([0, *runs, len(slots)]))
     assert np.array_equal(roaring.decode_slots(payloads[: ends[1]]), slots[: runs[0]])
+
+
+def _bit_ops(rng):
+    """List the bits of ops in frames, some of them damaged."""
+    operations = []
+    for key in range(int(rng.integers(0, 6))):
+        ops = [(int(rng.integers(1, 3)), BitMap(random_slots(rng)[:500])) for _ in range(rng.integers(1, 4))]
+        payload = bitmap.encode_ops(ops)
+        operations.append(
+            (key, payload[: len(payload) - int(rng.random() < 0.1)], frame.order(1, frame.MERGE))
+        )
+    data, places = frames_at(operations, 64)
+    keys = np.arange(len(operations), dtype=np.uint64)
+    sizes = np.array([len(payload) for _, payload, _ in operations], np.int64)
+    bit_ops.bits_of(data, keys, places, sizes, SEED, int(rng.choice([100, 1 << 20])))
 
 
 def _order(rng):
@@ -328,6 +344,7 @@ DIRECT = (
     _group,
     _encode_and_decode_columns,
     _encode_and_decode_bitmaps,
+    _bit_ops,
     _order,
     _members,
     _codes,

@@ -228,11 +228,29 @@ def test_an_index_that_is_forgotten_lets_go_of_its_locks_and_files(tmp_path, no_
     index.put({"id": 1, "n": 1})
     assert index.ids("n == 1").tolist() == [1]
     del index
-    with bitdex.open(tmp_path) as again:
-        assert again.ids("n == 1").tolist() == [1]
-    del again
-    gc.collect()
+    for mode in ("r", "w"):
+        with bitdex.open(tmp_path, mode) as again:
+            assert again.ids("n == 1").tolist() == [1]
+            assert again["n == 1"].facets("n").to_dict() == {1: 1}
+            assert len(again.query("n == 1").to_pandas()) == 1
+            again.refresh(), again.stats(), again._repr_html_()
+        del again
     assert open_files() == before
+
+
+def test_a_reader_that_moves_on_lets_go_of_what_it_has_left(tmp_path, no_collection):
+    with bitdex.create(tmp_path, SCHEMA) as index, bitdex.open(tmp_path, "r") as reader:
+        for n in range(3):
+            index.put({"id": 1, "n": n})
+            index.compact()
+            reader.refresh(), reader.ids(f"n == {n}")
+        before = open_files()
+        for n in range(20):
+            index.put({"id": 1, "n": n})
+            if n % 7 == 5:
+                index.compact()
+            assert reader.refresh() and reader.ids(f"n == {n}").tolist() == [1]
+        assert len(open_files()) == len(before)
 
 
 def test_who_has_a_silo_open_already_is_told_so(silo):
