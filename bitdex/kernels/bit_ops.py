@@ -17,7 +17,7 @@ SET, CLEAR = 1, 2
 OP_HEAD = 5  # bytes before the bitmap of an op
 
 
-Bits = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows (int64), slots (u32), which are set (bool)
+Bits = tuple[np.ndarray, np.ndarray, np.ndarray]  # keys (u64) and slots (u32), and which are set (bool)
 
 
 @device
@@ -75,8 +75,8 @@ def list_slots(data: Any, places: Any, sizes: Any, starts: Any, slots: Any, sets
 
 def bits_of(
     data: np.ndarray, keys: np.ndarray, places: np.ndarray, sizes: np.ndarray, seed: np.uint32, most: int
-) -> Bits | int | None:
-    """Return the bits that frames set and clear, in order, each with the number of its frame.
+) -> Bits | None:
+    """Return the bits that frames set and clear, in order.
 
     Parameters
     ----------
@@ -90,15 +90,15 @@ def bits_of(
 
     Returns
     -------
-    tuple of ndarray, int or None
-        None if there are more than `most` bits; a number if that frame is damaged.
+    tuple of ndarray or None
+        The key, the slot and whether it is set, of each bit. None if there are more than `most`, and if a
+        frame is damaged: who reads its bitmap is told what it is.
     """
     counts = np.zeros(len(keys), np.int64)
-    row = count_slots(data, keys, places, sizes, seed, counts)
+    damaged = count_slots(data, keys, places, sizes, seed, counts)
     starts = np.concatenate(([0], np.cumsum(counts)))
-    if row < 0 and starts[-1] > most:
+    if damaged >= 0 or starts[-1] > most:
         return None
     slots, sets = np.empty(starts[-1], np.uint32), np.empty(starts[-1], bool)
-    if row < 0:
-        row = list_slots(data, places, sizes, starts, slots, sets)
-    return row if row >= 0 else (np.repeat(np.arange(len(keys)), counts), slots, sets)
+    damaged = list_slots(data, places, sizes, starts, slots, sets)
+    return None if damaged >= 0 else (np.repeat(keys, counts), slots, sets)

@@ -12,15 +12,17 @@ documents that wait, or that only phases know; and where more has changed than i
 """
 
 import math
+from contextlib import suppress
 
 import numpy as np
 
 from bitdex.bitmaps import BitmapSilo
 from bitdex.columns import decode_columns
 from bitdex.documents import DocSilo, column_kind
+from bitdex.errors import BitdexError
 from bitdex.formats import bitmap as format_
 from bitdex.formats import frame
-from bitdex.kernels import bit_ops
+from bitdex.kernels.bit_ops import Bits, bits_of
 from bitdex.live.alterations import FEW, Alterations, FewGrouped, Grouped
 from bitdex.live.rows import LARGEST_SLOT
 from bitdex.live.sheet import validity_of, words_of
@@ -31,7 +33,6 @@ from bitdex.query.snapshot import UNNUMBERED, Snapshot
 from bitdex.remains import BITMAPS, DOCUMENTS
 from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
-from bitdex.silo.read import damaged
 from bitdex.store import Committed, Store
 
 MOST = 100_000  # operations, and bits
@@ -45,7 +46,8 @@ def moved_on(store: Store, newest: Newest) -> bool:
         return False
     shown = newest.shown
     if shown is not None and not _lacks_label(shown):
-        newest.moved(before, altered_between(before, store.committed))
+        with suppress(BitdexError):  # what is damaged is told to who asks for it
+            newest.moved(before, altered_between(before, store.committed))
     return True
 
 
@@ -83,20 +85,16 @@ def altered_between(before: Committed, after: Committed) -> Alterations | None:
     return Alterations(entering, leaving, {}, edits, math.inf)
 
 
-_Bits = tuple[np.ndarray, np.ndarray, np.ndarray]  # keys (u64) and slots (u32), and which are set (bool)
-_NO_BITS: _Bits = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, bool)
+_NO_BITS: Bits = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, bool)
 
 
-def _bits(log: Waiting, operations: Operations, seed: np.uint32) -> _Bits | None:
+def _bits(log: Waiting, operations: Operations, seed: np.uint32) -> Bits | None:
     """Return the bits that operations set and clear, in order; None if they are many, or one is no merge."""
     saved = operations.keys >> np.uint64(32) == np.uint64(format_.SETS >> 32)  # no part of a snapshot
     some = operations[np.flatnonzero(~saved)]
     if (some.words & np.uint64(frame.KIND_MASK) != frame.MERGE).any():
         return None
-    found = bit_ops.bits_of(log.mapped, some.keys, some.places, some.sizes, seed, MOST)
-    if isinstance(found, int):
-        raise damaged(str(log.log.path), some.keys[found], some.places[found])
-    return None if found is None else (some.keys[found[0]], *found[1:])
+    return bits_of(log.mapped, some.keys, some.places, some.sizes, seed, MOST)
 
 
 def _touches_unseen(bitmaps: BitmapSilo, keys: np.ndarray, touched: np.ndarray) -> bool:

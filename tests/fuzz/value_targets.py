@@ -173,17 +173,17 @@ class BitmapOps(Target):
         try:
             folded, _ = bitmap.fold_records(data, np.array([0, len(data)]), np.array([0, 1]))
         except CorruptError:
-            assert isinstance(bits, int)
+            assert bits is None
             raise
         found = bitmap.decode(folded)
-        if not isinstance(bits, int):
+        if bits is not None:
             last = dict(zip(bits[1].tolist(), bits[2].tolist()))
             assert [slot for slot, inside in sorted(last.items()) if inside] == list(found)
         return len(found)
 
     @staticmethod
     def _bits(data):
-        """Return what the kernel finds in a frame with this payload: bits, or a number if it is damaged."""
+        """Return the bits that the kernel finds in a frame with this payload, or None."""
         content, places = frames_at([(7, data.tobytes(), frame.order(1, frame.MERGE))], 16)
         keys, sizes = np.array([7], np.uint64), np.array([len(data)])
         return bit_ops.bits_of(content, keys, places, sizes, SEED, 1 << 30)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import bitdex
+from bitdex.errors import CorruptError
 from bitdex.kernels.jit import JIT_ENABLED
 from bitdex.live import between as module
 from bitdex.query.snapshot import Snapshot
@@ -228,6 +229,20 @@ def test_the_operations_of_a_log_are_read_once(both, monkeypatch):
     reader.refresh()
     assert 0 < sum(scanned) < first
     agree(writer, reader)
+
+
+def test_damage_is_told_to_who_asks_and_not_to_who_moves_on(both, monkeypatch):
+    writer, reader = both
+    writer.patch(3, {"price": 300})
+
+    def damaged(*arguments):
+        raise CorruptError("damaged")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "decode_columns", damaged)
+        assert reader.refresh()
+    agree(writer, reader)
+    assert reader.ids("price == 300").tolist() == [3]
 
 
 def test_pages_of_before_show_what_they_did(both):
