@@ -13,6 +13,7 @@ from bitdex.kernels.jit import JIT_ENABLED
 from bitdex.live import between as module
 from bitdex.query.snapshot import Snapshot
 from bitdex.silo import log
+from tests.interrupting import interrupted_at, raising
 from tests.live.test_changes import PHASE, SCHEMA, TAGS
 from tests.live.test_line import DEFAULTING, IDS, change, forbidden, fresh, same
 from tests.scale import scale, seeds
@@ -243,6 +244,25 @@ def test_damage_is_told_to_who_asks_and_not_to_who_moves_on(both, monkeypatch):
         assert reader.refresh()
     agree(writer, reader)
     assert reader.ids("price == 300").tolist() == [3]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_reader_is_whole_whenever_ctrl_c_comes(both):
+    """It shows the commit before or the one after, and moves on the next time."""
+    writer, reader = both
+    step, interrupted = 0, True
+    with raising():
+        while interrupted is not None:
+            before = reader.get(3)
+            writer.patch(3, {"price": 1000 + step, "level": step % 4})
+            interrupted = interrupted_at(step, reader.refresh)
+            same(look(reader), fresh(reader))
+            assert reader.get(3) in (before, writer.get(3))
+            reader.refresh()
+            look(reader)
+            agree(writer, reader)
+            step += scale(29, 3)
+    assert step > 300
 
 
 def test_pages_of_before_show_what_they_did(both):
