@@ -128,14 +128,14 @@ class Dictionaries:
         return len(self._packed.get(field, ())) + len(self._texts.get(field, ()))
 
     def _add(self, field: int, number: int, text: str) -> None:
-        """Take a label that comes behind the others of its field."""
+        """Take a label that comes behind the others of its field; it counts when it can be found."""
         self._texts.setdefault(field, {})[number] = text
-        self.count += 1
         if field in self._sensitive:
             key = text if self._sensitive[field] else text.lower()
             for known in (self._numbers, self._found):
                 if field in known:
                     known[field].setdefault(key, number)
+        self.count += 1  # last: what is bound meanwhile holds for the labels before (`query.bindings`)
 
     def _find(self, field: int, key: str, case_sensitive: bool) -> int | None:
         """Return the number of a label among packed ones, and those behind them, or None."""

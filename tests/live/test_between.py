@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import bitdex
+from bitdex.dictionaries import Dictionaries
 from bitdex.errors import CorruptError
 from bitdex.kernels.jit import JIT_ENABLED
 from bitdex.live import between as module
@@ -264,6 +265,29 @@ def test_a_reader_is_whole_whenever_ctrl_c_comes(both):
             agree(writer, reader)
             step += scale(29, 3)
     assert step > 300
+
+
+def test_a_label_counts_when_it_can_be_found(both):
+    """What another thread binds goes by the count: it was raised first, and a label stayed unknown."""
+    writer, reader = both
+    assert reader.count("kind == 'a'") == len(IDS)  # labels are known by their texts from now on
+    writer.patch(3, {"kind": "new"})
+    labels, found = reader._store.dictionaries, []
+    number = reader._store.registry.number("kind")
+
+    class Watched(Dictionaries):
+        @property
+        def count(self):
+            return self.counted
+
+        @count.setter
+        def count(self, value):
+            found.append(self._numbers.get(number, self._found.get(number, {})).get("new"))
+            self.counted = value
+
+    labels.counted, labels.__class__ = labels.count, Watched
+    reader.refresh()
+    assert found == [2] and reader.count("kind == 'new'") == 1
 
 
 def test_pages_of_before_show_what_they_did(both):
