@@ -95,7 +95,8 @@ def sizes(path: Path) -> Iterator[tuple[str, int]]:
 def number(path: Path) -> int:
     """Return the number the system gives a file, another when it was replaced; 0 where there is none."""
     try:
-        return os.stat(path).st_ino
+        found = os.stat(path)
+        return found.st_dev << 64 | found.st_ino
     except FileNotFoundError:
         return 0
 

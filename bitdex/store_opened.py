@@ -75,15 +75,16 @@ class Opened:
 
     def __init__(self, directory: Path, mode: str, sync: str, before: "Opened | None" = None):
         self.lasting, self.record = Lasting(directory / "commit.bin"), read_commit(directory)
-        if before is not None and not before.lasting.lasts():
+        labels = None if before is None else before.dictionaries
+        if before is not None and not (before.lasting.lasts() and self._follows(before)):
             before = None
         self.sequence = at = int(self.record["sequence"][0])
-        self._open(directory, mode, sync, before)
+        self._open(directory, mode, sync, before, labels)
         reached = min(self.documents.silo.sequence, self.bitmaps.silo.sequence)
         if reached < at:  # the power was lost, and what was not synced with it
             close_silos(self.documents, self.bitmaps)
             self.sequence = reached
-            self._open(directory, mode, sync, before)
+            self._open(directory, mode, sync, before, labels)
         try:
             self.log = PhaseLog(directory / "dumps.json", self.sequence)
             self.committed = committed(self.sequence, self.log, self.documents, self.bitmaps)
@@ -91,7 +92,9 @@ class Opened:
             close_silos(self.documents, self.bitmaps)
             raise
 
-    def _open(self, directory: Path, mode: str, sync: str, before: "Opened | None") -> None:
+    def _open(
+        self, directory: Path, mode: str, sync: str, before: "Opened | None", labels: Dictionaries | None
+    ) -> None:
         """Read the definition, the names and the labels that count at the sequence; open the silos at it."""
         at, identity = self.sequence, int(self.record["identity"][0])
         self.versions = SchemaVersions(directory / "schema.json", at)
@@ -102,8 +105,8 @@ class Opened:
         if before is not None and before.registry.gives_same(self.registry):
             self.registry = before.registry
         least = int(self.record["labels"][0])
-        if before is not None and before.dictionaries.follow(least):
-            self.dictionaries = before.dictionaries
+        if labels is not None and labels.follow(least):
+            self.dictionaries = labels
         else:
             self.dictionaries = Dictionaries(directory / "dictionaries.bin", identity, least)
         if mode == "w":
@@ -117,6 +120,10 @@ class Opened:
             with suppress(OSError):  # the first error counts
                 self.bitmaps.silo.close(error if isinstance(error, WriteFailedError) else None)
             raise
+
+    def _follows(self, before: "Opened") -> bool:
+        """Tell whether one writer has made all commits since: another one may have gone back, or repaired."""
+        return int(self.record["writer"][0]) == int(before.record["writer"][0])
 
     @property
     def silos(self) -> tuple[Silo, Silo]:

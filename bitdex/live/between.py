@@ -33,6 +33,7 @@ from bitdex.query.snapshot import UNNUMBERED, Snapshot
 from bitdex.remains import BITMAPS, DOCUMENTS
 from bitdex.silo.operations import Operations
 from bitdex.silo.pending import Waiting
+from bitdex.silo.writes import NOBODY
 from bitdex.store import Committed, Store
 
 MOST = 100_000  # operations, and bits
@@ -91,7 +92,7 @@ _NO_BITS: Bits = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, boo
 def _bits(log: Waiting, operations: Operations, seed: np.uint32) -> Bits | None:
     """Return the bits that operations set and clear, in order; None if they are many, or one is no merge."""
     saved = operations.keys >> np.uint64(32) == np.uint64(format_.SETS >> 32)  # no part of a snapshot
-    some = operations[np.flatnonzero(~saved)]
+    some = operations[np.flatnonzero(~saved & (operations.keys != np.uint64(NOBODY)))]
     if (some.words & np.uint64(frame.KIND_MASK) != frame.MERGE).any():
         return None
     return bits_of(log.mapped, some.keys, some.places, some.sizes, seed, MOST)

@@ -13,6 +13,7 @@ from bitdex.errors import CorruptError
 from bitdex.kernels.jit import JIT_ENABLED
 from bitdex.live import between as module
 from bitdex.query.snapshot import Snapshot
+from bitdex.repairing import repair
 from bitdex.silo import log
 from tests.interrupting import interrupted_at, raising
 from tests.live.test_changes import PHASE, SCHEMA, TAGS
@@ -76,6 +77,9 @@ KNOWN = {
     "list": lambda index: index.append(3, "tags", [0, 1]),
     "save a set": lambda index: (index.sets.update(ones=index["level == 1"]), index.patch(3, {"price": 5})),
     "compact": lambda index: (index.compact(), index.patch(3, {"price": 300})),
+    "note": lambda index: index.patch(3, {"note": "no bitmap has it"}),
+    "note and price": lambda index: (index.patch(3, {"note": "x"}), index.patch(3, {"price": 300})),
+    "cursor": lambda index: index.apply([], feed="orders", cursor="7"),
     "new label": lambda index: index.patch(3, {"kind": "never seen"}),
 }
 
@@ -328,6 +332,28 @@ def test_a_directory_that_was_restored_has_files_of_its_own(tmp_path, compacts):
             reader.refresh()
             agree(writer, reader)
             assert reader.get(3)["price"] == 3 and reader.get(5)["price"] == 300
+
+
+def test_what_a_repair_has_taken_back_is_not_followed(tmp_path):
+    """Logs are cut, and sequences come again: another writer's commits may rest on another history."""
+    path = tmp_path / "index"
+    with filled(path) as writer:
+        writer.compact()
+        writer.patch(3, {"level": 2, "price": 300})
+        writer.patch(4, {"level": 0})
+    with bitdex.open(path, "r") as reader:
+        look(reader), reader.get(3)
+        log = max((path / "bitmaps").glob("ops_?.log"), key=lambda one: one.stat().st_size)
+        content = bytearray(log.read_bytes())
+        content[92] ^= 255
+        log.write_bytes(content)
+        repair(path, dry_run=False)
+        with bitdex.open(path) as writer:
+            for price in range(3):
+                writer.patch(5, {"price": 500 + price})
+            reader.refresh()
+            agree(writer, reader)
+            assert reader.get(3) == writer.get(3)
 
 
 @pytest.mark.skipif(not JIT_ENABLED, reason="a test of speed")
