@@ -64,8 +64,7 @@ class BitmapSilo:
         """Open the silo of bitmaps at a sequence; with `mode` "w" and without one, make it."""
         settings = _SETTINGS if at is None else {}  # one that is there has its own
         identity = dictionaries.identity + 1  # so that blocks of the two silos are told apart
-        opening = {"at": at, "sync": sync, "identity": identity, "before": before, **settings}
-        silo = Silo.open(path, mode, "bitmap", **opening)
+        silo = Silo.open(path, mode, "bitmap", at=at, sync=sync, identity=identity, before=before, **settings)
         return cls(silo, dictionaries)
 
     def get(self, key: int) -> BitMap:

@@ -84,8 +84,10 @@ class DocSilo:
     ) -> "DocSilo":
         """Open the silo of documents at a sequence; with `mode` "w" and without one, make it."""
         settings = _SETTINGS if at is None else {}  # one that is there has its own
-        opening = {"at": at, "sync": sync, "identity": registry.identity, "before": before, **settings}
-        silo = Silo.open(path, mode, "documents", **opening)
+        identity = registry.identity
+        silo = Silo.open(
+            path, mode, "documents", at=at, sync=sync, identity=identity, before=before, **settings
+        )
         return cls(silo, schema, registry, dictionaries)
 
     def get(self, slot: int, fields: Sequence[str] | None = None) -> dict[str, Any]:

@@ -144,14 +144,12 @@ class Store:
     def _open(self) -> None:
         """Open the committed state; a writer may be committing the next one meanwhile."""
 
-        reads = self.mode == "r"
-
         def attempt() -> Opened:
-            return Opened(self.directory, self.mode, self.sync, self._opened if reads else None)
+            return Opened(self.directory, self.mode, self.sync, self._opened)
 
-        opened = steadily(attempt, self._look) if reads else attempt()
+        opened = attempt() if self.mode == "w" else steadily(attempt, self._look)
         before = vars(self).copy()  # let go of behind the next step, which is one, and not in it
-        vars(self).update(vars(opened), _opened=opened if reads else None)
+        vars(self).update(vars(opened), _opened=opened if self.mode == "r" else None)
         del before
         if self.mode == "w":
             self._take_over()

@@ -39,6 +39,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from bitdex.errors import CorruptError, InvalidError
+from bitdex.kernels.bit_ops import CLEAR, SET
 from bitdex.kernels.roaring import FAULTS, PLAIN_COOKIE, cardinality, encode_runs
 
 FIELD_MAX = (1 << 14) - 1
@@ -47,7 +48,6 @@ ALIVE, DEFERRED, HIDDEN = 1, 2, 3
 PRESENT = 0xFFFFFFFF
 SETS, LAYERS, PHASES = 0b01 << 62, 0b10 << 62, 0b11 << 62
 
-SET, CLEAR = 1, 2
 OP = struct.Struct("<BI")
 _SINGLE = struct.Struct("<BIIIHHIH")  # an op on one slot: a bitmap of one array container with one element
 _HEAD = np.dtype([("op", "u1"), ("length", "<u4")])  # the same

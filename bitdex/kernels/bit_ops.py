@@ -16,7 +16,6 @@ from bitdex.kernels.roaring import count_payload, read_payload
 SET, CLEAR = 1, 2
 OP_HEAD = 5  # bytes before the bitmap of an op
 
-
 Bits = tuple[np.ndarray, np.ndarray, np.ndarray]  # keys (u64) and slots (u32), and which are set (bool)
 
 

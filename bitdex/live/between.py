@@ -46,9 +46,11 @@ def moved_on(store: Store, newest: Newest) -> bool:
     if not store.refresh():
         return False
     shown = newest.shown
-    if shown is not None and not _lacks_label(shown):
+    if shown is not None and newest.reaches(before) and not _lacks_label(shown):
         with suppress(BitdexError):  # what is damaged is told to who asks for it
-            newest.moved(before, altered_between(before, store.committed))
+            altered = altered_between(before, store.committed)
+            if altered is not None:
+                newest.follow(altered)
     return True
 
 
@@ -109,7 +111,7 @@ def _touches_unseen(bitmaps: BitmapSilo, keys: np.ndarray, touched: np.ndarray) 
 
 def _edits(documents: DocSilo, keys: np.ndarray, slots: np.ndarray) -> dict[int, list[Edits]] | None:
     """Return the sort values of the slots that have others; None if documents do not hold them."""
-    of_layers = keys >> np.uint64(62) == 2  # and of the slots that have a value
+    of_layers = keys >> np.uint64(62) == np.uint64(format_.LAYERS >> 62)  # and of the slots that have a value
     numbers = keys[of_layers] >> np.uint64(32) & np.uint64(format_.FIELD_MAX)
     others = {
         number: np.unique(slots[of_layers][numbers == number]) for number in np.unique(numbers).tolist()

@@ -97,12 +97,11 @@ class Newest:
             with self._lock:
                 self._catch_up()
 
-    def moved(self, before: Committed, altered: Altering | None) -> None:
-        """Follow a reader from one commit to the newest, by what that alters; None if it is not known."""
+    def reaches(self, commit: Committed) -> bool:
+        """Tell whether the snapshot shows a commit, with what is put off: then the next can be followed."""
         shown, later = self.shown, list(self._later)
         last = later[-1][0] if later else shown and shown.documents
-        if altered is not None and last is before.documents:
-            self.follow(altered)
+        return last is commit.documents
 
     def _make(self) -> Snapshot:
         while True:

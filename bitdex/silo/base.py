@@ -81,13 +81,15 @@ class Base:
 
     def rests_on(self, meta: np.ndarray) -> bool:
         """Tell whether the same files, as far as they count, lie under a later commit record."""
-        return self.indexed and all(int(self.meta[name][0]) == int(meta[name][0]) for name in FILES)
+        return self.indexed and self._says_same(meta, FILES)
 
     def index_for(self, meta: np.ndarray) -> KeyIndex | None:
         """Return the index if that of a commit record rests on the same ``index.bin``."""
-        names = ("identity", "index_generation")
-        same = all(int(self.meta[name][0]) == int(meta[name][0]) for name in names)
+        same = self._says_same(meta, ("identity", "index_generation"))
         return self.index if same and self.indexed and int(self.meta["data_generation"][0]) else None
+
+    def _says_same(self, meta: np.ndarray, names: tuple[str, ...]) -> bool:
+        return all(int(self.meta[name][0]) == int(meta[name][0]) for name in names)
 
 
 def rebuild_index(mapped: np.ndarray, meta: np.ndarray) -> KeyIndex:

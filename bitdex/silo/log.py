@@ -235,7 +235,7 @@ class OpsLog:
         )
 
         def enter() -> None:
-            self._enter(found)
+            self._entered.add(found)
             self._pass(found)
 
         uninterrupted(enter)  # else they would be taken once more
@@ -280,7 +280,7 @@ class OpsLog:
         sequences = sequences_of(found)
         count = len(found) if at is None else int(np.searchsorted(sequences, at, "right"))
         self.cut = count < len(found)
-        self._enter(found[int(np.searchsorted(sequences, applied, "right")) : count])
+        self._entered.add(found[int(np.searchsorted(sequences, applied, "right")) : count])
         self._pass(found[:count])
         self.shown = self._entered.count
 
@@ -288,16 +288,6 @@ class OpsLog:
         """Tell whether this log, as it was read later, begins with all that was taken here."""
         same = (self.generation, self._applied) == (later.generation, later._applied)
         return same and self.end <= len(later._mapped) and (at is None or self.last_sequence <= at)
-
-    def _enter(self, found: Operations) -> None:
-        """Add operations, which count when that is done."""
-        if not len(self._entered.columns):
-            self._entered = GrowingOperations(found)
-            return
-        room = self._entered.room(len(found))
-        for name in Operations.__slots__:
-            getattr(room, name)[:] = getattr(found, name)
-        self._entered.count += len(found)
 
     def _pass(self, found: Operations) -> None:
         """Note that the log ends behind these operations."""

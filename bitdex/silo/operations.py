@@ -58,6 +58,16 @@ class GrowingOperations:
         self.grow(count)
         return self.columns[self.count : self.count + count]
 
+    def add(self, operations: Operations) -> None:
+        """Enter some, which count when that is done."""
+        if not len(self.columns):  # nothing to put them behind: they are taken as they are
+            self.columns, self.count = operations, len(operations)
+            return
+        room = self.room(len(operations))
+        for name in Operations.__slots__:
+            getattr(room, name)[:] = getattr(operations, name)
+        self.count += len(operations)
+
     def grow(self, count: int) -> None:
         """Let the columns have room for `count` more operations."""
         needed = self.count + count

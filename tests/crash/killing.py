@@ -104,12 +104,17 @@ class Child:
         return [line.split() for line in self._said.decode().splitlines()]
 
 
+def limit_life():
+    """Let the system end this process after a while, if nobody kills it; it says where it hangs."""
+    faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
+    signal.alarm(LIFETIME)
+
+
 def _live(live, pipe):
     """Be the child; never return."""
     code = 1
     try:
-        faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)  # says where it hangs
-        signal.alarm(LIFETIME)
+        limit_life()
         live(lambda *words: os.write(pipe, (" ".join(map(str, words)) + "\n").encode()))
         code = 0
     except BaseException:

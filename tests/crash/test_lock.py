@@ -1,6 +1,5 @@
 """One writer: the second is told who the first is, the dead hold nothing, forks only read."""
 
-import faulthandler
 import fcntl
 import json
 import multiprocessing
@@ -16,11 +15,9 @@ import pytest
 
 from bitdex.errors import InvalidError, LockedError
 from bitdex.silo.silo import Silo
-from tests.crash.killing import in_warm_parent
+from tests.crash.killing import in_warm_parent, limit_life
 from tests.crash.racing import COURSES, IndexCourse, SiloCourse
 from tests.scale import FIRST_SEED, SHARES, scale, share
-
-LIFETIME = 60  # seconds after which a fork ends that nobody kills
 
 # what another process does when it is told to
 
@@ -59,8 +56,7 @@ def fork(course, closes):
     forks.append(os.fork())
     if not forks[-1]:
         try:
-            faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)  # says where it hangs
-            signal.alarm(LIFETIME)
+            limit_life()
             found = [course.count(held[-1]), _outcome(add, course)]
             if closes:
                 held[-1].close()
